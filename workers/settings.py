@@ -1,0 +1,117 @@
+"""Settings: flag > environment > poets.toml > default."""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.errors import SettingsError
+
+DEVICES = ("auto", "cpu", "gpu")
+_VARIABLES = {
+    "broker_url": "POETS_BROKER_URL",
+    "storage": "POETS_STORAGE",
+    "weights_dir": "POETS_WEIGHTS_DIR",
+    "device": "POETS_DEVICE",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every process of poets must agree on.
+
+    Attributes:
+        storage: Shared folder that holds runs, bottlenecks, weights and models.
+        broker_url: Redis or Valkey; None means the embedded stack.
+        weights_dirs: Folders searched, with their subfolders, for Keras' weight files.
+        device: "cpu" (LiteRT), "gpu" (Keras), or "auto" (gpu where a driver is loaded).
+    """
+
+    storage: Path
+    broker_url: str | None = None
+    weights_dirs: tuple[Path, ...] = ()
+    device: str = "auto"
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that give a child process these very settings."""
+        values = {"POETS_STORAGE": str(self.storage), "POETS_DEVICE": self.device}
+        if self.broker_url:
+            values["POETS_BROKER_URL"] = self.broker_url
+        if self.weights_dirs:
+            values["POETS_WEIGHTS_DIR"] = os.pathsep.join(map(str, self.weights_dirs))
+        return values
+
+
+def load_settings(
+    flags: Mapping[str, str | None] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Return the settings in force.
+
+    Args:
+        flags: Values of command line flags by setting name; None counts as not given.
+        environ: The environment; ``POETS_CONFIG`` names a configuration file.
+
+    Raises:
+        SettingsError: When a file is unreadable, or a name or value is not known.
+    """
+    values = _from_file(environ)
+    for name, variable in _VARIABLES.items():
+        if environ.get(variable):
+            values[name] = environ[variable]
+    values.update({k: v for k, v in (flags or {}).items() if v is not None})
+
+    storage = values.get("storage", "~/.poets")
+    if "://" in storage:
+        raise SettingsError(
+            f"Storage {storage!r} is not a folder. Object stores are not supported yet: "
+            "give a local or shared (NFS) folder in POETS_STORAGE."
+        )
+    device = values.get("device", "auto")
+    if device not in DEVICES:
+        raise SettingsError(f"Device {device!r} is unknown. Choose one of: {', '.join(DEVICES)}.")
+    weights = [part for part in values.get("weights_dir", "").split(os.pathsep) if part]
+    return Settings(
+        storage=_absolute(storage),
+        broker_url=values.get("broker_url") or None,
+        weights_dirs=tuple(_absolute(part) for part in weights),
+        device=device,
+    )
+
+
+def _absolute(path: str) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+def _from_file(environ: Mapping[str, str]) -> dict[str, str]:
+    path = _config_path(environ)
+    if path is None:
+        return {}
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"Cannot read the configuration {path}: {error}.") from error
+    values = {}
+    for name, value in table.items():
+        if name not in _VARIABLES:
+            near = difflib.get_close_matches(name, _VARIABLES, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(_VARIABLES)}."
+            raise SettingsError(f"Unknown setting {name!r} in {path}. {hint}")
+        if name == "weights_dir" and isinstance(value, list):
+            value = os.pathsep.join(map(str, value))
+        if not isinstance(value, str):
+            raise SettingsError(f"Setting {name!r} in {path} must be a text, not {value!r}.")
+        values[name] = value
+    return values
+
+
+def _config_path(environ: Mapping[str, str]) -> Path | None:
+    if environ.get("POETS_CONFIG"):
+        return Path(environ["POETS_CONFIG"]).expanduser()
+    home = environ.get("XDG_CONFIG_HOME") or "~/.config"
+    for candidate in (Path("poets.toml"), Path(home).expanduser() / "poets" / "poets.toml"):
+        if candidate.is_file():
+            return candidate
+    return None
