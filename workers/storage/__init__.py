@@ -1,0 +1,1 @@
+"""The layout of shared storage and its file formats: storage is the truth."""

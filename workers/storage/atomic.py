@@ -1,0 +1,80 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from workers.errors import StorageError
+
+
+@contextlib.contextmanager
+def storage_errors(doing: str) -> Iterator[None]:
+    """Turn an OSError of the storage (full, read-only, gone) into a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(
+            f"Cannot {doing}: {reason}. Check that the storage is there, writable and not full."
+        ) from error
+
+
+def write_whole(path: Path, write: Callable[[Path], None] | bytes) -> None:
+    """Replace `path` by what `write` writes to the temporary path it is given.
+
+    Raises:
+        StorageError: When the storage refuses; nothing is left behind.
+    """
+    with storage_errors(f"write {path}"):
+        temporary = _write_temporary(path, write)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def create_once(path: Path, write: Callable[[Path], None] | bytes) -> bool:
+    """Write `path` unless it exists; return whether this call created it.
+
+    The hard link is the only create-if-absent that is atomic with whole content on
+    POSIX file systems and NFS.
+    """
+    with storage_errors(f"write {path}"):
+        temporary = _write_temporary(path, write)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_temporary(path: Path, write: Callable[[Path], None] | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
+    try:
+        if isinstance(write, bytes):
+            temporary.write_bytes(write)
+        else:
+            write(temporary)
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary

@@ -1,0 +1,127 @@
+"""manifest.parquet: every image of a run, one row group a batch, written once."""
+
+import functools
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from workers.errors import RunError
+from workers.storage.atomic import write_whole
+from workers.storage.layout import RunFolder
+
+NOT_CACHED = -1
+_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),  # relative to the root, see workers.storage.names
+        ("size", pa.int64()),  # bytes
+        ("version", pa.int64()),  # modification time, nanoseconds
+        ("label", pa.string()),
+        ("split", pa.string()),  # training, validation or testing
+        ("shard", pa.string()),  # where the bottleneck is, or will be
+        ("shard_row", pa.int32()),  # its row there if it was cached, else NOT_CACHED
+        ("digest", pa.binary(32)),  # SHA-256 of the content, if it was cached
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedImage:
+    """One row of a manifest."""
+
+    path: str
+    size: int
+    version: int
+    label: str | None
+    split: str | None
+    shard: str
+    shard_row: int = NOT_CACHED
+    digest: bytes | None = None
+
+    @property
+    def is_cached(self) -> bool:
+        return self.shard_row != NOT_CACHED
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A fixed slice of a manifest; one task works on one batch.
+
+    Attributes:
+        own_shard: Name of the shard for the images that were not cached.
+    """
+
+    number: int
+    images: tuple[PlannedImage, ...]
+
+    @property
+    def own_shard(self) -> str | None:
+        return next((image.shard for image in self.images if not image.is_cached), None)
+
+
+def write_manifest(path: Path, batches: Iterable[tuple[PlannedImage, ...]]) -> None:
+    """Write one row group for each batch."""
+
+    def write(temporary: Path) -> None:
+        with pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer:
+            for images in batches:
+                columns = [
+                    pa.array([getattr(image, name) for image in images], kind)
+                    for name, kind in zip(_SCHEMA.names, _SCHEMA.types, strict=True)
+                ]
+                writer.write_table(pa.table(columns, schema=_SCHEMA), row_group_size=len(images))
+
+    write_whole(path, write)
+
+
+def read_batch(folder: RunFolder, number: int) -> Batch:
+    """Return batch `number` of a run.
+
+    Raises:
+        RunError: When the manifest is missing or damaged, or has no such batch.
+    """
+    file = _open_manifest(folder)
+    if not 0 <= number < file.num_row_groups:
+        raise RunError(f"Run {folder.name!r} has no batch {number}.")
+    return Batch(number, _rows(file.read_row_group(number)))
+
+
+def read_batches(folder: RunFolder) -> Iterator[Batch]:
+    """Yield every batch of a run in order; memory does not grow with their number."""
+    file = _open_manifest(folder)
+    for number in range(file.num_row_groups):
+        yield Batch(number, _rows(file.read_row_group(number)))
+
+
+def batch_sizes(folder: RunFolder) -> list[int]:
+    """Return the number of images in each batch, read from the footer alone."""
+    metadata = _open_manifest(folder).metadata
+    return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+
+
+def count_split(folder: RunFolder, split: str) -> int:
+    """Return how many images of a run belong to a split."""
+    column = _open_manifest(folder).read(["split"])
+    return int(pc.sum(pc.equal(column.column(0), split)).as_py() or 0)
+
+
+def _open_manifest(folder: RunFolder) -> pq.ParquetFile:
+    try:
+        return _open(str(folder.manifest), os.stat(folder.manifest).st_mtime_ns)
+    except (OSError, pa.ArrowException) as error:
+        raise RunError(f"The manifest {folder.manifest} cannot be read: {error}.") from error
+
+
+# The footer of a large manifest takes milliseconds to parse and every task needs it.
+@functools.lru_cache(maxsize=8)
+def _open(path: str, modified_ns: int) -> pq.ParquetFile:
+    return pq.ParquetFile(path)
+
+
+def _rows(table: pa.Table) -> tuple[PlannedImage, ...]:
+    columns = (table.column(name).to_pylist() for name in _SCHEMA.names)
+    return tuple(PlannedImage(*values) for values in zip(*columns, strict=True))

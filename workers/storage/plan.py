@@ -1,0 +1,112 @@
+"""run.json: what a run is, written once before its first task."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from workers.errors import RunError
+from workers.storage.layout import RunFolder
+
+PLAN_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How the head is fitted and how images are held out.
+
+    Attributes:
+        solver: "lbfgs" (default; the convex problem solved) or "sgd" (as the codelab).
+        steps, learning_rate, train_batch_size: For "sgd" only.
+        seed: Salts the split and seeds the solver.
+        split_exceptions: Names that hashing alone would have put elsewhere, with their
+            split; later runs keep them (see orchestrator.split).
+    """
+
+    testing_percentage: float = 10
+    validation_percentage: float = 10
+    seed: int = 0
+    solver: str = "lbfgs"
+    steps: int = 4000
+    learning_rate: float = 0.01
+    train_batch_size: int = 100
+    split_exceptions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LabellingOptions:
+    """What a bulk labelling job writes, and where.
+
+    The model itself is copied into the job's folder, so it cannot change under way.
+    """
+
+    model: str
+    output: str
+    format: str
+    top_k: int
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run: `training` is set for submit-dataset, `labelling` for classify-dir."""
+
+    name: str
+    root: str
+    created: str
+    architecture: str
+    backbone_id: str
+    weights_digest: str
+    images: int
+    batches: int
+    cached: int
+    batch_size: int
+    labels: tuple[str, ...] = ()
+    ignored: dict[str, int] = field(default_factory=dict)
+    training: TrainingOptions | None = None
+    labelling: LabellingOptions | None = None
+    version: int = PLAN_VERSION
+
+    @property
+    def kind(self) -> Literal["train", "label"]:
+        return "train" if self.training else "label"
+
+    def to_json(self) -> bytes:
+        return (json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def read_plan(folder: RunFolder) -> Plan:
+    """Return the plan of a run.
+
+    Raises:
+        RunError: When there is no such run, or a newer poets wrote it.
+    """
+    try:
+        values: dict[str, Any] = json.loads(folder.plan.read_bytes())
+    except FileNotFoundError as error:
+        raise RunError(
+            f"There is no run {folder.name!r} in {folder.path.parent}. "
+            "`poets runs` lists the runs there are."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"The plan {folder.plan} cannot be read: {error}.") from error
+    try:
+        if values["version"] != PLAN_VERSION:
+            raise RunError(
+                f"Run {folder.name!r} has plan version {values['version']}; this poets reads "
+                f"{PLAN_VERSION}. Use the version of poets that made it."
+            )
+        values["labels"] = tuple(values["labels"])
+        if values["training"]:
+            values["training"] = TrainingOptions(**values["training"])
+        if values["labelling"]:
+            values["labelling"] = LabellingOptions(**values["labelling"])
+        return Plan(**values)
+    except (KeyError, TypeError) as error:
+        raise RunError(f"The plan {folder.plan} is damaged: {error!r}.") from error
+
+
+def list_runs(runs: Path) -> list[RunFolder]:
+    """Return the folders of all planned runs, oldest first."""
+    found = [RunFolder(path.parent) for path in runs.glob("*/run.json")]
+    return sorted(found, key=lambda folder: (folder.plan.stat().st_mtime, folder.name))

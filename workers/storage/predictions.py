@@ -1,0 +1,60 @@
+"""Prediction shards: Parquet files with the very columns of the final output."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from workers.storage.atomic import write_whole
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The row of one image: ranked labels with scores, or the reason of its failure."""
+
+    path: str
+    ranked: Sequence[tuple[str, float]] = ()
+    error: str | None = None
+
+
+def prediction_schema(top_k: int) -> pa.Schema:
+    """Return ``path,status,label,score,label_2,score_2,...,error,model``."""
+    fields = [("path", pa.string()), ("status", pa.string())]
+    for rank in range(1, top_k + 1):
+        suffix = "" if rank == 1 else f"_{rank}"
+        fields += [(f"label{suffix}", pa.string()), (f"score{suffix}", pa.float64())]
+    return pa.schema([*fields, ("error", pa.string()), ("model", pa.string())])
+
+
+def write_predictions(path: Path, rows: Sequence[Prediction], *, top_k: int, model: str) -> None:
+    """Write one prediction shard, whole or not at all, rows in the order given."""
+    schema = prediction_schema(top_k)
+    columns: dict[str, list[object]] = {name: [] for name in schema.names}
+    for row in rows:
+        columns["path"].append(row.path)
+        columns["status"].append("failed" if row.error else "ok")
+        columns["error"].append(row.error)
+        columns["model"].append(model)
+        for rank in range(top_k):
+            suffix = "" if rank == 0 else f"_{rank + 1}"
+            label, score = row.ranked[rank] if rank < len(row.ranked) else (None, None)
+            columns[f"label{suffix}"].append(label)
+            columns[f"score{suffix}"].append(score)
+    table = pa.table(columns, schema=schema)
+    write_whole(path, lambda temporary: pq.write_table(table, temporary))
+
+
+def rank_labels(
+    probabilities: NDArray[np.float32], labels: Sequence[str], top_k: int
+) -> list[tuple[str, float]]:
+    """Return the `top_k` best labels of one image, best first.
+
+    Args:
+        probabilities: Shape (len(labels),). Equal ones keep the order of the labels.
+    """
+    best = np.argsort(-probabilities, kind="stable")[:top_k]
+    return [(labels[i], round(float(probabilities[i]), 6)) for i in best]
