@@ -1,0 +1,119 @@
+"""Convert a backbone for LiteRT, once, into shared storage.
+
+Runs as a program of its own (``python -m workers.backbones.convert``), so that the
+worker child that asked for it never holds TensorFlow's 850 MB.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workers.backbones.litert import LiteRTBackbone
+from workers.backbones.stored import has_backbone, write_backbone
+from workers.backbones.table import BackboneSpec, find_spec
+from workers.backbones.weights import digest_file, seed_of
+from workers.errors import PoetsError, WeightsError
+from workers.storage.layout import Storage
+from workers.storage.plan import Plan
+
+_TIMEOUT_S = 1200
+
+
+def convert_backbone(storage: Storage, plan: Plan, beat: Callable[[], None]) -> None:
+    """Make sure that the backbone of `plan` is in storage.
+
+    Args:
+        beat: Called now and then, to show that the work goes on.
+
+    Raises:
+        WeightsError: When the weights do not fit or cannot be converted.
+    """
+    if has_backbone(storage, plan.backbone_id):
+        return
+    request = json.dumps([plan.architecture, plan.backbone_id, plan.weights_digest])
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as messages:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "workers.backbones.convert", str(storage.root), request],
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
+            stdout=subprocess.DEVNULL,
+            stderr=messages,
+        )
+        try:
+            _wait(process, beat)
+        finally:
+            process.kill()
+            process.wait()
+        messages.seek(0)
+        lines = messages.read().strip().splitlines() or [f"exit code {process.returncode}"]
+    if not has_backbone(storage, plan.backbone_id):
+        raise WeightsError(f"Cannot prepare {plan.architecture}: {lines[-1]}")
+
+
+def _wait(process: subprocess.Popen[bytes], beat: Callable[[], None]) -> None:
+    deadline = time.monotonic() + _TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        beat()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+
+
+def _convert(storage: Storage, architecture: str, backbone_id: str, digest: str) -> None:
+    import tensorflow as tf
+
+    from workers.backbones.keras import build_keras_model
+
+    spec = find_spec(architecture)
+    weights = None if seed_of(digest) is not None else storage.weights(digest)
+    if weights is not None and digest_file(weights) != digest:
+        raise WeightsError(f"The weights {weights} were altered. Delete the file and submit again.")
+    model = build_keras_model(spec, weights, digest)
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if spec.is_quantized:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    content = converter.convert()
+    _check_agreement(content, model, spec)
+    description = {
+        "architecture": architecture,
+        "weights": digest,
+        "input_size": spec.input_size,
+        "preprocessing": spec.preprocessing,
+        "bottleneck_size": spec.bottleneck_size,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    write_backbone(storage, backbone_id, content, description)
+
+
+def _check_agreement(content: bytes, model: Any, spec: BackboneSpec) -> None:
+    # A conversion that goes wrong does so silently: NaN, or a network without weights.
+    noise = np.random.default_rng(0).integers(0, 256, (2, *spec.input_size, 3), np.uint8)
+    expected = model(noise.astype(np.float32)).numpy()
+    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
+        Path(file.name).write_bytes(content)
+        found = LiteRTBackbone(Path(file.name), chunk=2).compute(noise)
+    # 8-bit weights are an approximation by design; only nonsense is refused there.
+    tolerance = 0.25 if spec.is_quantized else 1e-3
+    if not np.abs(found - expected).max() <= tolerance * max(1.0, np.abs(expected).max()):
+        raise WeightsError(f"The conversion of {spec.name} to LiteRT does not agree with Keras.")
+
+
+def main() -> None:
+    """Convert what the command line asks for; the last line of stderr says what failed."""
+    root, request = sys.argv[1:]
+    try:
+        _convert(Storage(Path(root)), *json.loads(request))
+    except PoetsError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

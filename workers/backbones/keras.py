@@ -1,0 +1,82 @@
+"""The Keras model of a backbone: runs on a GPU, and is what LiteRT is converted from."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.backbones.table import BackboneSpec
+from workers.backbones.weights import seed_of
+from workers.errors import WeightsError
+
+# Images computed together on a GPU.
+CHUNK = 128
+
+
+def build_keras_model(spec: BackboneSpec, weights: Path | None, weights_digest: str) -> Any:
+    """Return a Keras model from RGB pixels (float32, 0 to 255) to bottlenecks.
+
+    Preprocessing is part of the model, so no caller can get it wrong.
+
+    Args:
+        weights: HDF5 file with Keras' own layout (arrays only, no program), or None for
+            the random weights that `weights_digest` names.
+
+    Raises:
+        WeightsError: When the file does not fit the architecture.
+    """
+    import keras
+
+    seed = seed_of(weights_digest)
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    height, width = spec.input_size
+    network = getattr(keras.applications, spec.keras_name)(
+        input_shape=(height, width, 3),
+        include_top=False,
+        pooling="avg",
+        weights=None,
+        **({} if spec.alpha is None else {"alpha": spec.alpha}),
+    )
+    if weights is not None:
+        try:
+            network.load_weights(str(weights))
+        except (ValueError, OSError, KeyError, TypeError) as error:
+            raise WeightsError(
+                f"The weights {weights} do not fit {spec.name}: {str(error).splitlines()[0]} "
+                f"Keras calls the right file {spec.weights_file}."
+            ) from error
+    pixels = keras.Input((height, width, 3), name="pixels")
+    return keras.Model(pixels, network(_preprocess(keras, pixels, spec.preprocessing)))
+
+
+def _preprocess(keras: Any, pixels: Any, mode: str) -> Any:
+    if mode == "tf":
+        return keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
+    if mode == "caffe":
+        mean = np.array([103.939, 116.779, 123.68], np.float32)
+        return pixels[..., ::-1] - mean
+    return pixels
+
+
+class KerasBackbone:
+    """A backbone in large batches, for a GPU; the same interface as LiteRTBackbone."""
+
+    chunk = CHUNK
+
+    def __init__(self, spec: BackboneSpec, weights: Path | None, weights_digest: str) -> None:
+        self._model = build_keras_model(spec, weights, weights_digest)
+        self.input_size = spec.input_size
+        self.bottleneck_size = spec.bottleneck_size
+
+    def compute(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return one bottleneck for each image; see LiteRTBackbone.compute."""
+        results = np.empty((len(pixels), self.bottleneck_size), np.float32)
+        for start in range(0, len(pixels), self.chunk):
+            part = pixels[start : start + self.chunk]
+            padded = np.zeros((self.chunk, *part.shape[1:]), np.float32)
+            padded[: len(part)] = part
+            found = self._model.predict_on_batch(padded)
+            results[start : start + len(part)] = found[: len(part)]
+        return results

@@ -1,0 +1,54 @@
+"""Open the backbone of a run on the device of this worker."""
+
+import functools
+import os
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.backbones.litert import LiteRTBackbone
+from workers.backbones.table import find_spec
+from workers.backbones.weights import seed_of
+from workers.storage.layout import Storage
+
+
+class Backbone(Protocol):
+    """What LiteRT and Keras have in common; both agree to within 1e-3.
+
+    Attributes:
+        input_size: Height and width in pixels.
+        bottleneck_size: Numbers in one bottleneck.
+        chunk: Images that are best computed together.
+    """
+
+    input_size: tuple[int, int]
+    bottleneck_size: int
+    chunk: int
+
+    def compute(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return bottlenecks (n, bottleneck_size) for RGB pixels (n, height, width, 3)."""
+        ...
+
+
+@functools.lru_cache(maxsize=2)
+def open_backbone(
+    storage: Storage, architecture: str, backbone_id: str, weights_digest: str, device: str
+) -> Backbone:
+    """Return the backbone, loaded once in each process.
+
+    Raises:
+        ModelError: When it has not been converted, or is damaged.
+    """
+    if device == "gpu" or (device == "auto" and has_gpu()):
+        from workers.backbones.keras import KerasBackbone
+
+        weights = None if seed_of(weights_digest) is not None else storage.weights(weights_digest)
+        return KerasBackbone(find_spec(architecture), weights, weights_digest)
+    return LiteRTBackbone(storage.backbone(backbone_id) / "backbone.tflite")
+
+
+def has_gpu() -> bool:
+    """Return whether an NVIDIA driver is loaded, without importing TensorFlow."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") != "-1" and Path("/dev/nvidiactl").exists()

@@ -1,0 +1,52 @@
+"""Pretrained weights: found by Keras' own file names, known everywhere by their hash."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from workers.backbones.table import BackboneSpec
+from workers.errors import WeightsError
+
+_RANDOM = "random-"
+
+
+def random_weights(seed: int) -> str:
+    """Return the digest that stands for seeded random weights, which need no file."""
+    return f"{_RANDOM}{seed}"
+
+
+def seed_of(weights_digest: str) -> int | None:
+    """Return the seed if the digest stands for random weights."""
+    if weights_digest.startswith(_RANDOM):
+        return int(weights_digest.removeprefix(_RANDOM))
+    return None
+
+
+def find_weights(spec: BackboneSpec, folders: Iterable[Path]) -> Path | None:
+    """Return the weights file of an architecture, or None.
+
+    Looks in each folder and its subfolders, then where Keras keeps its downloads.
+    """
+    keras_home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    for folder in (*folders, keras_home / "models"):
+        direct = folder / spec.weights_file
+        if direct.is_file():
+            return direct
+        deeper = sorted(folder.rglob(spec.weights_file)) if folder.is_dir() else []
+        if deeper:
+            return deeper[0]
+    return None
+
+
+def digest_file(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hexadecimal digest of a file's content.
+
+    Raises:
+        WeightsError: When it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, algorithm).hexdigest()
+    except OSError as error:
+        raise WeightsError(f"Cannot read the weights {path}: {error.strerror}.") from error
