@@ -1,0 +1,1 @@
+"""Heads: small classifiers trained on bottlenecks."""

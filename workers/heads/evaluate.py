@@ -1,0 +1,68 @@
+"""How good a head is on images that it was not fitted on, and which it gets wrong."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.heads.head import Examples, Head
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One image whose best label is not its own; `score` is the wrong label's."""
+
+    path: str
+    label: str
+    predicted: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures for one split.
+
+    Attributes:
+        accuracy, log_loss: None when the split is empty.
+        confusion: int64, shape (labels, labels); rows are true labels, columns predicted.
+        mistakes: Most confident first.
+    """
+
+    images: int
+    accuracy: float | None
+    log_loss: float | None
+    confusion: NDArray[np.int64]
+    mistakes: list[Mistake]
+
+
+def evaluate_head(head: Head, examples: Examples, labels: tuple[str, ...]) -> Evaluation:
+    """Return the figures of `head` on one split."""
+    confusion = np.zeros((len(labels), len(labels)), np.int64)
+    if not len(examples):
+        return Evaluation(0, None, None, confusion, [])
+    probabilities = head.predict(examples.bottlenecks)
+    predicted = probabilities.argmax(axis=1)
+    np.add.at(confusion, (examples.labels, predicted), 1)
+    mistakes = [
+        Mistake(
+            path=examples.paths[i],
+            label=labels[examples.labels[i]],
+            predicted=labels[predicted[i]],
+            score=round(float(probabilities[i, predicted[i]]), 6),
+        )
+        for i in np.flatnonzero(predicted != examples.labels)
+    ]
+    mistakes.sort(key=lambda mistake: -mistake.score)
+    accuracy = float(np.mean(predicted == examples.labels))
+    loss = _mean_log_loss(probabilities, examples.labels)
+    return Evaluation(len(examples), accuracy, loss, confusion, mistakes)
+
+
+def log_loss(head: Head, examples: Examples) -> float:
+    """Return the mean cross entropy in nats."""
+    return _mean_log_loss(head.predict(examples.bottlenecks), examples.labels)
+
+
+def _mean_log_loss(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    own = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(own, 1e-30)).mean(dtype=np.float64))

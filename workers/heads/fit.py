@@ -1,0 +1,200 @@
+"""Fit a head: the convex problem solved properly, or the codelab's gradient descent.
+
+NumPy and SciPy rather than TensorFlow: 3,670 x 512 bottlenecks take 0.05 s a fit, while
+importing TensorFlow alone takes 4 to 11 s.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.heads.evaluate import log_loss
+from workers.heads.head import Examples, Head, softmax
+from workers.storage.plan import TrainingOptions
+
+# Strengths of the L2 penalty that are tried, strongest first so that each fit starts
+# from the one before; chosen by the log loss on the validation split.
+L2_STRENGTHS = tuple(10.0**power for power in np.arange(0.0, -5.5, -0.5))
+# Without a validation split nothing can choose; this is right for hundreds of images.
+L2_WITHOUT_VALIDATION = 10.0**-2
+# The strength is chosen on at most so many examples: it hardly depends on the number.
+_CHOICE_EXAMPLES = 20_000
+# Examples multiplied at once, so that memory-mapped bottlenecks stream through.
+_BLOCK = 65_536
+_MAX_ITERATIONS = 300
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted head and how it came about."""
+
+    head: Head
+    details: dict[str, float | str]
+
+
+def fit_head(
+    training: Examples,
+    validation: Examples,
+    n_labels: int,
+    options: TrainingOptions,
+    beat: Callable[[], None],
+) -> Fit:
+    """Fit a head with the solver that `options` names; the same input gives the same head.
+
+    Args:
+        beat: Called now and then, to show that the work goes on.
+    """
+    solve = SOLVERS[options.solver]
+    return solve(training, validation, n_labels, options, beat)
+
+
+def _fit_lbfgs(
+    training: Examples,
+    validation: Examples,
+    n_labels: int,
+    options: TrainingOptions,
+    beat: Callable[[], None],
+) -> Fit:
+    problem = _Problem(training, n_labels, beat)
+    start = np.zeros(problem.size)
+    strength = L2_WITHOUT_VALIDATION
+    if len(validation):
+        strength, start = _choose_strength(training, validation, n_labels, options, beat)
+    head = problem.head(problem.solve(strength, start))
+    return Fit(head, {"solver": "lbfgs", "l2": strength})
+
+
+def _choose_strength(
+    training: Examples,
+    validation: Examples,
+    n_labels: int,
+    options: TrainingOptions,
+    beat: Callable[[], None],
+) -> tuple[float, NDArray[np.float64]]:
+    if len(training) > _CHOICE_EXAMPLES:
+        generator = np.random.default_rng(options.seed)
+        chosen = np.sort(generator.choice(len(training), _CHOICE_EXAMPLES, replace=False))
+        training = Examples(training.bottlenecks[chosen], training.labels[chosen], [])
+    problem = _Problem(training, n_labels, beat)
+    solution = np.zeros(problem.size)
+    tried = []
+    for strength in L2_STRENGTHS:
+        solution = problem.solve(strength, solution)
+        tried.append((log_loss(problem.head(solution), validation), strength, solution))
+        # The loss is convex-like in the strength: once well past its minimum, stop.
+        if tried[-1][0] > 1.2 * min(tried)[0] + 1e-6:
+            break
+    _, strength, solution = min(tried, key=lambda row: row[0])
+    return strength, solution
+
+
+class _Problem:
+    """Mean cross entropy plus L2, on standardised bottlenecks.
+
+    Standardisation is folded into the weights, so the bottlenecks are read as they are
+    and never copied.
+    """
+
+    def __init__(self, examples: Examples, n_labels: int, beat: Callable[[], None]) -> None:
+        self._examples = examples
+        self._shape = (examples.bottlenecks.shape[1], n_labels)
+        self._beat = beat
+        self.size = (self._shape[0] + 1) * n_labels
+        self._mean, self._scale = self._moments()
+
+    def solve(self, strength: float, start: NDArray[np.float64]) -> NDArray[np.float64]:
+        # Half a second to import, which only the trainer should pay.
+        from scipy.optimize import minimize
+
+        found = minimize(
+            self._loss_and_gradient,
+            start,
+            args=(strength,),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": _MAX_ITERATIONS, "ftol": 1e-9, "gtol": 1e-6},
+        )
+        return np.asarray(found.x)
+
+    def head(self, solution: NDArray[np.float64]) -> Head:
+        weights, bias = self._split(solution)
+        raw = weights * self._scale[:, None]
+        return Head(raw.astype(np.float32), (bias - self._mean @ raw).astype(np.float32))
+
+    def _split(
+        self, solution: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        table = solution.reshape(self._shape[0] + 1, self._shape[1])
+        return table[:-1], table[-1]
+
+    def _blocks(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        for start in range(0, len(self._examples), _BLOCK):
+            stop = start + _BLOCK
+            yield self._examples.bottlenecks[start:stop], self._examples.labels[start:stop]
+
+    def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        count = len(self._examples)
+        mean = sum(block.sum(axis=0, dtype=np.float64) for block, _ in self._blocks()) / count
+        squares = sum(((block - mean) ** 2).sum(axis=0) for block, _ in self._blocks())
+        deviation = np.sqrt(squares / count)
+        # A number that never varies says nothing; rounding noise must not be blown up.
+        varies = deviation > 1e-6 * np.maximum(np.abs(mean), 1e-30)
+        scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0.0)
+        return mean, scale
+
+    def _loss_and_gradient(
+        self, solution: NDArray[np.float64], strength: float
+    ) -> tuple[float, NDArray[np.float64]]:
+        self._beat()
+        head = self.head(solution)
+        count = len(self._examples)
+        loss = 0.0
+        product = np.zeros(self._shape)
+        total = np.zeros(self._shape[1])
+        for block, labels in self._blocks():
+            residual = head.predict(block)
+            rows = np.arange(len(labels))
+            loss -= float(np.log(np.maximum(residual[rows, labels], 1e-30)).sum(dtype=np.float64))
+            residual[rows, labels] -= 1
+            product += block.T @ residual
+            total += residual.sum(axis=0, dtype=np.float64)
+        weights, _ = self._split(solution)
+        slope = self._scale[:, None] * (product - np.outer(self._mean, total)) / count
+        slope += strength * weights
+        gradient = np.vstack([slope, total / count])
+        return loss / count + strength / 2 * float((weights**2).sum()), gradient.ravel()
+
+
+def _fit_sgd(
+    training: Examples,
+    validation: Examples,
+    n_labels: int,
+    options: TrainingOptions,
+    beat: Callable[[], None],
+) -> Fit:
+    # As the codelab's retrain.py: truncated normal (0.001) weights, zero bias, batches
+    # drawn with replacement, plain gradient descent on the mean cross entropy.
+    generator = np.random.default_rng(options.seed)
+    weights = generator.normal(0, 0.001, (training.bottlenecks.shape[1], n_labels))
+    weights = np.clip(weights, -0.002, 0.002).astype(np.float32)
+    bias = np.zeros(n_labels, np.float32)
+    for _ in range(options.steps):
+        chosen = generator.integers(0, len(training), options.train_batch_size)
+        bottlenecks = training.bottlenecks[chosen]
+        residual = softmax(bottlenecks @ weights + bias)
+        residual[np.arange(len(chosen)), training.labels[chosen]] -= 1
+        residual *= np.float32(options.learning_rate / len(chosen))
+        weights -= bottlenecks.T @ residual
+        bias -= residual.sum(axis=0)
+        beat()
+    details: dict[str, float | str] = {
+        "solver": "sgd",
+        "steps": options.steps,
+        "learning_rate": options.learning_rate,
+    }
+    return Fit(Head(weights, bias), details)
+
+
+SOLVERS = {"lbfgs": _fit_lbfgs, "sgd": _fit_sgd}
