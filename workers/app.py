@@ -1,0 +1,60 @@
+"""The Celery application; every setting has its reason in docs/architecture.md."""
+
+from celery import Celery
+
+from workers.errors import SettingsError
+from workers.settings import Settings, load_settings
+
+BOTTLENECK_QUEUE, TRAIN_QUEUE, INFER_QUEUE = QUEUES = ("bottleneck", "train", "infer")
+HARD_LIMIT_S, SOFT_LIMIT_S, VISIBILITY_TIMEOUT_S = 1800, 1500, 3600
+
+
+def make_app(settings: Settings) -> Celery:
+    """Return the Celery application for a broker.
+
+    Raises:
+        SettingsError: When the limits contradict each other.
+    """
+    if not SOFT_LIMIT_S < HARD_LIMIT_S < VISIBILITY_TIMEOUT_S:
+        raise SettingsError("A task must end before its message becomes visible again.")
+    app = Celery("poets", broker=settings.broker_url, include=["workers.tasks", "workers.process_start"])
+    app.conf.update(
+        # Our own reports go through storage; no result keys, no subscriptions.
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        task_acks_late=True,
+        # A child that was killed (out of memory, poison): again, but not for ever.
+        task_reject_on_worker_lost=True,
+        task_retry_on_worker_lost=True,
+        task_annotations={"*": {"max_retries": 3, "default_retry_delay": 5}},
+        task_time_limit=HARD_LIMIT_S,
+        task_soft_time_limit=SOFT_LIMIT_S,
+        task_default_queue=BOTTLENECK_QUEUE,
+        task_routes={
+            "poets.compute_batch": {"queue": BOTTLENECK_QUEUE},
+            "poets.label_batch": {"queue": INFER_QUEUE},
+            "poets.train_head": {"queue": TRAIN_QUEUE},
+            "poets.convert_backbone": {"queue": TRAIN_QUEUE},
+        },
+        worker_pool="prefork",
+        worker_prefetch_multiplier=1,
+        # Nobody sits idle beside a worker that has fetched ahead.
+        worker_disable_prefetch=True,
+        worker_soft_shutdown_timeout=25.0,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=True,
+        task_send_sent_event=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+        },
+    )
+    return app
+
+
+app = make_app(load_settings())

@@ -1,0 +1,68 @@
+"""What a worker checks before it takes its first task.
+
+Nothing is computed here: a model that has run before a fork hangs the children for ever
+(tried), so models are loaded by the child that uses them, when it first does.
+"""
+
+import importlib.metadata
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from celery.signals import celeryd_init
+
+import workers
+from workers.errors import PoetsError, SettingsError, StorageError
+from workers.settings import load_settings
+
+
+def check_surroundings() -> None:
+    """Refuse to start where work would be lost.
+
+    Raises:
+        SettingsError: When another package shadows `workers`.
+        StorageError: When the storage cannot be written.
+    """
+    check_package()
+    check_storage(load_settings().storage)
+
+
+def check_package() -> None:
+    """Make sure that the `workers` imported is that of poets, not somebody's folder."""
+    try:
+        installed = importlib.metadata.distribution(workers.DISTRIBUTION)
+        marker = getattr(workers, "DISTRIBUTION", None)
+    except (AttributeError, importlib.metadata.PackageNotFoundError) as error:
+        raise SettingsError(
+            f"The package `workers` in {workers.__path__} is not that of poets. "
+            "Install poets into an environment of its own."
+        ) from error
+    if not installed or marker != "poets":
+        raise SettingsError(f"The package `workers` in {workers.__path__} is not that of poets.")
+
+
+def check_storage(storage: Path) -> None:
+    """Make sure that the shared storage exists and can be written.
+
+    Raises:
+        StorageError: Says what to do.
+    """
+    probe = storage / f".tmp-probe-{os.getpid()}"
+    try:
+        storage.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"poets")
+        probe.unlink()
+    except OSError as error:
+        raise StorageError(
+            f"The storage {storage} cannot be written: {error.strerror}. "
+            "Set POETS_STORAGE or --storage to a folder that can."
+        ) from error
+
+
+@celeryd_init.connect
+def _refuse_bad_surroundings(**_: Any) -> None:
+    try:
+        check_surroundings()
+    except PoetsError as error:
+        sys.exit(f"Error: {error}")

@@ -1,0 +1,98 @@
+"""The frame around every task: check the message, hold the lease, report the end."""
+
+import contextlib
+import functools
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import redis
+
+from workers.backbones.loading import open_backbone
+from workers.bottlenecks import ImageResult, Request, complete_batch, compute_results
+from workers.errors import DatasetError, ModelError, PoetsError, RunError, WeightsError
+from workers.isolation import compute_isolated
+from workers.leases import Lease, connect, hold_lease, report_done, report_trouble
+from workers.settings import load_settings
+from workers.storage.atomic import write_whole
+from workers.storage.layout import RunFolder, Storage
+from workers.storage.manifest import Batch
+from workers.storage.plan import Plan, read_plan
+
+# These come again however often a task is tried, so they end the run.
+_FINAL_ERRORS = (DatasetError, WeightsError, ModelError, RunError)
+
+
+@dataclass
+class Work:
+    """One item of a run while its lease is held.
+
+    Attributes:
+        failed: Images of the batch that could not be read.
+    """
+
+    storage: Storage
+    folder: RunFolder
+    plan: Plan
+    lease: Lease
+    failed: int = 0
+
+    def complete(self, batch: Batch) -> list[ImageResult]:
+        """Return one result for each image of a batch; what was computed is in storage."""
+        results = complete_batch(self.storage, self.folder, self.plan, batch, self._compute)
+        self.failed = sum(result.error is not None for result in results)
+        return results
+
+    def _compute(self, images: list[Request]) -> Iterable[ImageResult]:
+        if self.lease.attempt > 1:
+            return compute_isolated(self.storage, self.plan, images, self.lease.beat)
+        plan = self.plan
+        backbone = open_backbone(
+            self.storage,
+            plan.architecture,
+            plan.backbone_id,
+            plan.weights_digest,
+            load_settings().device,
+        )
+        return compute_results(images, backbone, self.lease.beat)
+
+
+@contextlib.contextmanager
+def working_on(run: str, item: str) -> Iterator[Work]:
+    """Hold the lease of an item, and tell the reconciler how it ended.
+
+    Whoever can write to Redis can send a message, so it is checked against storage. An
+    error that is expected ends here as a report; a mistake of ours is reported too and
+    goes on to the worker's log.
+
+    Raises:
+        RunError: When the message names a run that is not in storage.
+    """
+    storage = Storage(load_settings().storage)
+    folder = storage.run(run)
+    plan = read_plan(folder)
+    client = _client(os.getpid(), load_settings().broker_url or "")
+    try:
+        with hold_lease(client, run, item) as lease:
+            work = Work(storage, folder, plan, lease)
+            yield work
+        report_done(client, run, item, work.failed)
+    except _FINAL_ERRORS as error:
+        write_whole(folder.failure, json.dumps({"item": item, "reason": str(error)}).encode())
+    except PoetsError as error:
+        report_trouble(client, run, item, str(error))
+    except Exception as error:
+        report_trouble(client, run, item, f"{type(error).__name__}: {error}")
+        raise
+
+
+def is_wanted(run: str) -> bool:
+    """Return whether a run has not been cancelled."""
+    return not Storage(load_settings().storage).run(run).cancelled.exists()
+
+
+# By process: a connection that was opened before a fork must not be shared.
+@functools.lru_cache(maxsize=1)
+def _client(pid: int, broker_url: str) -> redis.Redis:
+    return connect(broker_url)
