@@ -1,0 +1,1 @@
+"""Decides what to send next. Touches no pixels and never imports TensorFlow."""

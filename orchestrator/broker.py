@@ -1,0 +1,122 @@
+"""The broker as the orchestrator sees it: reachable and safe, what is queued, and sending."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+
+from orchestrator.reconcile import CONVERT, TRAIN
+from workers.errors import BrokerError
+from workers.leases import connect
+from workers.settings import Settings
+
+_MINIMUM_VERSION = (6, 2)
+_UNACKED = "unacked"
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A connection to Redis or Valkey, and the Celery application that sends through it."""
+
+    client: redis.Redis
+    app: Any
+
+    def queued(self, run: str, queues: Iterable[str]) -> set[str]:
+        """Return the items of `run` that wait in the queues; each queue is short."""
+        items = set()
+        for queue in queues:
+            for message in self.client.lrange(queue, 0, -1):
+                sender, item = _address(str(message))
+                if sender == run:
+                    items.add(item)
+        return items
+
+    def queue_lengths(self, queues: Iterable[str]) -> dict[str, int]:
+        """Return the number of messages that wait in each queue."""
+        return {queue: int(self.client.llen(queue)) for queue in queues}
+
+    def unacked(self) -> int:
+        """Return the number of messages that workers have taken and not yet finished."""
+        return int(self.client.hlen(_UNACKED))
+
+    def send(self, run: str, items: Iterable[str], kind: str) -> None:
+        """Send one message for each item."""
+        batch_task = "poets.compute_batch" if kind == "train" else "poets.label_batch"
+        names = {CONVERT: "poets.convert_backbone", TRAIN: "poets.train_head"}
+        with self.app.producer_or_acquire() as producer, producer.batch():
+            for item in items:
+                name = names.get(item, batch_task)
+                arguments = (run, int(item)) if item.isdigit() else (run,)
+                task_id = f"{run}:{item}:{self.client.incr('poets:sent')}"
+                self.app.send_task(name, arguments, task_id=task_id, producer=producer)
+
+
+def open_broker(settings: Settings) -> Broker:
+    """Connect to the broker of the settings.
+
+    Raises:
+        BrokerError: When it is unreachable, or set up in a way that loses work.
+    """
+    from workers.app import make_app
+
+    if settings.broker_url is None:
+        raise BrokerError("No broker is configured. Set POETS_BROKER_URL or run `poets up`.")
+    try:
+        client = connect(settings.broker_url)
+        check_broker(settings.broker_url, client)
+    except redis.RedisError as error:
+        raise BrokerError(
+            f"The broker {hide_password(settings.broker_url)} does not answer: {error}. Start "
+            "it, or correct POETS_BROKER_URL; without one, poets starts its own."
+        ) from error
+    except ValueError as error:
+        raise BrokerError(
+            f"The broker URL {hide_password(settings.broker_url)!r} is not understood: {error}."
+        ) from error
+    return Broker(client, make_app(settings))
+
+
+def check_broker(url: str, client: redis.Redis) -> None:
+    """Refuse a server that is too old, evicts keys, or is a cluster.
+
+    Raises:
+        BrokerError: With what to change.
+    """
+    facts: dict[str, Any] = client.info()
+    version = str(facts.get("redis_version", "0"))
+    if tuple(int(part) for part in version.split(".")[:2]) < _MINIMUM_VERSION:
+        raise BrokerError(f"The broker is Redis {version}; poets needs 6.2 or newer, or Valkey.")
+    if facts.get("redis_mode") == "cluster" or facts.get("cluster_enabled"):
+        raise BrokerError("The broker is a Redis Cluster, which Celery does not support.")
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise BrokerError(
+            f"The broker evicts keys ({policy}) and would lose work. Set maxmemory-policy "
+            "to noeviction."
+        )
+    parts = urlsplit(url)
+    local = parts.hostname in (None, "localhost", "127.0.0.1", "::1")
+    if not local and not parts.password:
+        raise BrokerError(
+            f"The broker at {parts.hostname} has no password: whoever reaches it could send "
+            "tasks. Set one, and put it into POETS_BROKER_URL."
+        )
+
+
+def hide_password(url: str) -> str:
+    """Return a broker URL that may be shown."""
+    password = urlsplit(url).password
+    return url.replace(f":{password}@", ":***@") if password else url
+
+
+def _address(message: str) -> tuple[str, str]:
+    """Return (run, item) of a queued message, which its task id names."""
+    try:
+        task_id = str(json.loads(message)["headers"]["id"])
+        run, item, _ = task_id.rsplit(":", 2)
+    except (ValueError, KeyError, TypeError):
+        return "", ""  # not ours; the worker refuses it
+    return run, item

@@ -1,0 +1,76 @@
+"""The always-on coordinator: drives every run that nobody else drives, one thread each."""
+
+import logging
+import threading
+import time
+
+import redis
+
+from orchestrator.broker import Broker, open_broker
+from orchestrator.drive import drive_run
+from orchestrator.finish import read_failure
+from workers.errors import BrokerError, PoetsError
+from workers.settings import Settings, load_settings
+from workers.storage.layout import RunFolder, Storage
+from workers.storage.plan import list_runs
+
+ALIVE_KEY = "poets:coordinator"
+_TICK_S = 1.0
+_ALIVE_S = 10
+# A run that could not go on (storage full) is tried again after this.
+_RETRY_S = 60.0
+_log = logging.getLogger("poets.coordinator")
+
+
+def coordinate(settings: Settings, stop: threading.Event) -> None:
+    """Look for unfinished runs and drive them, until `stop` is set.
+
+    Runs that a person interrupted (Ctrl-C), cancelled, or that failed are left alone.
+    """
+    storage = Storage(settings.storage)
+    driven: dict[str, threading.Thread] = {}
+    retry_at: dict[str, float] = {}
+    broker: Broker | None = None
+    while not stop.wait(_TICK_S):
+        try:
+            broker = broker or open_broker(settings)
+            broker.client.set(ALIVE_KEY, 1, ex=_ALIVE_S)
+        except (PoetsError, redis.RedisError) as error:
+            _log.warning("the broker does not answer: %s", error)
+            continue
+        driven = {name: thread for name, thread in driven.items() if thread.is_alive()}
+        for folder in list_runs(storage.runs):
+            name = folder.name
+            if name in driven or not _is_open(folder) or time.monotonic() < retry_at.get(name, 0):
+                continue
+            retry_at[name] = time.monotonic() + _RETRY_S
+            driven[name] = threading.Thread(
+                target=_drive, args=(storage, settings, name), daemon=True
+            )
+            driven[name].start()
+
+
+def _is_open(folder: RunFolder) -> bool:
+    ended = (folder.result, folder.cancelled, folder.paused)
+    return not any(marker.exists() for marker in ended) and read_failure(folder) is None
+
+
+def _drive(storage: Storage, settings: Settings, name: str) -> None:
+    try:
+        drive_run(storage, open_broker(settings), name, lambda _: None)
+        _log.warning("run %s has finished", name)
+    except PoetsError as error:
+        _log.warning("%s", error)
+
+
+def main() -> None:
+    """Coordinate until the process is told to stop."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    try:
+        coordinate(load_settings(), threading.Event())
+    except (KeyboardInterrupt, BrokerError):
+        return
+
+
+if __name__ == "__main__":
+    main()

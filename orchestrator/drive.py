@@ -1,0 +1,234 @@
+"""Drive a run to its end: look, decide, act, again; by one process at a time.
+
+It runs inside an attached submit-dataset or classify-dir, inside `poets resume`, and
+inside `poets coordinator`. Everything it knows it can rebuild from storage.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.exceptions import LockError
+from redis.lock import Lock
+
+from orchestrator.broker import Broker
+from orchestrator.finish import finish_run, read_failure
+from orchestrator.progress import Meter, Progress
+from orchestrator.quarantine import quarantine_batch
+from orchestrator.reconcile import TRAIN, Action, Memory, Seen, reconcile
+from workers.app import QUEUES
+from workers.backbones.stored import has_backbone
+from workers.errors import RunError
+from workers.leases import Keys
+from workers.storage.layout import RunFolder, Storage
+from workers.storage.manifest import batch_sizes, read_batches
+from workers.storage.plan import Plan, read_plan
+
+TICK_S = 0.2
+_LEASE_S = 15
+_HELP_AFTER_S = 20.0
+
+
+@dataclass
+class _State:
+    """What is known of the batches: rebuilt from storage, then kept up by hints."""
+
+    sizes: list[int]
+    shards: list[str | None]
+    done: set[int]
+    failed: int = 0
+
+    @property
+    def images_done(self) -> int:
+        return sum(self.sizes[batch] for batch in self.done)
+
+
+def drive_run(
+    storage: Storage,
+    broker: Broker,
+    name: str,
+    on_progress: Callable[[Progress], None],
+) -> dict[str, Any]:
+    """Bring a run to its end and return its result.
+
+    When another process drives the run already, its end is awaited instead.
+
+    Raises:
+        RunError: When the run failed, was cancelled, or cannot go on now.
+    """
+    folder = storage.run(name)
+    driver = _Driver(storage, broker, folder, read_plan(folder), on_progress)
+    return driver.drive()
+
+
+class _Driver:
+    def __init__(
+        self,
+        storage: Storage,
+        broker: Broker,
+        folder: RunFolder,
+        plan: Plan,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self.storage, self.broker, self.folder, self.plan = storage, broker, folder, plan
+        self.keys = Keys(plan.name)
+        self.on_progress = on_progress
+        self.lock = Lock(broker.client, self.keys.reconciler, timeout=_LEASE_S, blocking=False)
+        self.memory = Memory()
+        self.state = self._look_into_storage()
+        self.meter = Meter(plan.images)
+        self.idle_since = time.monotonic()
+
+    def drive(self) -> dict[str, Any]:
+        try:
+            while True:
+                try:
+                    result = self._step()
+                except redis.RedisError as error:
+                    self._report(f"waiting for the broker ({type(error).__name__})")
+                    time.sleep(2)
+                    continue
+                if result is not None:
+                    return result
+                time.sleep(TICK_S)
+        finally:
+            self._release()
+
+    def _step(self) -> dict[str, Any] | None:
+        if self.folder.result.exists():
+            return dict(json.loads(self.folder.result.read_bytes()))
+        if not self._hold_lock():
+            self._report("another process drives this run; waiting for its end")
+            if self.folder.cancelled.exists():
+                raise RunError(f"Run {self.plan.name!r} was cancelled.")
+            time.sleep(1)
+            return None
+        self._take_hints()
+        seen = self._look()
+        actions, self.memory = reconcile(self.plan.kind, self.plan.batches, seen, self.memory)
+        self._report(self._note(seen))
+        return self._act(actions)
+
+    def _act(self, actions: list[Action]) -> dict[str, Any] | None:
+        self.broker.send(
+            self.plan.name, [a.item for a in actions if a.kind == "send"], self.plan.kind
+        )
+        for action in actions:
+            if action.kind == "quarantine":
+                quarantine_batch(
+                    self.storage, self.folder, self.plan, int(action.item), action.reason
+                )
+                self.state.done.add(int(action.item))
+            elif action.kind == "finish":
+                return finish_run(self.storage, self.folder, self.plan)
+            elif action.kind == "stop":
+                raise RunError(f"Run {self.plan.name!r} was cancelled.")
+            elif action.kind == "fail":
+                raise RunError(f"Run {self.plan.name!r} failed: {action.reason}")
+            elif action.kind == "pause":
+                self._forget_troubles()
+                raise RunError(
+                    f"Run {self.plan.name!r} cannot go on: {action.reason} What is done is kept; "
+                    f"then go on with `poets resume {self.plan.name}`."
+                )
+        return None
+
+    def _look(self) -> Seen:
+        client = self.broker.client
+        queued = self.broker.queued(self.plan.name, QUEUES)
+        leased = self._leased()
+        troubles = client.hgetall(self.keys.troubles)
+        if TRAIN in troubles and TRAIN not in leased:
+            self._look_again_after_training(troubles)
+        return Seen(
+            done=self.state.done,
+            has_backbone=has_backbone(self.storage, self.plan.backbone_id),
+            has_model=self.folder.model.exists(),
+            alive=queued | leased,
+            leased=len(leased),
+            starts={item: int(n) for item, n in client.hgetall(self.keys.starts).items()},
+            troubles=troubles,
+            now=time.monotonic(),
+            is_cancelled=self.folder.cancelled.exists(),
+            failure=read_failure(self.folder),
+        )
+
+    def _leased(self) -> set[str]:
+        """Return the items that somebody works on, among those that may be under way."""
+        client = self.broker.client
+        if not self.memory.last_alive:  # taken over from somebody else
+            prefix = self.keys.lease("")
+            return {str(key).removeprefix(prefix) for key in client.scan_iter(f"{prefix}*")}
+        items = list(self.memory.last_alive)
+        leases = client.mget([self.keys.lease(item) for item in items])
+        return {item for item, lease in zip(items, leases, strict=True) if lease is not None}
+
+    def _look_again_after_training(self, troubles: dict[str, str]) -> None:
+        """A trainer that found damaged shards has marked their batches to be done again."""
+        if self.folder.redo.exists() and any(self.folder.redo.iterdir()):
+            self.state = self._look_into_storage()
+            self.memory = Memory()
+            self.broker.client.hdel(self.keys.troubles, TRAIN)
+            troubles.pop(TRAIN, None)
+
+    def _take_hints(self) -> None:
+        """Take reports of finished batches, and believe them when storage agrees."""
+        reports = self.broker.client.lpop(self.keys.done, 1000) or []
+        for report in reports:
+            batch, failed = json.loads(report)
+            if batch not in self.state.done and self._is_done(batch, self.state.shards[batch]):
+                self.state.done.add(batch)
+                self.state.failed += failed
+
+    def _look_into_storage(self) -> _State:
+        shards = [batch.own_shard for batch in read_batches(self.folder)]
+        done = {number for number, shard in enumerate(shards) if self._is_done(number, shard)}
+        return _State(batch_sizes(self.folder), shards, done)
+
+    def _is_done(self, batch: int, shard: str | None) -> bool:
+        if self.plan.kind == "label":
+            return self.folder.prediction_shard(batch).exists()
+        if (self.folder.redo / str(batch)).exists():
+            return False
+        return shard is None or self.storage.shard(self.plan.backbone_id, shard).exists()
+
+    def _hold_lock(self) -> bool:
+        try:
+            if self.lock.owned():
+                return bool(self.lock.reacquire())
+        except LockError:
+            self.lock.local.token = None
+        return bool(self.lock.acquire(blocking=False))
+
+    def _release(self) -> None:
+        try:
+            self.lock.release()
+        except (LockError, redis.RedisError):
+            return  # not ours any more, or gone with the broker: it ends by itself
+
+    def _forget_troubles(self) -> None:
+        self.broker.client.delete(self.keys.troubles)
+
+    def _note(self, seen: Seen) -> str:
+        if seen.troubles:
+            return next(iter(seen.troubles.values()))
+        now = time.monotonic()
+        if seen.leased or not seen.alive:
+            self.idle_since = now
+        if now - self.idle_since > _HELP_AFTER_S:
+            return "no worker takes the work; is one running? (`poets worker`, `poets doctor`)"
+        return ""
+
+    def _report(self, note: str) -> None:
+        batches_left = self.plan.batches - len(self.state.done)
+        if not has_backbone(self.storage, self.plan.backbone_id):
+            phase = "preparing the backbone"
+        elif batches_left:
+            phase = "computing bottlenecks" if self.plan.kind == "train" else "labelling"
+        else:
+            phase = "training" if self.plan.kind == "train" else "writing labels"
+        done, failed = self.state.images_done, self.state.failed
+        self.on_progress(self.meter.measure(phase, done, failed, note))

@@ -1,0 +1,225 @@
+"""The embedded stack as its users see it: start it, join it, leave it, stop it.
+
+One stack serves all commands on one storage. A command that uses it holds a shared lock
+on a file; the supervisor ends the stack when nobody holds it any more. The kernel drops
+the lock of a killed process, so nothing is left behind whatever happens to its users.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from workers.errors import BrokerError
+from workers.settings import Settings
+
+_START_TIMEOUT_S = 30.0
+# Longer than the supervisor gives its workers to finish what is under way.
+_STOP_TIMEOUT_S = 40.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where the embedded stack of one storage keeps its files.
+
+    The folder is short because socket paths are limited to about 104 bytes.
+    """
+
+    folder: Path
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "stack.json"
+
+    @property
+    def users(self) -> Path:
+        """Locked shared by each user, exclusively by a supervisor that is ending."""
+        return self.folder / "users.lock"
+
+    @property
+    def starting(self) -> Path:
+        return self.folder / "start.lock"
+
+    @property
+    def keep(self) -> Path:
+        """While this file exists, the stack stays up without users (`poets up`)."""
+        return self.folder / "keep"
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "valkey.sock"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "stack.log"
+
+    @property
+    def broker_url(self) -> str:
+        return f"redis+socket://{self.socket}?virtual_host=0"
+
+    def running(self) -> dict[str, Any] | None:
+        """Return what the supervisor wrote about itself, if it is alive."""
+        try:
+            state: dict[str, Any] = json.loads(self.state.read_bytes())
+            os.kill(int(state["pid"]), 0)
+        except (OSError, ValueError, KeyError):
+            return None
+        return state
+
+
+def find_stack(settings: Settings) -> Stack:
+    """Return the stack of a storage, which need not be running.
+
+    Raises:
+        BrokerError: When its folder belongs to somebody else.
+    """
+    base = os.environ.get("XDG_RUNTIME_DIR") or "/tmp"
+    if not os.access(base, os.W_OK):
+        base = "/tmp"
+    digest = hashlib.sha256(str(settings.storage).encode()).hexdigest()[:10]
+    folder = Path(base) / f"poets-{os.getuid()}-{digest}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or not folder.is_dir() or found.st_mode & 0o077:
+        raise BrokerError(f"{folder} is not a private folder of yours. Remove it and try again.")
+    return Stack(folder)
+
+
+@contextlib.contextmanager
+def use_broker(settings: Settings) -> Iterator[Settings]:
+    """Yield settings with a broker: the configured one, or that of the embedded stack.
+
+    A stack that was started for this block ends with it, unless others use it.
+
+    Raises:
+        BrokerError: When the stack cannot be started.
+    """
+    if settings.broker_url:
+        yield settings
+        return
+    stack = find_stack(settings)
+    with stack.users.open("w") as lock:
+        _join(stack, settings, lock)
+        interrupted = False
+        try:
+            yield replace(settings, broker_url=stack.broker_url)
+        except KeyboardInterrupt:
+            interrupted = True
+            raise
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            if interrupted and not stack.keep.exists():
+                _wait_for_end(stack)
+
+
+def attach_broker(settings: Settings) -> Settings | None:
+    """Return settings with a broker if one is configured or the stack is up, else None."""
+    if settings.broker_url:
+        return settings
+    stack = find_stack(settings)
+    return replace(settings, broker_url=stack.broker_url) if stack.running() else None
+
+
+def keep_stack(settings: Settings) -> Stack:
+    """Start the stack, or keep the running one, until `stop_stack` (`poets up`)."""
+    stack = find_stack(settings)
+    with stack.users.open("w") as lock:
+        stack.keep.touch()
+        try:
+            _join(stack, settings, lock)
+        except BrokerError:
+            stack.keep.unlink(missing_ok=True)
+            raise
+    return stack
+
+
+def stop_stack(settings: Settings) -> bool:
+    """Stop the stack whoever uses it; return whether there was one (`poets down`)."""
+    stack = find_stack(settings)
+    stack.keep.unlink(missing_ok=True)
+    state = stack.running()
+    if state is None:
+        return False
+    os.kill(state["pid"], signal.SIGTERM)
+    _wait_for_end(stack)
+    return True
+
+
+def kill_stack(stack: Stack) -> None:
+    """End every process of the stack at once."""
+    state = stack.running()
+    if state is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(state["pid"], signal.SIGKILL)
+
+
+def _join(stack: Stack, settings: Settings, lock: IO[str]) -> None:
+    """Become a user of the stack, after starting it if need be."""
+    with stack.starting.open("w") as starting:
+        # One starter at a time; and a supervisor that is ending is waited for.
+        fcntl.flock(starting, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        if stack.running() is None:
+            _start(stack, settings)
+
+
+def _start(stack: Stack, settings: Settings) -> None:
+    stack.state.unlink(missing_ok=True)
+    with stack.log.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "orchestrator.supervisor", str(stack.folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **settings.environment(), "POETS_BROKER_URL": stack.broker_url},
+            # Its own session: Ctrl-C at the terminal is for the command, not for it.
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if stack.running():
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    process.kill()
+    lines = stack.log.read_text("utf-8", "replace").strip().splitlines() or ["no message"]
+    raise BrokerError(f"The embedded stack did not start: {lines[-1]} (log: {stack.log}).")
+
+
+def _wait_for_end(stack: Stack) -> None:
+    """Wait until the stack has ended; another Ctrl-C ends it at once."""
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    try:
+        while stack.running():
+            if time.monotonic() > deadline:
+                kill_stack(stack)
+            if _has_users(stack):
+                return
+            time.sleep(0.05)
+    except KeyboardInterrupt:
+        if not _has_users(stack):
+            kill_stack(stack)
+        raise
+
+
+def _has_users(stack: Stack) -> bool:
+    with stack.users.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False  # the supervisor holds it exclusively: it is ending
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False

@@ -1,0 +1,73 @@
+"""The end of a run: its result, written once, with every image accounted for."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from orchestrator.merge import merge_predictions
+from workers.heads.model import read_card
+from workers.storage.atomic import create_once
+from workers.storage.layout import RunFolder, Storage
+from workers.storage.plan import Plan
+
+
+def finish_run(storage: Storage, folder: RunFolder, plan: Plan) -> dict[str, Any]:
+    """Write ``result.json`` unless it is there, and return it.
+
+    Raises:
+        UsageError, StorageError: When the output of a labelling job cannot be written.
+    """
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(plan.created)).total_seconds()
+    result = _labelled(folder, plan) if plan.labelling else _trained(folder, plan)
+    result["seconds"] = round(seconds, 3)
+    if plan.labelling:
+        result["images_per_second"] = round(plan.images / max(seconds, 1e-3), 1)
+    create_once(folder.result, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+    return result
+
+
+def read_failure(folder: RunFolder) -> str | None:
+    """Return why a run failed for good, or None."""
+    try:
+        return str(json.loads(folder.failure.read_bytes())["reason"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError):
+        return f"the reason in {folder.failure} cannot be read"
+
+
+def _trained(folder: RunFolder, plan: Plan) -> dict[str, Any]:
+    card = read_card(folder.model)
+    counts = card.counts
+    computed, cached, bad = (counts.get(n, 0) for n in ("computed", "cached", "quarantined"))
+    return {
+        "run": plan.name,
+        "images": plan.images,
+        "labels": list(plan.labels),
+        "computed": computed,
+        "cached": cached,
+        "quarantined": bad,
+        "lost": plan.images - computed - cached - bad,
+        "training": counts.get("training", 0),
+        "validation": counts.get("validation", 0),
+        "testing": counts.get("testing", 0),
+        "left_out": counts.get("left_out", 0),
+        "validation_accuracy": card.metrics["validation_accuracy"],
+        "test_accuracy": card.metrics["test_accuracy"],
+        "model": str(folder.model),
+    }
+
+
+def _labelled(folder: RunFolder, plan: Plan) -> dict[str, Any]:
+    options = plan.labelling
+    if options is None:
+        raise ValueError(f"{plan.name} is no labelling job")
+    counts = merge_predictions(folder, plan, options)
+    return {
+        "job": plan.name,
+        "images": plan.images,
+        "ok": counts["ok"],
+        "failed": counts["failed"],
+        "output": options.output,
+        "model": options.model,
+    }

@@ -1,0 +1,112 @@
+"""Merge the prediction shards of a job into the one file that was asked for."""
+
+import json
+import os
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from workers.errors import StorageError, UsageError
+from workers.storage.atomic import storage_errors
+from workers.storage.layout import RunFolder
+from workers.storage.plan import LabellingOptions, Plan
+
+FORMATS = ("csv", "jsonl", "parquet")
+
+
+def merge_predictions(folder: RunFolder, plan: Plan, options: LabellingOptions) -> Counter[str]:
+    """Write the output, whole or not at all, in manifest order; return rows by status.
+
+    Memory does not grow with the number of images.
+
+    Raises:
+        UsageError: When the output has come to exist and may not be overwritten.
+        StorageError: When it cannot be written; the predictions stay in the job's folder.
+    """
+    output = Path(options.output)
+    temporary = output.parent / f".{output.name}.{uuid.uuid4().hex}.tmp"
+    counts: Counter[str] = Counter()
+    with storage_errors(f"write {output}"):
+        try:
+            with temporary.open("wb") as file:
+                _WRITERS[options.format](file, _tables(folder, plan, counts))
+                file.flush()
+                os.fsync(file.fileno())
+            if options.overwrite:
+                temporary.replace(output)
+            else:
+                os.link(temporary, output)
+        except FileExistsError as error:
+            raise UsageError(
+                f"{output} exists already and was not overwritten. Move it away, then "
+                f"`poets resume {plan.name}` writes the labels."
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+    return counts
+
+
+def check_output(output: Path, overwrite: bool) -> None:
+    """Refuse an output that cannot be written, before any work is done.
+
+    Raises:
+        UsageError, StorageError: With what to do.
+    """
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} exists already. Use --force to overwrite it, or --output.")
+    if not output.parent.is_dir():
+        raise UsageError(f"There is no folder {output.parent} to write {output.name} into.")
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder. Give the name of a file.")
+    probe = output.parent / f".{output.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StorageError(f"Cannot write into {output.parent}: {error.strerror}.") from error
+
+
+def _tables(folder: RunFolder, plan: Plan, counts: Counter[str]) -> Iterator[pa.Table]:
+    for batch in range(plan.batches):
+        table = pq.read_table(folder.prediction_shard(batch))
+        for entry in pc.value_counts(table.column("status")).to_pylist():
+            counts[entry["values"]] += entry["counts"]
+        yield table
+
+
+def _write_csv(file: IO[bytes], tables: Iterator[pa.Table]) -> None:
+    first = next(tables)
+    with pyarrow.csv.CSVWriter(
+        file, first.schema, write_options=pyarrow.csv.WriteOptions(quoting_style="needed")
+    ) as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)
+
+
+def _write_jsonl(file: IO[bytes], tables: Iterator[pa.Table]) -> None:
+    for table in tables:
+        for row in table.to_pylist():
+            file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+
+def _write_parquet(file: IO[bytes], tables: Iterator[pa.Table]) -> None:
+    first = next(tables)
+    with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)
+
+
+_WRITERS: dict[str, Callable[[IO[bytes], Iterator[pa.Table]], None]] = {
+    "csv": _write_csv,
+    "jsonl": _write_jsonl,
+    "parquet": _write_parquet,
+}

