@@ -66,16 +66,13 @@ def train_run(
         "validation": evaluate_head(fit.head, validation, plan.labels),
         "test": evaluate_head(fit.head, testing, plan.labels),
     }
-    write_whole(
-        folder.path / "quarantine.csv", _table(["path", "reason"], sorted(gathered.quarantine))
-    )
     may_commit()
     save_model(
         folder.model,
         _card(storage, plan, gathered, fit, evaluations),
         fit.head,
         storage.backbone(plan.backbone_id) / "backbone.tflite",
-        _reports(plan, evaluations),
+        _reports(plan, gathered, evaluations),
     )
 
 
@@ -213,7 +210,9 @@ def _card(
     )
 
 
-def _reports(plan: Plan, evaluations: dict[str, Evaluation]) -> dict[str, bytes]:
+def _reports(
+    plan: Plan, gathered: Gathered, evaluations: dict[str, Evaluation]
+) -> dict[str, bytes]:
     figures = {
         split: {
             "images": evaluation.images,
@@ -230,6 +229,7 @@ def _reports(plan: Plan, evaluations: dict[str, Evaluation]) -> dict[str, bytes]
     ]
     return {
         "evaluation.json": json.dumps({"labels": plan.labels, **figures}, indent=2).encode(),
+        "quarantine.csv": _table(["path", "reason"], sorted(gathered.quarantine)),
         "mistakes.csv": _table(["split", "path", "label", "predicted", "score"], mistakes),
     }
 

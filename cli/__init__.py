@@ -1,0 +1,1 @@
+"""The `poets` command: words and exit codes; everything else is in orchestrator and workers."""

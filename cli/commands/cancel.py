@@ -1,0 +1,31 @@
+"""``poets cancel``: give up a run."""
+
+import click
+
+from cli import options
+from cli.console import print_json, say
+from workers.settings import Settings
+
+
+@click.command("cancel")
+@click.argument("run", metavar="RUN")
+@options.as_json
+@options.quiet
+@options.with_settings
+def command(settings: Settings, run: str, as_json: bool, quiet: bool) -> None:
+    """Cancel RUN: nothing more is sent, and what is queued is skipped.
+
+    The bottlenecks that it has computed stay, and serve other runs.
+
+    \b
+    Example:
+      poets cancel flower_photos-1
+    """
+    from orchestrator.runs import cancel_run
+    from workers.storage.layout import Storage
+
+    cancel_run(Storage(settings.storage), run)
+    if as_json:
+        print_json({"run": run, "state": "cancelled"})
+    else:
+        say(f"Run {run} is cancelled. `poets resume {run}` would take it up again.", quiet)

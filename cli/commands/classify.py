@@ -1,0 +1,57 @@
+"""``poets classify``: a few images, in this process, without broker or workers."""
+
+import click
+
+from cli import options
+from cli.console import print_json
+from workers.settings import Settings
+
+
+@click.command("classify")
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--model",
+    default="latest",
+    show_default=True,
+    metavar="RUN|PATH|latest",
+    help="A run, a model folder, or the newest model.",
+)
+@click.option(
+    "--top-k", type=click.IntRange(1), default=5, show_default=True, help="Labels for each image."
+)
+@options.as_json
+@options.with_settings
+def command(
+    settings: Settings, images: tuple[str, ...], model: str, top_k: int, as_json: bool
+) -> None:
+    """Label each IMAGE and print its best labels.
+
+    \b
+    Examples:
+      poets classify rose.jpg
+      poets classify *.jpg --model spring --top-k 1
+    """
+    from orchestrator.runs import find_model
+    from workers.classification import classify_files
+    from workers.errors import DatasetError
+    from workers.storage.layout import Storage
+
+    folder = find_model(Storage(settings.storage), model)
+    failed = 0
+    rows = []
+    for path, prediction in zip(images, classify_files(folder, list(images), top_k), strict=True):
+        failed += prediction.error is not None
+        if as_json:
+            ranked = [{"label": label, "score": score} for label, score in prediction.ranked]
+            rows.append({"path": prediction.path, "labels": ranked, "error": prediction.error})
+            continue
+        if len(images) > 1:
+            click.echo(prediction.path)
+        if prediction.error:
+            click.echo(f"{path}: {prediction.error}", err=True)
+        for label, score in prediction.ranked:
+            click.echo(f"{label} (score = {score:.5f})")
+    if as_json:
+        print_json(rows)
+    if failed:
+        raise DatasetError(f"{failed} of {len(images)} images could not be read.")

@@ -1,0 +1,84 @@
+"""``poets classify-dir``: one row for each image below a folder."""
+
+from pathlib import Path
+
+import click
+
+from cli import options
+from cli.console import say
+from cli.running import attend
+from workers.settings import Settings
+
+_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+
+
+@click.command("classify-dir")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--model",
+    default="latest",
+    show_default=True,
+    metavar="RUN|PATH|latest",
+    help="A run, a model folder, or the newest model.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("labels.csv"),
+    show_default=True,
+    help="The file to write; its ending chooses the format.",
+)
+@click.option("--force", is_flag=True, help="Overwrite the output.")
+@click.option("--format", "file_format", type=click.Choice(["csv", "jsonl", "parquet"]))
+@click.option(
+    "--top-k", type=click.IntRange(1), default=5, show_default=True, help="Labels in each row."
+)
+@click.option("--name", help="Name of the job. [DIR-labels-1, ...]")
+@options.batch_size
+@options.detach
+@options.as_json
+@options.quiet
+@options.with_settings
+def command(
+    settings: Settings,
+    folder: Path,
+    model: str,
+    output: Path,
+    force: bool,
+    file_format: str | None,
+    top_k: int,
+    name: str | None,
+    batch_size: int | None,
+    detach: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Label every image below DIR, and write one row for each.
+
+    An image that cannot be read has a row with the reason; it never ends the job.
+
+    \b
+    Examples:
+      poets classify-dir holiday_photos
+      poets classify-dir holiday_photos --model spring --output spring.parquet
+    """
+    from orchestrator.jobs import LabellingRequest, plan_classification
+    from workers.storage.layout import Storage
+    from workers.storage.plan import read_plan
+
+    file_format = file_format or _FORMATS.get(output.suffix.lower())
+    if file_format is None:
+        raise click.UsageError(
+            f"The ending of {str(output)!r} names no format. Use .csv, .jsonl or .parquet, "
+            "or give --format."
+        )
+    request = LabellingRequest(
+        folder, model, output, file_format, top_k, force, name, batch_size, detach
+    )
+    job = plan_classification(settings, request).name
+    plan = read_plan(Storage(settings.storage).run(job))
+    ignored = f", {sum(plan.ignored.values())} other files ignored" if plan.ignored else ""
+    labelled_by = plan.labelling.model if plan.labelling else ""
+    say(f"Job {job}: {plan.images:,} images{ignored}, labelled by {labelled_by}", quiet)
+    attend(settings, job, detach, as_json, quiet)

@@ -1,0 +1,32 @@
+"""``poets coordinator``: drive detached runs on a shared broker."""
+
+import click
+
+from cli import options
+from cli.console import say
+from workers.settings import Settings
+
+
+@click.command("coordinator")
+@options.with_settings
+def command(settings: Settings) -> None:
+    """Drive every run that nobody attends, until Ctrl-C. Several may run; one acts at a time.
+
+    \b
+    Example:
+      poets coordinator --broker-url rediss://:secret@broker.example:6379/0
+    """
+    import logging
+    import threading
+
+    from orchestrator.broker import open_broker
+    from orchestrator.coordinator import coordinate
+    from orchestrator.embedded import attach_broker
+    from workers.process_start import check_storage
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    check_storage(settings.storage)
+    settings = attach_broker(settings) or settings
+    open_broker(settings)
+    say("Coordinating; Ctrl-C stops.")
+    coordinate(settings, threading.Event())

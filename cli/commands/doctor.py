@@ -1,0 +1,29 @@
+"""``poets doctor``: is everything there, and if not, what to do."""
+
+import click
+
+from cli import options
+from cli.console import print_json
+from workers.settings import Settings
+
+
+@click.command("doctor")
+@options.as_json
+@options.with_settings
+def command(settings: Settings, as_json: bool) -> None:
+    """Check versions, storage, broker, workers and weights. Exit code 1 if one needs you.
+
+    \b
+    Example:
+      poets doctor
+    """
+    from orchestrator.health import examine
+
+    checks = list(examine(settings))
+    if as_json:
+        print_json([vars(check) for check in checks])
+    else:
+        for check in checks:
+            click.echo(f"{'ok ' if check.is_ok else 'FIX'}  {check.name:<9}  {check.text}")
+    if not all(check.is_ok for check in checks):
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,33 @@
+"""``poets fetch-weights``: pretrained weights ahead of time."""
+
+import click
+
+from cli import options
+from cli.console import print_json, show_download
+from workers.settings import Settings
+
+
+@click.command("fetch-weights")
+@click.argument("architecture", metavar="ARCH")
+@options.as_json
+@options.quiet
+@options.with_settings
+def command(settings: Settings, architecture: str, as_json: bool, quiet: bool) -> None:
+    """Bring the pretrained weights of ARCH into storage: found here, or downloaded once.
+
+    \b
+    Example:
+      poets fetch-weights inception_v3
+    """
+    from orchestrator.weights import resolve_backbone
+    from workers.process_start import check_storage
+    from workers.storage.layout import Storage
+
+    check_storage(settings.storage)
+    with show_download(quiet) as on_download:
+        _, digest, _ = resolve_backbone(settings, architecture, None, on_download)
+    path = str(Storage(settings.storage).weights(digest))
+    if as_json:
+        print_json({"architecture": architecture, "sha256": digest, "path": path})
+    else:
+        click.echo(path)

@@ -1,0 +1,58 @@
+"""``poets flower``: the Flower dashboard."""
+
+import click
+
+from cli import options
+from cli.console import say
+from workers.settings import Settings
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+@click.command("flower")
+@click.option("--port", type=click.IntRange(1, 65535), default=5555, show_default=True)
+@click.option("--address", default="127.0.0.1", show_default=True)
+@click.option(
+    "--basic-auth",
+    metavar="USER:PASSWORD",
+    envvar="POETS_FLOWER_AUTH",
+    help="Asked for by the page. [env POETS_FLOWER_AUTH]",
+)
+@options.with_settings
+def command(settings: Settings, port: int, address: str, basic_auth: str | None) -> None:
+    """Show workers and tasks in a web page, read-only, until Ctrl-C.
+
+    On any other address than 127.0.0.1 it wants --basic-auth. Flower's /metrics page
+    stays open even then.
+
+    \b
+    Example:
+      poets flower --port 5555
+    """
+    import os
+    import subprocess
+    import sys
+
+    from orchestrator.broker import open_broker
+    from orchestrator.embedded import use_broker
+    from workers.process_start import check_storage
+
+    if address not in _LOCAL and not basic_auth:
+        raise click.UsageError(
+            f"Whoever reaches {address} could read everything. Give --basic-auth USER:PASSWORD, "
+            "or leave out --address."
+        )
+    check_storage(settings.storage)
+    with use_broker(settings) as connected:
+        open_broker(connected)
+        arguments = ["--app=workers.app", "flower", f"--address={address}", f"--port={port}"]
+        environment = {**os.environ, **connected.environment()}
+        if basic_auth:
+            # Not on the command line, where every user of the machine could read it.
+            environment["FLOWER_BASIC_AUTH"] = basic_auth
+        say(f"Flower is at http://{address}:{port}; Ctrl-C stops it.")
+        code = subprocess.call(
+            [sys.executable, "-m", "celery", *arguments, "--read_only=True"], env=environment
+        )
+    if code:
+        raise click.ClickException(f"Flower ended with exit code {code}.")

@@ -1,0 +1,27 @@
+"""``poets resume``: go on with a run that was stopped, cancelled, or failed."""
+
+import click
+
+from cli import options
+from cli.running import attend
+from workers.settings import Settings
+
+
+@click.command("resume")
+@click.argument("run", metavar="RUN")
+@options.detach
+@options.as_json
+@options.quiet
+@options.with_settings
+def command(settings: Settings, run: str, detach: bool, as_json: bool, quiet: bool) -> None:
+    """Go on with RUN where it stopped. What is in storage is not done again.
+
+    \b
+    Example:
+      poets resume flower_photos-1
+    """
+    from orchestrator.jobs import check_surroundings
+    from orchestrator.runs import reopen_run
+
+    reopen_run(check_surroundings(settings, run, detach), run)
+    attend(settings, run, detach, as_json, quiet)

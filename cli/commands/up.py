@@ -1,0 +1,40 @@
+"""``poets up``: the embedded stack, kept up."""
+
+import click
+
+from cli import options
+from cli.console import print_json, say
+from workers.settings import Settings
+
+
+@click.command("up")
+@options.as_json
+@options.quiet
+@options.with_settings
+def command(settings: Settings, as_json: bool, quiet: bool) -> None:
+    """Start Valkey, a worker and a coordinator, and keep them up until `poets down`.
+
+    Commands start such a stack by themselves; keeping it up saves a second or two each
+    time, and lets detached runs go on.
+
+    \b
+    Example:
+      poets up
+    """
+    from orchestrator.embedded import keep_stack
+    from workers.errors import SettingsError
+    from workers.process_start import check_storage
+
+    if settings.broker_url is not None:
+        raise SettingsError(
+            "A broker is configured (POETS_BROKER_URL, --broker-url or poets.toml), so there is "
+            "nothing to start here. Start `poets worker` and `poets coordinator` instead."
+        )
+    check_storage(settings.storage)
+    stack = keep_stack(settings)
+    facts = stack.running() or {}
+    if as_json:
+        print_json({"broker_url": stack.broker_url, "log": str(stack.log), **facts})
+    else:
+        say(f"The stack is up with {facts.get('concurrency')} worker processes.", quiet)
+        say(f"Its broker is {stack.broker_url}, its log {stack.log}; `poets down` stops it.", quiet)

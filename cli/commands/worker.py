@@ -1,0 +1,61 @@
+"""``poets worker``: a Celery worker on this machine."""
+
+import click
+
+from cli import options
+from workers.settings import Settings
+
+_QUEUES = ("bottleneck", "train", "infer")
+
+
+@click.command("worker")
+@click.option(
+    "--queues",
+    default=",".join(_QUEUES),
+    show_default=True,
+    help="What this worker does: any of bottleneck, train, infer.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Processes; one a core on a CPU, one on a GPU. [by machine]",
+)
+@click.option("--name", help="Name of the worker in Flower. [celery]")
+@click.option(
+    "--log-level",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+    default="INFO",
+    show_default=True,
+)
+@options.with_settings
+def command(
+    settings: Settings, queues: str, concurrency: int | None, name: str | None, log_level: str
+) -> None:
+    """Run a worker until Ctrl-C or SIGTERM; what it was doing is done again elsewhere.
+
+    \b
+    Examples:
+      poets worker --broker-url rediss://:secret@broker.example:6379/0
+      poets worker --queues infer --concurrency 4
+    """
+    import os
+
+    from orchestrator.embedded import attach_broker
+    from workers.backbones.loading import default_concurrency
+    from workers.errors import BrokerError
+
+    unknown = set(queues.split(",")) - set(_QUEUES)
+    if unknown:
+        raise click.UsageError(f"Unknown queue {min(unknown)!r}. Choose from {', '.join(_QUEUES)}.")
+    attached = attach_broker(settings)
+    if attached is None:
+        raise BrokerError(
+            "There is no broker to work for. Give --broker-url or POETS_BROKER_URL, or start "
+            "the embedded stack with `poets up`."
+        )
+    # The Celery application reads its settings when it is imported.
+    os.environ.update(attached.environment())
+    from workers.__main__ import run_worker
+
+    run_worker(queues, concurrency or default_concurrency(attached.device), name, log_level)

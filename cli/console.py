@@ -1,0 +1,126 @@
+"""What a person sees: data on stdout, messages and progress on stderr."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from orchestrator.progress import Progress
+
+_PLAIN_EVERY_S = 5.0
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def say(message: str, quiet: bool = False) -> None:
+    """Print a message on stderr unless `quiet`."""
+    if not quiet:
+        click.echo(message, err=True)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print aligned columns on stdout; numbers to the right."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
+    is_number = [bool(rows) and isinstance(cell, int | float) for cell in (rows or [header])[0]]
+    for cells in ([name.upper() for name in header], *texts):
+        padded = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(cells, widths, is_number, strict=True)
+        ]
+        click.echo("  ".join(padded).rstrip())
+
+
+def describe_progress(progress: "Progress") -> str:
+    """Return one line: ``labelling: 320 of 925 images, 212/s, 3 s left, 2 failed``."""
+    parts = []
+    if progress.total:
+        parts.append(f"{progress.done:,} of {progress.total:,} images")
+    if progress.rate is not None:
+        parts.append(f"{progress.rate:,.0f}/s")
+    if progress.left_s is not None and progress.done < progress.total:
+        parts.append(f"{describe_seconds(progress.left_s)} left")
+    if progress.failed:
+        parts.append(f"{progress.failed:,} failed")
+    if progress.note:
+        parts.append(progress.note)
+    return f"{progress.phase}: {', '.join(parts)}"
+
+
+def describe_seconds(seconds: float) -> str:
+    """Return seconds as a person says them: ``42 s``, ``3 min 20 s``, ``5 h 7 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@contextlib.contextmanager
+def show_progress(quiet: bool) -> "Iterator[Callable[[Progress], None]]":
+    """Yield what to call with each Progress: a live line on a terminal, else plain lines."""
+    if quiet:
+        yield lambda _: None
+    elif sys.stderr.isatty():
+        with _live_line() as show:
+            yield show
+    else:
+        yield _plain_lines()
+
+
+def _plain_lines() -> "Callable[[Progress], None]":
+    last_time, last_phase = float("-inf"), ""
+
+    def show(progress: "Progress") -> None:
+        nonlocal last_time, last_phase
+        now = time.monotonic()
+        if progress.phase != last_phase or now - last_time >= _PLAIN_EVERY_S:
+            last_time, last_phase = now, progress.phase
+            say(describe_progress(progress))
+
+    return show
+
+
+@contextlib.contextmanager
+def _live_line() -> "Iterator[Callable[[Progress], None]]":
+    from rich.console import Console
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = (SpinnerColumn(), BarColumn(20), TextColumn("{task.description}"))
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def show(progress: "Progress") -> None:
+            bar.update(
+                task,
+                # Brackets in a file name must not be read as markup.
+                description=describe_progress(progress).replace("[", "\\["),
+                total=progress.total or None,
+                completed=progress.done,
+            )
+
+        yield show
+
+
+@contextlib.contextmanager
+def show_download(quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Yield what to call with the bytes so far and in all while a file is downloaded."""
+    from orchestrator.progress import Progress
+
+    with show_progress(quiet) as show:
+
+        def on_download(done: int, total: int) -> None:
+            size = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB"
+            show(Progress("downloading weights", note=size))
+
+        yield on_download

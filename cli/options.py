@@ -1,0 +1,58 @@
+"""Options that several commands share."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from workers.settings import load_settings
+
+DEBUG = "poets.debug"
+
+
+def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta[DEBUG] = True
+
+
+debug_option = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    callback=_remember_debug,
+    help="Show the traceback of an error.",
+)
+_SETTINGS = (
+    click.option("--storage", metavar="FOLDER", help="Runs, models and bottlenecks. [~/.poets]"),
+    click.option("--broker-url", metavar="URL", help="Redis or Valkey. [a server of its own]"),
+)
+_WEIGHTS_DIR = click.option(
+    "--weights-dir", metavar="FOLDER", help="Searched for pretrained weights, subfolders too."
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+quiet = click.option("--quiet", "-q", is_flag=True, help="No progress, only the result.")
+detach = click.option(
+    "--detach", is_flag=True, help="Return at once; the run goes on in the background."
+)
+batch_size = click.option(
+    "--batch-size", type=click.IntRange(1, 65536), metavar="N", help="Images a task. [by size]"
+)
+
+
+def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags of the settings to a command, and call it with `settings`.
+
+    Raises:
+        SettingsError: When a setting is malformed.
+    """
+
+    @functools.wraps(command)
+    def call(**values: Any) -> Any:
+        names = ("storage", "broker_url", "weights_dir")
+        flags = {name: values.pop(name, None) for name in names}
+        return command(settings=load_settings(flags), **values)
+
+    for option in (debug_option, _WEIGHTS_DIR, *reversed(_SETTINGS)):
+        call = option(call)
+    return call

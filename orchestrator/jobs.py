@@ -1,0 +1,170 @@
+"""The two main jobs from the folder given to the result: what the commands call."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.broker import open_broker
+from orchestrator.coordinator import ALIVE_KEY
+from orchestrator.drive import drive_run
+from orchestrator.embedded import keep_stack, use_broker
+from orchestrator.merge import check_output
+from orchestrator.plan import BackboneChoice, plan_labelling, plan_training
+from orchestrator.progress import Progress
+from orchestrator.runs import find_model
+from orchestrator.scan import scan_folder
+from orchestrator.split import Shares
+from orchestrator.weights import OnDownload, resolve_backbone
+from workers.classification import install_backbone
+from workers.errors import RunError
+from workers.heads.model import copy_model, read_card, read_head
+from workers.process_start import check_storage
+from workers.settings import Settings
+from workers.storage.layout import RunFolder, Storage, check_run_name
+from workers.storage.plan import LabellingOptions, TrainingOptions
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What `poets submit-dataset` was asked for.
+
+    Attributes:
+        name: None for one made from the folder's name.
+        weights: A file, "random-SEED", or None to look for pretrained ones.
+        batch_size: Images a task, or None for a size that suits the data set.
+    """
+
+    folder: Path
+    architecture: str
+    options: TrainingOptions
+    name: str | None = None
+    weights: str | None = None
+    batch_size: int | None = None
+    detach: bool = False
+
+
+@dataclass(frozen=True)
+class LabellingRequest:
+    """What `poets classify-dir` was asked for; `model` is a run, a path, or "latest"."""
+
+    folder: Path
+    model: str
+    output: Path
+    format: str
+    top_k: int
+    overwrite: bool
+    name: str | None = None
+    batch_size: int | None = None
+    detach: bool = False
+
+
+def plan_submission(
+    settings: Settings, request: TrainingRequest, on_download: OnDownload
+) -> RunFolder:
+    """Check everything that can be checked before any work, and write the plan.
+
+    Raises:
+        PoetsError: With what to do; nothing was started.
+    """
+    storage = _check_surroundings(settings, request.name, request.detach)
+    # Before a scan that may take minutes.
+    Shares(request.options.testing_percentage, request.options.validation_percentage)
+    scan = scan_folder(request.folder)
+    spec, digest, backbone_id = resolve_backbone(
+        settings, request.architecture, request.weights, on_download
+    )
+    choice = BackboneChoice(spec.name, digest, backbone_id)
+    return plan_training(
+        storage, scan, choice, request.options, name=request.name, batch_size=request.batch_size
+    )
+
+
+def plan_classification(settings: Settings, request: LabellingRequest) -> RunFolder:
+    """Check everything that can be checked before any work, and write the plan.
+
+    Raises:
+        PoetsError: With what to do; nothing was started.
+    """
+    storage = _check_surroundings(settings, request.name, request.detach)
+    check_output(request.output, request.overwrite)
+    model = find_model(storage, request.model)
+    card = read_card(model)
+    read_head(model, card)
+    install_backbone(storage, model, card)
+    scan = scan_folder(request.folder)
+    return plan_labelling(
+        storage,
+        scan,
+        BackboneChoice(card.architecture, card.weights, card.backbone_id),
+        LabellingOptions(
+            model=card.name,
+            output=str(request.output.absolute()),
+            format=request.format,
+            top_k=min(request.top_k, len(card.labels)),
+            overwrite=request.overwrite,
+        ),
+        lambda folder: copy_model(model, folder),
+        name=request.name,
+        batch_size=request.batch_size,
+    )
+
+
+def attend_run(
+    settings: Settings,
+    name: str,
+    on_progress: Callable[[Progress], None],
+    on_interrupt: Callable[[], None],
+) -> dict[str, Any]:
+    """Bring a run to its end, with a stack of its own if no broker is configured.
+
+    Ctrl-C leaves the run where it is, marked so that only `poets resume` goes on with it.
+
+    Args:
+        on_interrupt: Called at Ctrl-C, before the wait for what is under way.
+
+    Raises:
+        PoetsError: When the run failed or cannot go on now.
+    """
+    started = time.monotonic()
+    folder = Storage(settings.storage).run(name)
+    with use_broker(settings) as connected:
+        try:
+            result = drive_run(
+                Storage(settings.storage), open_broker(connected), name, on_progress
+            )
+        except KeyboardInterrupt:
+            folder.paused.touch()
+            on_interrupt()
+            raise
+    # What this command took; result.json keeps the time since the plan was made.
+    seconds = time.monotonic() - started
+    result["seconds"] = round(seconds, 3)
+    if "images_per_second" in result:
+        result["images_per_second"] = round(result["images"] / seconds, 1)
+    return result
+
+
+def hand_over(settings: Settings) -> None:
+    """Let the run go on in the background; without a broker of the user's, as `poets up` does.
+
+    Raises:
+        BrokerError: When the embedded stack cannot be started.
+    """
+    if settings.broker_url is None:
+        keep_stack(settings)
+
+
+def _check_surroundings(settings: Settings, name: str | None, detach: bool) -> Storage:
+    if name is not None:
+        check_run_name(name)
+    check_storage(settings.storage)
+    if settings.broker_url is not None:
+        broker = open_broker(settings)
+        if detach and not broker.client.exists(ALIVE_KEY):
+            raise RunError(
+                "Nobody would drive a detached run: start `poets coordinator` beside the "
+                "workers, or leave out --detach."
+            )
+    return Storage(settings.storage)
