@@ -8,24 +8,28 @@ from cli.console import describe_seconds, print_json, say, show_progress
 from workers.settings import Settings
 
 
-def attend(
-    settings: Settings, name: str, detach: bool, as_json: bool, quiet: bool
-) -> dict[str, Any]:
+def conduct(settings: Settings, name: str, detach: bool, as_json: bool, quiet: bool) -> None:
     """Bring a planned run to its end, or leave it to the background, and print how it is."""
-    from orchestrator.jobs import attend_run, hand_over
+    from orchestrator.jobs import hand_over
 
     if detach:
         hand_over(settings)
         say(f"Goes on in the background: `poets show {name}`.", quiet)
         print_json({"run": name, "state": "running"}) if as_json else click.echo(name)
-        return {}
+        return
+    result = attend(settings, name, quiet)
+    print_json(result) if as_json else print_result(result)
+
+
+def attend(settings: Settings, name: str, quiet: bool) -> dict[str, Any]:
+    """Bring a planned run to its end, show how far it is, and return its result."""
+    from orchestrator.jobs import attend_run
+
     try:
         with show_progress(quiet) as on_progress:
-            result = attend_run(settings, name, on_progress, lambda: _say_resume(name))
+            return attend_run(settings, name, on_progress, lambda: _say_resume(name))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Stopped. Go on with `poets resume {name}`.") from None
-    print_json(result) if as_json else print_result(result)
-    return result
 
 
 def _say_resume(name: str) -> None:

@@ -19,12 +19,13 @@ from orchestrator.finish import finish_run, read_failure
 from orchestrator.progress import Meter, Progress
 from orchestrator.quarantine import quarantine_batch
 from orchestrator.reconcile import TRAIN, Action, Memory, Seen, reconcile
+from orchestrator.stored import find_done, is_done, own_shards
 from workers.app import QUEUES
 from workers.backbones.stored import has_backbone
 from workers.errors import RunError
 from workers.leases import Keys
 from workers.storage.layout import RunFolder, Storage
-from workers.storage.manifest import batch_sizes, read_batches
+from workers.storage.manifest import batch_sizes
 from workers.storage.plan import Plan, read_plan
 
 TICK_S = 0.2
@@ -101,16 +102,24 @@ class _Driver:
         if self.folder.result.exists():
             return dict(json.loads(self.folder.result.read_bytes()))
         if not self._hold_lock():
-            self._report("another process drives this run; waiting for its end")
-            if self.folder.cancelled.exists():
-                raise RunError(f"Run {self.plan.name!r} was cancelled.")
-            time.sleep(1)
+            self._follow()
             return None
         self._take_hints()
         seen = self._look()
         actions, self.memory = reconcile(self.plan.kind, self.plan.batches, seen, self.memory)
         self._report(self._note(seen))
         return self._act(actions)
+
+    def _follow(self) -> None:
+        """Watch while another process drives the run."""
+        failure = read_failure(self.folder)
+        if self.folder.cancelled.exists():
+            raise RunError(f"Run {self.plan.name!r} was cancelled.")
+        if failure is not None:
+            raise RunError(f"Run {self.plan.name!r} failed: {failure}")
+        self.state.done |= find_done(self.storage, self.folder, self.plan)
+        self._report("driven by another process")
+        time.sleep(1)
 
     def _act(self, actions: list[Action]) -> dict[str, Any] | None:
         self.broker.send(
@@ -179,21 +188,16 @@ class _Driver:
         reports = self.broker.client.lpop(self.keys.done, 1000) or []
         for report in reports:
             batch, failed = json.loads(report)
-            if batch not in self.state.done and self._is_done(batch, self.state.shards[batch]):
+            shard = self.state.shards[batch]
+            if batch not in self.state.done and is_done(
+                self.storage, self.folder, self.plan, batch, shard
+            ):
                 self.state.done.add(batch)
                 self.state.failed += failed
 
     def _look_into_storage(self) -> _State:
-        shards = [batch.own_shard for batch in read_batches(self.folder)]
-        done = {number for number, shard in enumerate(shards) if self._is_done(number, shard)}
-        return _State(batch_sizes(self.folder), shards, done)
-
-    def _is_done(self, batch: int, shard: str | None) -> bool:
-        if self.plan.kind == "label":
-            return self.folder.prediction_shard(batch).exists()
-        if (self.folder.redo / str(batch)).exists():
-            return False
-        return shard is None or self.storage.shard(self.plan.backbone_id, shard).exists()
+        done = find_done(self.storage, self.folder, self.plan)
+        return _State(batch_sizes(self.folder), own_shards(self.folder), done)
 
     def _hold_lock(self) -> bool:
         try:

@@ -68,7 +68,7 @@ def plan_submission(
     Raises:
         PoetsError: With what to do; nothing was started.
     """
-    storage = _check_surroundings(settings, request.name, request.detach)
+    storage = check_surroundings(settings, request.name, request.detach)
     # Before a scan that may take minutes.
     Shares(request.options.testing_percentage, request.options.validation_percentage)
     scan = scan_folder(request.folder)
@@ -87,7 +87,7 @@ def plan_classification(settings: Settings, request: LabellingRequest) -> RunFol
     Raises:
         PoetsError: With what to do; nothing was started.
     """
-    storage = _check_surroundings(settings, request.name, request.detach)
+    storage = check_surroundings(settings, request.name, request.detach)
     check_output(request.output, request.overwrite)
     model = find_model(storage, request.model)
     card = read_card(model)
@@ -156,7 +156,12 @@ def hand_over(settings: Settings) -> None:
         keep_stack(settings)
 
 
-def _check_surroundings(settings: Settings, name: str | None, detach: bool) -> Storage:
+def check_surroundings(settings: Settings, name: str | None, detach: bool) -> Storage:
+    """Return the storage, if a run can be planned and driven here.
+
+    Raises:
+        PoetsError: With what to do.
+    """
     if name is not None:
         check_run_name(name)
     check_storage(settings.storage)

@@ -83,9 +83,10 @@ def _tables(folder: RunFolder, plan: Plan, counts: Counter[str]) -> Iterator[pa.
 
 def _write_csv(file: IO[bytes], tables: Iterator[pa.Table]) -> None:
     first = next(tables)
-    with pyarrow.csv.CSVWriter(
-        file, first.schema, write_options=pyarrow.csv.WriteOptions(quoting_style="needed")
-    ) as writer:
+    # pyarrow would quote the names of the columns.
+    file.write(",".join(first.schema.names).encode() + b"\n")
+    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
+    with pyarrow.csv.CSVWriter(file, first.schema, write_options=options) as writer:
         writer.write_table(first)
         for table in tables:
             writer.write_table(table)

@@ -31,10 +31,14 @@ class Meter:
     """Turns counts into rates. Images that were done before it started do not count."""
 
     total: int
+    _phase: str = ""
     _marks: deque[tuple[float, int]] = field(default_factory=deque)
 
     def measure(self, phase: str, done: int, failed: int, note: str = "") -> Progress:
         now = time.monotonic()
+        if phase != self._phase:
+            self._phase = phase
+            self._marks.clear()
         self._marks.append((now, done))
         while len(self._marks) > 2 and now - self._marks[1][0] > _WINDOW_S:
             self._marks.popleft()

@@ -3,11 +3,13 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
 
 from orchestrator.embedded import attach_broker
 from orchestrator.finish import read_failure
+from orchestrator.stored import find_done
 from workers.errors import ModelError, RunError
 from workers.heads.model import read_card
 from workers.leases import Keys, connect
@@ -23,7 +25,34 @@ class RunState:
     plan: Plan
     state: str
     note: str = ""
-    result: dict[str, object] | None = None
+    result: dict[str, Any] | None = None
+    batches_done: int = 0
+
+    @property
+    def headline(self) -> str:
+        """What `poets runs` says of it."""
+        if self.result is None:
+            return self.note
+        if self.plan.labelling:
+            return f"{self.result['ok']} labelled, {self.result['failed']} failed"
+        accuracy = self.result["test_accuracy"]
+        return "no test split" if accuracy is None else f"{accuracy:.1%} test accuracy"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``--json`` prints."""
+        return {
+            "run": self.plan.name,
+            "kind": self.plan.kind,
+            "state": self.state,
+            "note": self.note,
+            "created": self.plan.created,
+            "folder": self.plan.root,
+            "images": self.plan.images,
+            "batches": self.plan.batches,
+            "batches_done": self.batches_done,
+            "architecture": self.plan.architecture,
+            "result": self.result,
+        }
 
 
 def list_states(settings: Settings) -> list[RunState]:
@@ -40,15 +69,19 @@ def state_of(settings: Settings, folder: RunFolder) -> RunState:
     """
     plan = read_plan(folder)
     if folder.result.exists():
-        return RunState(plan, "finished", result=json.loads(folder.result.read_bytes()))
+        result = json.loads(folder.result.read_bytes())
+        return RunState(plan, "finished", result=result, batches_done=plan.batches)
+    done = len(find_done(Storage(settings.storage), folder, plan))
     if folder.cancelled.exists():
-        return RunState(plan, "cancelled", f"`poets resume {plan.name}` takes it up again")
+        note = f"`poets resume {plan.name}` takes it up again"
+        return RunState(plan, "cancelled", note, batches_done=done)
     failure = read_failure(folder)
     if failure is not None:
-        return RunState(plan, "failed", failure)
+        return RunState(plan, "failed", failure, batches_done=done)
     if _is_driven(settings, plan.name):
-        return RunState(plan, "running")
-    return RunState(plan, "stopped", f"`poets resume {plan.name}` goes on with it")
+        return RunState(plan, "running", batches_done=done)
+    note = f"`poets resume {plan.name}` goes on with it"
+    return RunState(plan, "stopped", note, batches_done=done)
 
 
 def cancel_run(storage: Storage, name: str) -> None:

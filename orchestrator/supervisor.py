@@ -21,8 +21,10 @@ import redis
 
 from orchestrator.embedded import Stack
 from workers.app import QUEUES
+from workers.backbones.loading import default_concurrency
 from workers.errors import BrokerError
 from workers.leases import connect
+from workers.settings import load_settings
 from workers.storage.atomic import write_whole
 
 _TICK_S = 0.2
@@ -95,14 +97,14 @@ def supervise(stack: Stack) -> None:
     server.keep_running()
     _wait_for_server(stack, server)
     python = [sys.executable, "-m"]
-    cores = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    processes = default_concurrency(load_settings().device)
     worker = _Service(
         "worker",
-        [*python, "workers", "--queues", ",".join(QUEUES), "--concurrency", cores],
+        [*python, "workers", "--queues", ",".join(QUEUES), "--concurrency", str(processes)],
     )
     coordinator = _Service("coordinator", [*python, "orchestrator.coordinator"])
     worker.keep_running()
-    write_whole(stack.state, json.dumps({"pid": os.getpid(), "concurrency": cores}).encode())
+    write_whole(stack.state, json.dumps({"pid": os.getpid(), "concurrency": processes}).encode())
 
     with stack.users.open("w") as lock:
         while not asked_to_end and (stack.keep.exists() or not _is_last(lock)):

@@ -1,9 +1,10 @@
 """Bring pretrained weights into shared storage: found, or downloaded once and checked."""
 
+import http.client
 import shutil
-import urllib.error
+import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from workers.backbones.table import BackboneSpec, find_spec, name_backbone
@@ -15,6 +16,12 @@ from workers.storage.layout import Storage
 
 _TRIES = 3
 _TIMEOUT_S = 20
+
+
+class _NetworkError(Exception):
+    """A download broke off; trying again may help."""
+
+
 # Bytes so far, bytes in all (0: unknown).
 OnDownload = Callable[[int, int], None]
 
@@ -70,31 +77,38 @@ def download_weights(spec: BackboneSpec, path: Path, on_download: OnDownload) ->
         try:
             write_whole(path, lambda temporary: _fetch(spec, temporary, on_download))
             return
-        except WeightsError:
-            raise
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            if attempt == _TRIES or isinstance(error, urllib.error.HTTPError):
+        except _NetworkError as error:
+            if attempt == _TRIES:
                 raise WeightsError(
-                    f"No weights for {spec.name}, and they cannot be downloaded "
-                    f"({getattr(error, 'reason', error)}). Put the file {spec.weights_file} "
-                    f"into {path.parent} or a folder named by POETS_WEIGHTS_DIR; "
-                    f"Keras publishes it as {spec.weights_url}"
+                    f"No weights for {spec.name}, and they cannot be downloaded ({error}). Put "
+                    f"the file {spec.weights_file} into {path.parent} or a folder named by "
+                    f"POETS_WEIGHTS_DIR; Keras publishes it as {spec.weights_url}"
                 ) from error
+            time.sleep(attempt)
 
 
 def _fetch(spec: BackboneSpec, target: Path, on_download: OnDownload) -> None:
-    with urllib.request.urlopen(spec.weights_url, timeout=_TIMEOUT_S) as answer:
-        expected = int(answer.headers.get("Content-Length") or 0)
-        done = 0
-        with target.open("wb") as file:
-            while block := answer.read(1 << 18):
-                file.write(block)
-                done += len(block)
-                on_download(done, expected)
+    done = expected = 0
+    with target.open("wb") as file:
+        for block, expected in _blocks(spec.weights_url):
+            file.write(block)
+            done += len(block)
+            on_download(done, expected)
     if expected and done != expected:
-        raise ConnectionError(f"{done} of {expected} bytes came")
+        raise _NetworkError(f"{done} of {expected} bytes came")
     if spec.weights_md5 and digest_file(target, "md5") != spec.weights_md5:
         raise WeightsError(
             f"The download of {spec.weights_file} has a wrong checksum and was thrown away. "
             "Try again, or check who answers for your network."
         )
+
+
+def _blocks(url: str) -> Iterator[tuple[bytes, int]]:
+    # Kept apart from the writing, so that a full disk is not taken for a bad network.
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
+            expected = int(answer.headers.get("Content-Length") or 0)
+            while block := answer.read(1 << 18):
+                yield block, expected
+    except (OSError, http.client.HTTPException) as error:
+        raise _NetworkError(str(getattr(error, "reason", error))) from error

@@ -5,6 +5,7 @@ image can never be prepared in two ways.
 """
 
 import hashlib
+import importlib
 import io
 import os
 import stat
@@ -18,16 +19,24 @@ from workers.errors import ImageError
 
 # An allow-list: Pillow has decoders for formats that nobody photographs in, and some
 # of them start other programs.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "MPO", "AVIF", "PPM")
+# MPO, several JPEGs in one file, counts as JPEG.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM")
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .apng .gif .bmp .dib .webp .tif .tiff .mpo .avif "
     ".ppm .pgm .pbm .pnm .heif .heic".split()
 )
+_HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
 MAX_BYTES = 512 * 1024**2
 MAX_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb
+# Pillow loads its decoders when it first meets a file that it does not know, but not when
+# it is given a list of formats.
+_DECODERS = ("Avif", "Tiff", "WebP", "Ppm")
 # Part of every backbone's identity: raise it when the pixels of any image change.
 PIXELS_VERSION = 1
 
+Image.preinit()
+for _decoder in _DECODERS:
+    importlib.import_module(f"PIL.{_decoder}ImagePlugin")
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 # The size is checked below, before anything is decoded, with a better message.
 Image.MAX_IMAGE_PIXELS = None
@@ -97,7 +106,7 @@ def decode_image(content: bytes, input_size: tuple[int, int]) -> NDArray[np.uint
     # IndexError, MemoryError and more on damaged files; whatever it is, it is this
     # image's row and nobody else's.
     except Exception as error:
-        raise ImageError(_reason(error)) from error
+        raise ImageError(_reason(error, content)) from error
 
 
 def looks_like_image(path: str) -> bool:
@@ -184,8 +193,10 @@ def _wide_grey_to_rgb(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey).convert("RGB")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, content: bytes) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
+        if content[4:12] in _HEIF:
+            return "HEIF is not supported: convert it to JPEG"
         return "not an image: no known format"
     if isinstance(error, MemoryError):
         return "cannot be decoded: needs more memory than there is"

@@ -45,10 +45,10 @@ def command(
             ranked = [{"label": label, "score": score} for label, score in prediction.ranked]
             rows.append({"path": prediction.path, "labels": ranked, "error": prediction.error})
             continue
-        if len(images) > 1:
-            click.echo(prediction.path)
         if prediction.error:
             click.echo(f"{path}: {prediction.error}", err=True)
+        elif len(images) > 1:
+            click.echo(prediction.path)
         for label, score in prediction.ranked:
             click.echo(f"{label} (score = {score:.5f})")
     if as_json:

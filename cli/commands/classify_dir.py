@@ -6,7 +6,7 @@ import click
 
 from cli import options
 from cli.console import say
-from cli.running import attend
+from cli.running import conduct
 from workers.settings import Settings
 
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -81,4 +81,4 @@ def command(
     ignored = f", {sum(plan.ignored.values())} other files ignored" if plan.ignored else ""
     labelled_by = plan.labelling.model if plan.labelling else ""
     say(f"Job {job}: {plan.images:,} images{ignored}, labelled by {labelled_by}", quiet)
-    attend(settings, job, detach, as_json, quiet)
+    conduct(settings, job, detach, as_json, quiet)

@@ -3,7 +3,7 @@
 import click
 
 from cli import options
-from cli.running import attend
+from cli.running import conduct
 from workers.settings import Settings
 
 
@@ -24,4 +24,4 @@ def command(settings: Settings, run: str, detach: bool, as_json: bool, quiet: bo
     from orchestrator.runs import reopen_run
 
     reopen_run(check_surroundings(settings, run, detach), run)
-    attend(settings, run, detach, as_json, quiet)
+    conduct(settings, run, detach, as_json, quiet)

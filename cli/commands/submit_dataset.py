@@ -7,7 +7,7 @@ import click
 
 from cli import options
 from cli.console import say, show_download
-from cli.running import attend
+from cli.running import conduct
 from workers.settings import Settings
 
 
@@ -83,4 +83,4 @@ def command(
         f"{plan.cached:,} known already{ignored}",
         quiet,
     )
-    attend(settings, run, detach, as_json, quiet)
+    conduct(settings, run, detach, as_json, quiet)

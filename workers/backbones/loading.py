@@ -52,3 +52,12 @@ def open_backbone(
 def has_gpu() -> bool:
     """Return whether an NVIDIA driver is loaded, without importing TensorFlow."""
     return os.environ.get("CUDA_VISIBLE_DEVICES") != "-1" and Path("/dev/nvidiactl").exists()
+
+
+def default_concurrency(device: str) -> int:
+    """Return how many processes a worker should have: one a core, or one for a GPU."""
+    if device == "gpu" or (device == "auto" and has_gpu()):
+        return 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

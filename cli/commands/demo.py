@@ -1,0 +1,103 @@
+"""``poets demo``: the main job on a data set that it draws itself."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import options
+from cli.console import print_json, say, show_progress
+from cli.running import attend, print_result
+from workers.settings import Settings
+
+_PICTURES, _HOLIDAY_PICTURES = 80, 12
+# Small, and good enough for pictures as simple as these even with random weights.
+_SMALL = ("mobilenet_0.25_128", "random-0")
+
+
+@click.command("demo")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("poets-demo"),
+    show_default=True,
+    help="Where to draw and to keep everything.",
+)
+@options.as_json
+@options.quiet
+@options.with_settings
+def command(settings: Settings, folder: Path, as_json: bool, quiet: bool) -> None:
+    """Draw five made-up flower species, train a classifier, and label a folder with it.
+
+    Everything lies below one folder; delete it when you are done.
+
+    \b
+    Example:
+      poets demo
+    """
+    folder = folder.absolute()
+    settings = replace(settings, storage=folder / "storage")
+    pictures, holiday = folder / "flowers", folder / "holiday_photos"
+    _draw(pictures, holiday, quiet)
+    results = {
+        "trained": _submit(settings, pictures, quiet),
+        "labelled": _classify(settings, holiday, folder / "labels.csv", quiet),
+    }
+    if as_json:
+        print_json(results)
+        return
+    for result in results.values():
+        print_result(result)
+        click.echo()
+    click.echo(f"All of it is in {folder}. Look at it with:")
+    click.echo(f"  poets runs --storage {settings.storage}")
+    click.echo("Now with photographs of your own: poets submit-dataset DIR")
+
+
+def _draw(pictures: Path, holiday: Path, quiet: bool) -> None:
+    from orchestrator.progress import Meter
+    from workers.demo_flowers import SPECIES, draw_data_set
+
+    meter, drawn = Meter((_PICTURES + _HOLIDAY_PICTURES) * len(SPECIES)), 0
+    with show_progress(quiet) as show:
+
+        def beat() -> None:
+            nonlocal drawn
+            drawn += 1
+            show(meter.measure("drawing pictures", drawn, 0))
+
+        draw_data_set(pictures, range(_PICTURES), beat)
+        draw_data_set(holiday, range(_PICTURES, _PICTURES + _HOLIDAY_PICTURES), beat)
+
+
+def _submit(settings: Settings, pictures: Path, quiet: bool) -> dict[str, Any]:
+    from orchestrator.jobs import TrainingRequest, plan_submission
+    from workers.backbones.table import DEFAULT_ARCHITECTURE, find_spec
+    from workers.backbones.weights import find_weights
+    from workers.storage.plan import TrainingOptions
+
+    architecture, weights = DEFAULT_ARCHITECTURE, None
+    found = find_weights(find_spec(architecture), settings.weights_dirs)
+    if found:
+        say(f"Backbone: {architecture} with the pretrained weights {found}.", quiet)
+    else:
+        architecture, weights = _SMALL
+        say(
+            f"No pretrained weights are at hand, so the backbone is {architecture} with seeded "
+            "random weights: enough for drawn flowers, not for photographs.",
+            quiet,
+        )
+    request = TrainingRequest(pictures, architecture, TrainingOptions(), weights=weights)
+    run = plan_submission(settings, request, lambda *_: None).name
+    say(f"poets submit-dataset {pictures}", quiet)
+    return attend(settings, run, quiet)
+
+
+def _classify(settings: Settings, holiday: Path, output: Path, quiet: bool) -> dict[str, Any]:
+    from orchestrator.jobs import LabellingRequest, plan_classification
+
+    request = LabellingRequest(holiday, "latest", output, "csv", top_k=5, overwrite=True)
+    job = plan_classification(settings, request).name
+    say(f"poets classify-dir {holiday}", quiet)
+    return attend(settings, job, quiet)

@@ -1,0 +1,135 @@
+"""Is everything there: for `poets doctor` and `poets status`."""
+
+import importlib.metadata
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.broker import Broker, hide_password, open_broker
+from orchestrator.coordinator import ALIVE_KEY
+from orchestrator.embedded import attach_broker
+from orchestrator.runs import list_states
+from orchestrator.supervisor import find_server
+from workers.app import QUEUES
+from workers.backbones.loading import has_gpu
+from workers.backbones.table import DEFAULT_ARCHITECTURE, find_spec
+from workers.backbones.weights import find_weights
+from workers.errors import PoetsError
+from workers.process_start import check_package, check_storage
+from workers.settings import Settings
+
+_LIBRARIES = ("poets", "celery", "kombu", "redis", "tensorflow", "ai-edge-litert", "pillow", "flower")
+_ENOUGH_BYTES = 1024**3
+_ANSWER_WITHIN_S = 1.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of `poets doctor`: fine, or what to do."""
+
+    name: str
+    is_ok: bool
+    text: str
+
+
+def look_at_services(settings: Settings) -> dict[str, Any]:
+    """Return broker (None when none is up), queues, workers, coordinator, runs under way.
+
+    Raises:
+        BrokerError: When a broker is configured and does not answer.
+    """
+    attached = attach_broker(settings)
+    states = list_states(settings)
+    facts: dict[str, Any] = {
+        "broker": None,
+        "queues": {},
+        "unacked": 0,
+        "workers": [],
+        "coordinator": False,
+        "running": [state.plan.name for state in states if state.state == "running"],
+    }
+    if attached is not None:
+        broker = open_broker(attached)
+        facts["broker"] = hide_password(attached.broker_url or "")
+        facts["queues"] = broker.queue_lengths(QUEUES)
+        facts["unacked"] = broker.unacked()
+        facts["workers"] = _workers(broker)
+        facts["coordinator"] = bool(broker.client.exists(ALIVE_KEY))
+    return facts
+
+
+def examine(settings: Settings) -> Iterator[Check]:
+    """Yield one check after the other."""
+    yield _check("packages", _packages)
+    yield _check("storage", lambda: _storage(settings))
+    yield _check("broker", lambda: _broker(settings))
+    yield _check("workers", lambda: _answering_workers(settings))
+    yield _weights(settings)
+    yield Check("device", True, _device(settings))
+
+
+def _check(name: str, find_out: Any) -> Check:
+    try:
+        return Check(name, True, find_out())
+    except PoetsError as error:
+        return Check(name, False, str(error))
+    except importlib.metadata.PackageNotFoundError as error:
+        return Check(name, False, f"{error.name} is not installed. Run `pip install poets` again.")
+
+
+def _packages() -> str:
+    check_package()
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _LIBRARIES)
+    return f"Python {platform.python_version()}, {versions}"
+
+
+def _storage(settings: Settings) -> str:
+    check_storage(settings.storage)
+    free = shutil.disk_usage(settings.storage).free
+    if free < _ENOUGH_BYTES:
+        raise PoetsError(f"{settings.storage} has only {free / 1e6:.0f} MB left. Make room.")
+    return f"{settings.storage}, {free / 1e9:.0f} GB free"
+
+
+def _broker(settings: Settings) -> str:
+    attached = attach_broker(settings)
+    if attached is None:
+        return f"none configured; commands start {find_server()}"
+    version = open_broker(attached).client.info("server").get("redis_version")
+    return f"{hide_password(attached.broker_url or '')} answers (protocol of Redis {version})"
+
+
+def _answering_workers(settings: Settings) -> str:
+    attached = attach_broker(settings)
+    if attached is None:
+        return "none needed now; commands start their own"
+    names = _workers(open_broker(attached))
+    if not names:
+        raise PoetsError("None answers. Start `poets worker` with the same broker and storage.")
+    return ", ".join(names)
+
+
+def _workers(broker: Broker) -> list[str]:
+    answers = broker.app.control.ping(timeout=_ANSWER_WITHIN_S)
+    return sorted(name for answer in answers for name in answer)
+
+
+def _weights(settings: Settings) -> Check:
+    spec = find_spec(DEFAULT_ARCHITECTURE)
+    found = find_weights(spec, [*settings.weights_dirs, settings.storage / "downloads"])
+    if found is not None:
+        return Check("weights", True, f"{found}")
+    return Check(
+        "weights",
+        False,
+        f"{spec.weights_file} ({spec.name}) is not here. Run `poets fetch-weights {spec.name}`, "
+        "or set POETS_WEIGHTS_DIR to a folder that holds it.",
+    )
+
+
+def _device(settings: Settings) -> str:
+    gpu = "an NVIDIA driver is loaded" if has_gpu() else "no NVIDIA driver"
+    return f"{settings.device} ({gpu}), {sys.platform} {platform.machine()}"

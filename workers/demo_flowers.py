@@ -1,0 +1,139 @@
+"""Draw the photographs of `poets demo`: five made-up species, seeded, each picture its own."""
+
+import math
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFilter
+
+from workers.storage.atomic import write_whole
+
+_WIDTH, _HEIGHT = 240, 200
+# Drawn larger and scaled down, which smooths the edges.
+_SCALE = 2
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Species:
+    """How one species looks.
+
+    Attributes:
+        petals: Fewest and most.
+        length, width: Of a petal, as shares of the flower's radius.
+        colours: Of the petals; each flower mixes its own.
+        centre: Radius as a share of the flower's radius.
+    """
+
+    petals: tuple[int, int]
+    length: float
+    width: float
+    colours: tuple[Colour, Colour]
+    centre: float
+    centre_colour: Colour
+
+
+SPECIES = {
+    "emberdisc": Species((5, 6), 0.85, 0.75, ((214, 40, 30), (240, 96, 40)), 0.2, (60, 20, 25)),
+    "frostwheel": Species((14, 20), 1.0, 0.16, ((250, 250, 255), (222, 230, 255)), 0.28, (250, 200, 40)),
+    "lampflower": Species((8, 10), 0.9, 0.42, ((250, 205, 20), (255, 232, 90)), 0.5, (92, 56, 24)),
+    "nightstar": Species((5, 5), 1.05, 0.3, ((70, 40, 160), (120, 70, 205)), 0.12, (250, 240, 160)),
+    "rosepuff": Species((24, 34), 0.72, 0.34, ((240, 130, 185), (255, 185, 220)), 0.1, (190, 60, 120)),
+}  # fmt: skip
+
+
+def draw_data_set(folder: Path, numbers: Iterable[int], beat: Callable[[], None]) -> None:
+    """Draw ``folder/SPECIES/SPECIES_N.jpg`` for each number, where it is not there yet.
+
+    A number always gives the same picture.
+
+    Args:
+        beat: Called after each picture.
+    """
+    for name in SPECIES:
+        for number in numbers:
+            path = folder / name / f"{name}_{number:03d}.jpg"
+            if not path.exists():
+                picture = draw_flower(name, number)
+                write_whole(path, lambda to, p=picture: p.save(to, "JPEG", quality=88))
+            beat()
+
+
+def draw_flower(name: str, number: int) -> Image.Image:
+    """Return picture `number` of a species: one flower on its stem before a blurred meadow."""
+    generator = random.Random(f"{name}/{number}")
+    species = SPECIES[name]
+    picture = _draw_meadow(generator)
+    draw = ImageDraw.Draw(picture)
+    radius = generator.uniform(0.24, 0.4) * _HEIGHT * _SCALE
+    x = generator.uniform(0.38, 0.62) * _WIDTH * _SCALE
+    y = generator.uniform(0.36, 0.52) * _HEIGHT * _SCALE
+    _draw_stem(draw, generator, x, y)
+    _draw_petals(draw, generator, species, (x, y), radius)
+    centre = radius * species.centre * generator.uniform(0.9, 1.1)
+    draw.ellipse((x - centre, y - centre, x + centre, y + centre), fill=species.centre_colour)
+    picture = picture.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS)
+    light = generator.uniform(0.8, 1.15)
+    return picture.point(lambda value: min(255, int(value * light)))
+
+
+def _draw_meadow(generator: random.Random) -> Image.Image:
+    green = (generator.randint(50, 110), generator.randint(105, 160), generator.randint(40, 85))
+    picture = Image.new("RGB", (_WIDTH * _SCALE, _HEIGHT * _SCALE), green)
+    draw = ImageDraw.Draw(picture)
+    for _ in range(26):
+        x, y = generator.uniform(0, picture.width), generator.uniform(0, picture.height)
+        size = generator.uniform(20, 90)
+        shade = generator.randint(-45, 45)
+        colour = tuple(max(0, min(255, part + shade)) for part in green)
+        draw.ellipse((x - size, y - size / 2, x + size, y + size / 2), fill=colour)
+    return picture.filter(ImageFilter.GaussianBlur(14))
+
+
+def _draw_stem(draw: ImageDraw.ImageDraw, generator: random.Random, x: float, y: float) -> None:
+    bottom = _HEIGHT * _SCALE
+    foot = x + generator.uniform(-50, 50)
+    green = (generator.randint(30, 60), generator.randint(90, 125), 40)
+    draw.line((x, y, (x + foot) / 2 + 8, (y + bottom) / 2, foot, bottom), green, 10, "curve")
+    leaf = (y + bottom) / 2
+    draw.ellipse((x, leaf, x + 80, leaf + 26), fill=green)
+
+
+def _draw_petals(
+    draw: ImageDraw.ImageDraw,
+    generator: random.Random,
+    species: Species,
+    centre: tuple[float, float],
+    radius: float,
+) -> None:
+    count = generator.randint(*species.petals)
+    turn = generator.uniform(0, math.tau)
+    # Seen a little from the side.
+    squeeze = generator.uniform(0.75, 1.0)
+    for petal in range(count):
+        angle = turn + math.tau * petal / count + generator.uniform(-0.05, 0.05)
+        length = radius * species.length * generator.uniform(0.9, 1.1)
+        share = generator.random()
+        first, second = species.colours
+        colour = tuple(int(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+        outline = tuple(int(part * 0.8) for part in colour)
+        points = _petal(centre, angle, length, radius * species.width / 2, squeeze)
+        draw.polygon(points, fill=colour, outline=outline)
+
+
+def _petal(
+    centre: tuple[float, float], angle: float, length: float, half: float, squeeze: float
+) -> list[tuple[float, float]]:
+    points = []
+    for step in range(24):
+        around = math.tau * step / 24
+        along, across = length / 2 * (1 - math.cos(around)), half * math.sin(around)
+        points.append(
+            (
+                centre[0] + along * math.cos(angle) - across * math.sin(angle),
+                centre[1] + squeeze * (along * math.sin(angle) + across * math.cos(angle)),
+            )
+        )
+    return points
