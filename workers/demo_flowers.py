@@ -67,7 +67,7 @@ def draw_flower(name: str, number: int) -> Image.Image:
     species = SPECIES[name]
     picture = _draw_meadow(generator)
     draw = ImageDraw.Draw(picture)
-    radius = generator.uniform(0.24, 0.4) * _HEIGHT * _SCALE
+    radius = generator.uniform(0.28, 0.42) * _HEIGHT * _SCALE
     x = generator.uniform(0.38, 0.62) * _WIDTH * _SCALE
     y = generator.uniform(0.36, 0.52) * _HEIGHT * _SCALE
     _draw_stem(draw, generator, x, y)
@@ -75,12 +75,12 @@ def draw_flower(name: str, number: int) -> Image.Image:
     centre = radius * species.centre * generator.uniform(0.9, 1.1)
     draw.ellipse((x - centre, y - centre, x + centre, y + centre), fill=species.centre_colour)
     picture = picture.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS)
-    light = generator.uniform(0.8, 1.15)
+    light = generator.uniform(0.85, 1.12)
     return picture.point(lambda value: min(255, int(value * light)))
 
 
 def _draw_meadow(generator: random.Random) -> Image.Image:
-    green = (generator.randint(50, 110), generator.randint(105, 160), generator.randint(40, 85))
+    green = (generator.randint(60, 100), generator.randint(110, 150), generator.randint(45, 75))
     picture = Image.new("RGB", (_WIDTH * _SCALE, _HEIGHT * _SCALE), green)
     draw = ImageDraw.Draw(picture)
     for _ in range(26):

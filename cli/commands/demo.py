@@ -13,7 +13,7 @@ from workers.settings import Settings
 
 _PICTURES, _HOLIDAY_PICTURES = 80, 12
 # Small, and good enough for pictures as simple as these even with random weights.
-_SMALL = ("mobilenet_0.25_128", "random-0")
+_SMALL = ("mobilenet_v3_small", "random-0")
 
 
 @click.command("demo")
