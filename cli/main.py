@@ -58,7 +58,7 @@ class _LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         import difflib
 
-        near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+        near = difflib.get_close_matches(args[0], _COMMANDS, n=1, cutoff=0.4)
         if args[0] not in _COMMANDS and near:
             ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
         return super().resolve_command(ctx, args)

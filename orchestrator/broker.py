@@ -69,7 +69,8 @@ def open_broker(settings: Settings) -> Broker:
         check_broker(settings.broker_url, client)
     except redis.RedisError as error:
         raise BrokerError(
-            f"The broker {hide_password(settings.broker_url)} does not answer: {error}. Start "
+            f"The broker {hide_password(settings.broker_url)} does not answer: "
+            f"{str(error).rstrip('.')}. Start "
             "it, or correct POETS_BROKER_URL; without one, poets starts its own."
         ) from error
     except ValueError as error:

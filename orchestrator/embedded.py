@@ -24,7 +24,7 @@ from workers.settings import Settings
 
 _START_TIMEOUT_S = 30.0
 # Longer than the supervisor gives its workers to finish what is under way.
-_STOP_TIMEOUT_S = 40.0
+_STOP_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class Stack:
     def users(self) -> Path:
         """Locked shared by each user, exclusively by a supervisor that is ending."""
         return self.folder / "users.lock"
+
+    @property
+    def alive(self) -> Path:
+        """Locked exclusively by the supervisor; a process id could be somebody else's."""
+        return self.folder / "alive.lock"
 
     @property
     def starting(self) -> Path:
@@ -70,10 +75,13 @@ class Stack:
         """Return what the supervisor wrote about itself, if it is alive."""
         try:
             state: dict[str, Any] = json.loads(self.state.read_bytes())
-            os.kill(int(state["pid"]), 0)
-        except (OSError, ValueError, KeyError):
+            with self.alive.open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return state
+        except (OSError, ValueError):
             return None
-        return state
+        return None
 
 
 def find_stack(settings: Settings) -> Stack:

@@ -28,8 +28,10 @@ from workers.settings import load_settings
 from workers.storage.atomic import write_whole
 
 _TICK_S = 0.2
-_GRACE_S = 30.0
+_GRACE_S = 10.0
 _RESTART_AFTER_S = 1.0
+# A person is waiting, and a batch that is cut short costs a few seconds of work.
+_WORKER_GRACE_S = 2.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -93,15 +95,16 @@ def supervise(stack: Stack) -> None:
     signal.signal(signal.SIGTERM, lambda number, _: asked_to_end.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
+    alive = stack.alive.open("wb")
+    fcntl.flock(alive, fcntl.LOCK_EX)
     server = _Service("valkey", _server_command(stack))
     server.keep_running()
     _wait_for_server(stack, server)
     python = [sys.executable, "-m"]
     processes = default_concurrency(load_settings().device)
-    worker = _Service(
-        "worker",
-        [*python, "workers", "--queues", ",".join(QUEUES), "--concurrency", str(processes)],
-    )
+    worker_arguments = ["--queues", ",".join(QUEUES), "--concurrency", str(processes)]
+    worker_arguments += ["--grace-s", str(_WORKER_GRACE_S)]
+    worker = _Service("worker", [*python, "workers", *worker_arguments])
     coordinator = _Service("coordinator", [*python, "orchestrator.coordinator"])
     worker.keep_running()
     write_whole(stack.state, json.dumps({"pid": os.getpid(), "concurrency": processes}).encode())

@@ -6,16 +6,26 @@ import os
 from workers.app import QUEUES, app
 
 
-def run_worker(queues: str, concurrency: int, name: str | None, log_level: str) -> None:
+def run_worker(
+    queues: str,
+    concurrency: int,
+    name: str | None = None,
+    log_level: str = "WARNING",
+    grace_s: float | None = None,
+) -> None:
     """Run a Celery worker in this process until it is told to stop.
 
     Args:
         queues: Names from QUEUES, separated by commas.
         concurrency: Child processes; one a core on a CPU, one on a GPU.
+        grace_s: How long SIGTERM lets work go on that is under way; Celery waits all of
+            it even when the work ends sooner.
     """
     # SIGTERM: finish what is under way for at most worker_soft_shutdown_timeout, then
     # hand the rest back. Plain SIGTERM waits without limit.
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+    if grace_s is not None:
+        app.conf.worker_soft_shutdown_timeout = grace_s
     arguments = ["worker", "--queues", queues, "--concurrency", str(concurrency)]
     arguments += ["--loglevel", log_level, "--without-mingle", "--without-gossip"]
     if name:
@@ -28,10 +38,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m workers")
     parser.add_argument("--queues", default=",".join(QUEUES))
     parser.add_argument("--concurrency", type=int, default=1)
-    parser.add_argument("--name")
-    parser.add_argument("--log-level", default="WARNING")
+    parser.add_argument("--grace-s", type=float)
     options = parser.parse_args()
-    run_worker(options.queues, options.concurrency, options.name, options.log_level)
+    run_worker(options.queues, options.concurrency, grace_s=options.grace_s)
 
 
 if __name__ == "__main__":
