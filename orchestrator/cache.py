@@ -59,4 +59,3 @@ def _digest(path: str) -> bytes | None:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return None  # the worker will say why
-

@@ -149,7 +149,7 @@ class _Driver:
         client = self.broker.client
         queued = self.broker.queued(self.plan.name, QUEUES)
         leased = self._leased()
-        troubles = client.hgetall(self.keys.troubles)
+        troubles = self._read_hash(self.keys.troubles)
         if TRAIN in troubles and TRAIN not in leased:
             self._look_again_after_training(troubles)
         return Seen(
@@ -158,12 +158,16 @@ class _Driver:
             has_model=self.folder.model.exists(),
             alive=queued | leased,
             leased=len(leased),
-            starts={item: int(n) for item, n in client.hgetall(self.keys.starts).items()},
+            starts={item: int(n) for item, n in self._read_hash(self.keys.starts).items()},
             troubles=troubles,
             now=time.monotonic(),
             is_cancelled=self.folder.cancelled.exists(),
             failure=read_failure(self.folder),
         )
+
+    def _read_hash(self, key: str) -> dict[str, str]:
+        values = self.broker.client.hgetall(key)
+        return {str(name): str(value) for name, value in values.items()}
 
     def _leased(self) -> set[str]:
         """Return the items that somebody works on, among those that may be under way."""
@@ -187,7 +191,7 @@ class _Driver:
         """Take reports of finished batches, and believe them when storage agrees."""
         reports = self.broker.client.lpop(self.keys.done, 1000) or []
         for report in reports:
-            batch, failed = json.loads(report)
+            batch, failed = json.loads(str(report))
             shard = self.state.shards[batch]
             if batch not in self.state.done and is_done(
                 self.storage, self.folder, self.plan, batch, shard

@@ -22,6 +22,7 @@ from typing import IO, Any
 from workers.errors import BrokerError
 from workers.settings import Settings
 
+_RUNTIME = "/tmp"  # noqa: S108 - the folder made there is private, and checked
 _START_TIMEOUT_S = 30.0
 # Longer than the supervisor gives its workers to finish what is under way.
 _STOP_TIMEOUT_S = 20.0
@@ -90,9 +91,9 @@ def find_stack(settings: Settings) -> Stack:
     Raises:
         BrokerError: When its folder belongs to somebody else.
     """
-    base = os.environ.get("XDG_RUNTIME_DIR") or "/tmp"
+    base = os.environ.get("XDG_RUNTIME_DIR") or _RUNTIME
     if not os.access(base, os.W_OK):
-        base = "/tmp"
+        base = _RUNTIME
     digest = hashlib.sha256(str(settings.storage).encode()).hexdigest()[:10]
     folder = Path(base) / f"poets-{os.getuid()}-{digest}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -126,7 +127,7 @@ def use_broker(settings: Settings) -> Iterator[Settings]:
         finally:
             fcntl.flock(lock, fcntl.LOCK_UN)
             if interrupted and not stack.keep.exists():
-                _wait_for_end(stack)
+                _wait_for_end(stack, unless_used=True)
 
 
 def attach_broker(settings: Settings) -> Settings | None:
@@ -158,7 +159,7 @@ def stop_stack(settings: Settings) -> bool:
     if state is None:
         return False
     os.kill(state["pid"], signal.SIGTERM)
-    _wait_for_end(stack)
+    _wait_for_end(stack, unless_used=False)
     return True
 
 
@@ -204,18 +205,18 @@ def _start(stack: Stack, settings: Settings) -> None:
     raise BrokerError(f"The embedded stack did not start: {lines[-1]} (log: {stack.log}).")
 
 
-def _wait_for_end(stack: Stack) -> None:
+def _wait_for_end(stack: Stack, unless_used: bool) -> None:
     """Wait until the stack has ended; another Ctrl-C ends it at once."""
     deadline = time.monotonic() + _STOP_TIMEOUT_S
     try:
         while stack.running():
             if time.monotonic() > deadline:
                 kill_stack(stack)
-            if _has_users(stack):
+            if unless_used and _has_users(stack):
                 return
             time.sleep(0.05)
     except KeyboardInterrupt:
-        if not _has_users(stack):
+        if not (unless_used and _has_users(stack)):
             kill_stack(stack)
         raise
 

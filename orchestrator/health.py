@@ -21,7 +21,16 @@ from workers.errors import PoetsError
 from workers.process_start import check_package, check_storage
 from workers.settings import Settings
 
-_LIBRARIES = ("poets", "celery", "kombu", "redis", "tensorflow", "ai-edge-litert", "pillow", "flower")
+_LIBRARIES = (
+    "poets",
+    "celery",
+    "kombu",
+    "redis",
+    "tensorflow",
+    "ai-edge-litert",
+    "pillow",
+    "flower",
+)
 _ENOUGH_BYTES = 1024**3
 _ANSWER_WITHIN_S = 1.0
 

@@ -131,9 +131,7 @@ def attend_run(
     folder = Storage(settings.storage).run(name)
     with use_broker(settings) as connected:
         try:
-            result = drive_run(
-                Storage(settings.storage), open_broker(connected), name, on_progress
-            )
+            result = drive_run(Storage(settings.storage), open_broker(connected), name, on_progress)
         except KeyboardInterrupt:
             folder.paused.touch()
             on_interrupt()

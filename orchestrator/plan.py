@@ -157,9 +157,7 @@ def _write(
         for i, image in enumerate(images)
     ]
     batches = list(_cut(draft, planned))
-    plan = replace(
-        draft, batches=len(batches), cached=sum(image.is_cached for image in planned)
-    )
+    plan = replace(draft, batches=len(batches), cached=sum(image.is_cached for image in planned))
     temporary = storage.runs / f".tmp-{uuid.uuid4().hex}"
     try:
         with storage_errors(f"write {storage.runs}"):
@@ -195,9 +193,7 @@ def _claim(storage: Storage, temporary: Path, plan: Plan, name: str, is_exact: b
     raise AssertionError("unreachable")
 
 
-def _planned(
-    plan: Plan, index: CacheIndex, image: FoundImage, split: str | None
-) -> PlannedImage:
+def _planned(plan: Plan, index: CacheIndex, image: FoundImage, split: str | None) -> PlannedImage:
     known = index.find(plan.root, image)
     label = image.label if split else None
     if known:

@@ -1,4 +1,4 @@
-"""Give up a batch that ends every worker that touches it: one row with the reason for each image."""
+"""Give up a batch that ends every worker that touches it: each image gets a row that says so."""
 
 import numpy as np
 

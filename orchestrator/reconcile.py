@@ -93,7 +93,9 @@ def reconcile(
     if seen.failure is not None:
         return [Action("fail", reason=seen.failure)], memory
 
-    memory = replace(memory, last_alive={**memory.last_alive, **dict.fromkeys(seen.alive, seen.now)})
+    memory = replace(
+        memory, last_alive={**memory.last_alive, **dict.fromkeys(seen.alive, seen.now)}
+    )
     if kind == "train" and seen.has_model:
         return [Action("finish")], memory
     if not seen.has_backbone:

@@ -147,4 +147,3 @@ def _is_driven(settings: Settings, name: str) -> bool:
         return bool(connect(attached.broker_url).exists(Keys(name).reconciler))
     except (redis.RedisError, ValueError):
         return False
-

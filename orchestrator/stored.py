@@ -18,9 +18,7 @@ def own_shards(folder: RunFolder) -> list[str | None]:
     return [batch.own_shard for batch in read_batches(folder)]
 
 
-def is_done(
-    storage: Storage, folder: RunFolder, plan: Plan, batch: int, shard: str | None
-) -> bool:
+def is_done(storage: Storage, folder: RunFolder, plan: Plan, batch: int, shard: str | None) -> bool:
     """Return whether the result of one batch is in storage."""
     if plan.labelling:
         return folder.prediction_shard(batch).exists()

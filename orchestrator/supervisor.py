@@ -51,7 +51,9 @@ class _Service:
                 print(f"{self.name} ended ({self.process.returncode}), starting it again")
             self.started = time.monotonic()
             self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent
+                self.command,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - there are no threads here
             )
 
     def ask_to_stop(self) -> None:
@@ -148,7 +150,10 @@ def _server_command(stack: Stack) -> list[str]:
         "daemonize": "no",
         "loglevel": "warning",
     }
-    return [find_server(), *(word for name, value in settings.items() for word in (f"--{name}", value))]
+    return [
+        find_server(),
+        *(word for name, value in settings.items() for word in (f"--{name}", value)),
+    ]
 
 
 def _wait_for_server(stack: Stack, server: _Service) -> None:

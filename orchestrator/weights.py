@@ -47,7 +47,7 @@ def locate_weights(
     target = Storage(settings.storage).weights(digest)
     if not target.exists():
         with storage_errors(f"copy {path}"):
-            write_whole(target, lambda temporary: shutil.copyfile(path, temporary) and None)
+            write_whole(target, lambda temporary: _copy(path, temporary))
     return digest
 
 
@@ -106,9 +106,13 @@ def _fetch(spec: BackboneSpec, target: Path, on_download: OnDownload) -> None:
 def _blocks(url: str) -> Iterator[tuple[bytes, int]]:
     # Kept apart from the writing, so that a full disk is not taken for a bad network.
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - our table
             expected = int(answer.headers.get("Content-Length") or 0)
             while block := answer.read(1 << 18):
                 yield block, expected
     except (OSError, http.client.HTTPException) as error:
         raise _NetworkError(str(getattr(error, "reason", error))) from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)

@@ -17,7 +17,9 @@ def make_app(settings: Settings) -> Celery:
     """
     if not SOFT_LIMIT_S < HARD_LIMIT_S < VISIBILITY_TIMEOUT_S:
         raise SettingsError("A task must end before its message becomes visible again.")
-    app = Celery("poets", broker=settings.broker_url, include=["workers.tasks", "workers.process_start"])
+    app = Celery(
+        "poets", broker=settings.broker_url, include=["workers.tasks", "workers.process_start"]
+    )
     app.conf.update(
         # Our own reports go through storage; no result keys, no subscriptions.
         task_ignore_result=True,

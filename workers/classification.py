@@ -13,9 +13,9 @@ from workers.backbones.weights import digest_file
 from workers.bottlenecks import ImageResult, Request, compute_results
 from workers.errors import ModelError
 from workers.heads.head import Head
+from workers.heads.model import ModelCard, read_card, read_head
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import Batch
-from workers.heads.model import ModelCard, read_card, read_head
 from workers.storage.names import encode_name
 from workers.storage.plan import LabellingOptions
 from workers.storage.predictions import Prediction, rank_labels, write_predictions

@@ -1,5 +1,6 @@
 """Draw the photographs of `poets demo`: five made-up species, seeded, each picture its own."""
 
+import io
 import math
 import random
 from collections.abc import Callable, Iterable
@@ -35,13 +36,18 @@ class Species:
     centre_colour: Colour
 
 
+_RED, _ORANGE, _SOOT = (214, 40, 30), (240, 96, 40), (60, 20, 25)
+_WHITE, _ICE, _YOLK = (250, 250, 255), (222, 230, 255), (250, 200, 40)
+_GOLD, _LEMON, _BROWN = (250, 205, 20), (255, 232, 90), (92, 56, 24)
+_INDIGO, _VIOLET, _CREAM = (70, 40, 160), (120, 70, 205), (250, 240, 160)
+_PINK, _BLUSH, _WINE = (240, 130, 185), (255, 185, 220), (190, 60, 120)
 SPECIES = {
-    "emberdisc": Species((5, 6), 0.85, 0.75, ((214, 40, 30), (240, 96, 40)), 0.2, (60, 20, 25)),
-    "frostwheel": Species((14, 20), 1.0, 0.16, ((250, 250, 255), (222, 230, 255)), 0.28, (250, 200, 40)),
-    "lampflower": Species((8, 10), 0.9, 0.42, ((250, 205, 20), (255, 232, 90)), 0.5, (92, 56, 24)),
-    "nightstar": Species((5, 5), 1.05, 0.3, ((70, 40, 160), (120, 70, 205)), 0.12, (250, 240, 160)),
-    "rosepuff": Species((24, 34), 0.72, 0.34, ((240, 130, 185), (255, 185, 220)), 0.1, (190, 60, 120)),
-}  # fmt: skip
+    "emberdisc": Species((5, 6), 0.85, 0.75, (_RED, _ORANGE), 0.2, _SOOT),
+    "frostwheel": Species((14, 20), 1.0, 0.16, (_WHITE, _ICE), 0.28, _YOLK),
+    "lampflower": Species((8, 10), 0.9, 0.42, (_GOLD, _LEMON), 0.5, _BROWN),
+    "nightstar": Species((5, 5), 1.05, 0.3, (_INDIGO, _VIOLET), 0.12, _CREAM),
+    "rosepuff": Species((24, 34), 0.72, 0.34, (_PINK, _BLUSH), 0.1, _WINE),
+}
 
 
 def draw_data_set(folder: Path, numbers: Iterable[int], beat: Callable[[], None]) -> None:
@@ -56,14 +62,13 @@ def draw_data_set(folder: Path, numbers: Iterable[int], beat: Callable[[], None]
         for number in numbers:
             path = folder / name / f"{name}_{number:03d}.jpg"
             if not path.exists():
-                picture = draw_flower(name, number)
-                write_whole(path, lambda to, p=picture: p.save(to, "JPEG", quality=88))
+                write_whole(path, _as_jpeg(draw_flower(name, number)))
             beat()
 
 
 def draw_flower(name: str, number: int) -> Image.Image:
     """Return picture `number` of a species: one flower on its stem before a blurred meadow."""
-    generator = random.Random(f"{name}/{number}")
+    generator = random.Random(f"{name}/{number}")  # noqa: S311 - seeded on purpose
     species = SPECIES[name]
     picture = _draw_meadow(generator)
     draw = ImageDraw.Draw(picture)
@@ -76,7 +81,13 @@ def draw_flower(name: str, number: int) -> Image.Image:
     draw.ellipse((x - centre, y - centre, x + centre, y + centre), fill=species.centre_colour)
     picture = picture.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS)
     light = generator.uniform(0.85, 1.12)
-    return picture.point(lambda value: min(255, int(value * light)))
+    return picture.point([min(255, int(value * light)) for value in range(256)] * 3)
+
+
+def _as_jpeg(picture: Image.Image) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, "JPEG", quality=88)
+    return content.getvalue()
 
 
 def _draw_meadow(generator: random.Random) -> Image.Image:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from workers.errors import ImageError
 
@@ -22,8 +22,8 @@ from workers.errors import ImageError
 # MPO, several JPEGs in one file, counts as JPEG.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM")
 SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .apng .gif .bmp .dib .webp .tif .tiff .mpo .avif "
-    ".ppm .pgm .pbm .pnm .heif .heic".split()
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp")
+    + (".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".heif", ".heic")
 )
 _HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
 MAX_BYTES = 512 * 1024**2
@@ -194,7 +194,7 @@ def _wide_grey_to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _reason(error: Exception, content: bytes) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         if content[4:12] in _HEIF:
             return "HEIF is not supported: convert it to JPEG"
         return "not an image: no known format"

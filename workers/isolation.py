@@ -33,7 +33,7 @@ START_TIMEOUT_S = 120.0
 MEMORY_BYTES = 4 * 1024**3
 
 
-class _Died(Exception):
+class _DeathError(Exception):
     """The process ended or hung; the message is the reason for the image."""
 
 
@@ -60,7 +60,7 @@ def compute_isolated(
             try:
                 yield child.compute(image, timeout_s)
                 break
-            except _Died as died:
+            except _DeathError as died:
                 child.stop()
                 child = None
                 if last:
@@ -84,7 +84,7 @@ class _Child:
         self._stdout = cast(IO[bytes], self._process.stdout)
         try:
             self._read_line(START_TIMEOUT_S)
-        except _Died as died:
+        except _DeathError as died:
             self.stop()
             raise StorageError(f"The process for single images cannot start: {died}.") from died
 
@@ -95,7 +95,7 @@ class _Child:
             self._stdin.write(request.encode() + b"\n")
             self._stdin.flush()
         except BrokenPipeError as error:
-            raise _Died(self._cause()) from error
+            raise _DeathError(self._cause()) from error
         answer = json.loads(self._read_line(timeout_s))
         bottleneck = None
         if answer["bottleneck"] is not None:
@@ -115,10 +115,10 @@ class _Child:
         while not select.select([self._stdout], [], [], 0.5)[0]:
             self._beat()
             if time.monotonic() > deadline:
-                raise _Died(f"hangs: gave no result within {timeout_s:.0f} s")
+                raise _DeathError(f"hangs: gave no result within {timeout_s:.0f} s")
         line = self._stdout.readline()
         if not line.endswith(b"\n"):
-            raise _Died(self._cause())
+            raise _DeathError(self._cause())
         return line
 
     def _cause(self) -> str:
@@ -143,7 +143,7 @@ def _serve(storage: Storage, identity: tuple[str, str, str]) -> None:
         (result,) = compute_results([image], backbone, lambda: None)
         numbers = result.bottleneck
         answer = {
-            "bottleneck": None if numbers is None else base64.b64encode(numbers).decode(),
+            "bottleneck": None if numbers is None else base64.b64encode(numbers.tobytes()).decode(),
             "digest": result.digest.hex() if result.digest else None,
             "error": result.error,
         }

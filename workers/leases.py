@@ -121,14 +121,13 @@ def hold_lease(client: redis.Redis, run: str, item: str) -> Iterator[Lease]:
     """
     keys = Keys(run)
     lease = Lease(client, keys, item)
-    with _hints():
-        with client.pipeline() as pipe:
-            pipe.incr(keys.fence(item))
-            pipe.hincrby(keys.starts, item, 1)
-            pipe.set(keys.lease(item), 0, px=_milliseconds())
-            pipe.expire(keys.fence(item), _FORGET_S)
-            pipe.expire(keys.starts, _FORGET_S)
-            lease.token, lease.attempt = pipe.execute()[:2]
+    with _hints(), client.pipeline() as pipe:
+        pipe.incr(keys.fence(item))
+        pipe.hincrby(keys.starts, item, 1)
+        pipe.set(keys.lease(item), 0, px=_milliseconds())
+        pipe.expire(keys.fence(item), _FORGET_S)
+        pipe.expire(keys.starts, _FORGET_S)
+        lease.token, lease.attempt = pipe.execute()[:2]
     renewer = threading.Thread(target=lease._renew, daemon=True)
     renewer.start()
     is_explained = False

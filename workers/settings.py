@@ -99,11 +99,11 @@ def _from_file(environ: Mapping[str, str]) -> dict[str, str]:
             near = difflib.get_close_matches(name, _VARIABLES, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(_VARIABLES)}."
             raise SettingsError(f"Unknown setting {name!r} in {path}. {hint}")
-        if name == "weights_dir" and isinstance(value, list):
-            value = os.pathsep.join(map(str, value))
-        if not isinstance(value, str):
+        is_list = name == "weights_dir" and isinstance(value, list)
+        text = os.pathsep.join(map(str, value)) if is_list else value
+        if not isinstance(text, str):
             raise SettingsError(f"Setting {name!r} in {path} must be a text, not {value!r}.")
-        values[name] = value
+        values[name] = text
     return values
 
 

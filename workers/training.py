@@ -18,10 +18,10 @@ from workers.errors import BottlenecksMissingError, DatasetError
 from workers.heads.evaluate import Evaluation, evaluate_head
 from workers.heads.fit import Fit, fit_head
 from workers.heads.head import Examples
+from workers.heads.model import ModelCard, save_model
 from workers.storage.atomic import write_whole
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import PlannedImage, count_split, read_batches
-from workers.heads.model import ModelCard, save_model
 from workers.storage.plan import Plan, TrainingOptions
 
 SPLITS = ("training", "validation", "testing")

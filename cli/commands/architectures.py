@@ -21,9 +21,7 @@ def command(as_json: bool) -> None:
 
     if as_json:
         names = ("name", "input_size", "bottleneck_size", "parameters", "source", "weights_file")
-        print_json(
-            [{name: getattr(spec, name) for name in names} for spec in BACKBONES.values()]
-        )
+        print_json([{name: getattr(spec, name) for name in names} for spec in BACKBONES.values()])
         return
     print_table(
         ("name", "pixels", "bottleneck", "parameters", "source"),

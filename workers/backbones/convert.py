@@ -22,11 +22,13 @@ from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.stored import has_backbone, write_backbone
 from workers.backbones.table import BackboneSpec, find_spec
 from workers.backbones.weights import digest_file, seed_of
-from workers.errors import PoetsError, WeightsError
+from workers.errors import PoetsError, StorageError, WeightsError
 from workers.storage.layout import Storage
 from workers.storage.plan import Plan
 
 _TIMEOUT_S = 1200
+# Exit codes: whether to try again depends on what refused.
+_WEIGHTS_REFUSED, _STORAGE_REFUSED = 3, 4
 
 
 def convert_backbone(storage: Storage, plan: Plan, beat: Callable[[], None]) -> None:
@@ -37,6 +39,7 @@ def convert_backbone(storage: Storage, plan: Plan, beat: Callable[[], None]) -> 
 
     Raises:
         WeightsError: When the weights do not fit or cannot be converted.
+        StorageError: When the storage refuses; trying again may help.
     """
     if has_backbone(storage, plan.backbone_id):
         return
@@ -55,8 +58,13 @@ def convert_backbone(storage: Storage, plan: Plan, beat: Callable[[], None]) -> 
             process.wait()
         messages.seek(0)
         lines = messages.read().strip().splitlines() or [f"exit code {process.returncode}"]
-    if not has_backbone(storage, plan.backbone_id):
-        raise WeightsError(f"Cannot prepare {plan.architecture}: {lines[-1]}")
+    if has_backbone(storage, plan.backbone_id):
+        return
+    if process.returncode == _STORAGE_REFUSED:
+        raise StorageError(lines[-1])
+    if process.returncode != _WEIGHTS_REFUSED:
+        raise RuntimeError(f"preparing {plan.architecture} ended with: {lines[-1]}")
+    raise WeightsError(f"Cannot prepare {plan.architecture}: {lines[-1]}")
 
 
 def _wait(process: subprocess.Popen[bytes], beat: Callable[[], None]) -> None:
@@ -112,7 +120,8 @@ def main() -> None:
     try:
         _convert(Storage(Path(root)), *json.loads(request))
     except PoetsError as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr)
+        sys.exit(_STORAGE_REFUSED if isinstance(error, StorageError) else _WEIGHTS_REFUSED)
 
 
 if __name__ == "__main__":

@@ -43,9 +43,10 @@ def build_keras_model(spec: BackboneSpec, weights: Path | None, weights_digest: 
         try:
             network.load_weights(str(weights))
         except (ValueError, OSError, KeyError, TypeError) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
             raise WeightsError(
-                f"The weights {weights} do not fit {spec.name}: "
-                f"{str(error).splitlines()[0].rstrip('.')}. Keras calls the right file {spec.weights_file}."
+                f"The weights {weights} do not fit {spec.name}: {reason}. "
+                f"Keras calls the right file {spec.weights_file}."
             ) from error
     pixels = keras.Input((height, width, 3), name="pixels")
     return keras.Model(pixels, network(_preprocess(keras, pixels, spec.preprocessing)))

@@ -184,8 +184,8 @@ def _fit_sgd(
     # As the codelab's retrain.py: truncated normal (0.001) weights, zero bias, batches
     # drawn with replacement, plain gradient descent on the mean cross entropy.
     generator = np.random.default_rng(options.seed)
-    weights = generator.normal(0, 0.001, (training.bottlenecks.shape[1], n_labels))
-    weights = np.clip(weights, -0.002, 0.002).astype(np.float32)
+    drawn = generator.normal(0, 0.001, (training.bottlenecks.shape[1], n_labels))
+    weights: NDArray[np.float32] = np.clip(drawn, -0.002, 0.002).astype(np.float32)
     bias = np.zeros(n_labels, np.float32)
     for _ in range(options.steps):
         chosen = generator.integers(0, len(training), options.train_batch_size)
@@ -193,8 +193,8 @@ def _fit_sgd(
         residual = softmax(bottlenecks @ weights + bias)
         residual[np.arange(len(chosen)), training.labels[chosen]] -= 1
         residual *= np.float32(options.learning_rate / len(chosen))
-        weights -= bottlenecks.T @ residual
-        bias -= residual.sum(axis=0)
+        np.subtract(weights, bottlenecks.T @ residual, out=weights)
+        np.subtract(bias, residual.sum(axis=0), out=bias)
         beat()
     details: dict[str, float | str] = {
         "solver": "sgd",

@@ -44,4 +44,5 @@ class Examples:
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return probabilities along the last axis, without overflow."""
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
+    probabilities: NDArray[np.float32] = shifted / shifted.sum(axis=-1, keepdims=True)
+    return probabilities

@@ -15,7 +15,8 @@ def storage_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
+        # pyarrow's own have a number but words of their own.
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise StorageError(
             f"Cannot {doing}: {reason}. Check that the storage is there, writable and not full."
         ) from error
