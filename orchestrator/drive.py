@@ -146,7 +146,6 @@ class _Driver:
         return None
 
     def _look(self) -> Seen:
-        client = self.broker.client
         queued = self.broker.queued(self.plan.name, QUEUES)
         leased = self._leased()
         troubles = self._read_hash(self.keys.troubles)

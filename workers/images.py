@@ -21,10 +21,9 @@ from workers.errors import ImageError
 # of them start other programs.
 # MPO, several JPEGs in one file, counts as JPEG.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM")
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp")
-    + (".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".heif", ".heic")
-)
+_PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".heif", ".heic")
+_OTHERS = (".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+SUFFIXES = frozenset((*_PHOTOGRAPHS, *_OTHERS))
 _HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
 MAX_BYTES = 512 * 1024**2
 MAX_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb

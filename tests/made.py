@@ -1,0 +1,56 @@
+"""Small things that tests make: pictures, data sets, plans."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from orchestrator.plan import BackboneChoice, plan_training
+from orchestrator.scan import scan_folder
+from workers.backbones.table import find_spec, name_backbone
+from workers.storage.layout import RunFolder, Storage
+from workers.storage.plan import TrainingOptions
+
+# The quickest backbone there is, with weights that need no file.
+ARCHITECTURE, WEIGHTS = "mobilenet_0.25_128", "random-0"
+BACKBONE_ID = name_backbone(find_spec(ARCHITECTURE), WEIGHTS)
+BACKBONE = BackboneChoice(ARCHITECTURE, WEIGHTS, BACKBONE_ID)
+COLOURS = {"blue": (30, 40, 220), "green": (30, 200, 40), "red": (220, 30, 30)}
+
+
+def make_picture(path: Path, colour: tuple[int, int, int], seed: int = 0) -> Path:
+    """Write a small noisy JPEG of one colour; each seed gives other bytes."""
+    noise = np.random.default_rng(seed).integers(-25, 26, (48, 64, 3))
+    pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, "JPEG", quality=90)
+    return path
+
+
+def make_data_set(
+    folder: Path, per_label: int = 12, labels: tuple[str, ...] = ("blue", "red")
+) -> Path:
+    """Write ``folder/LABEL/N.jpg``, easy to tell apart."""
+    for place, label in enumerate(labels):
+        for number in range(per_label):
+            picture = folder / label / f"{number:03d}.jpg"
+            make_picture(picture, COLOURS[label], 1000 * place + number)
+    return folder
+
+
+def make_run(
+    storage: Storage,
+    folder: Path,
+    name: str = "run",
+    batch_size: int = 8,
+    options: TrainingOptions | None = None,
+) -> RunFolder:
+    """Plan a training run with the tiny backbone."""
+    return plan_training(
+        storage,
+        scan_folder(folder),
+        BACKBONE,
+        options or TrainingOptions(),
+        name=name,
+        batch_size=batch_size,
+    )
