@@ -23,6 +23,8 @@ from workers.errors import BrokerError
 from workers.settings import Settings
 
 _RUNTIME = "/tmp"  # noqa: S108 - the folder made there is private, and checked
+# Socket paths are limited to about 104 bytes.
+_LONGEST_BASE = 60
 _START_TIMEOUT_S = 30.0
 # Longer than the supervisor gives its workers to finish what is under way.
 _STOP_TIMEOUT_S = 20.0
@@ -30,10 +32,7 @@ _STOP_TIMEOUT_S = 20.0
 
 @dataclass(frozen=True)
 class Stack:
-    """Where the embedded stack of one storage keeps its files.
-
-    The folder is short because socket paths are limited to about 104 bytes.
-    """
+    """Where the embedded stack of one storage keeps its files."""
 
     folder: Path
 
@@ -92,7 +91,7 @@ def find_stack(settings: Settings) -> Stack:
         BrokerError: When its folder belongs to somebody else.
     """
     base = os.environ.get("XDG_RUNTIME_DIR") or _RUNTIME
-    if not os.access(base, os.W_OK):
+    if not os.access(base, os.W_OK) or len(base) > _LONGEST_BASE:
         base = _RUNTIME
     digest = hashlib.sha256(str(settings.storage).encode()).hexdigest()[:10]
     folder = Path(base) / f"poets-{os.getuid()}-{digest}"

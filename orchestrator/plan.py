@@ -57,7 +57,14 @@ def plan_training(
     options = replace(options, split_exceptions=split.exceptions)
     draft = _draft(scan, backbone, images, batch_size)
     draft = replace(draft, labels=tuple(labels), training=options)
-    return _write(storage, draft, images, split.splits, name or _slug(scan.root), name is not None)
+    return _write(
+        storage,
+        draft,
+        images,
+        split.splits,
+        _slug(scan.root) if name is None else name,
+        name is not None,
+    )
 
 
 def plan_labelling(
@@ -81,7 +88,7 @@ def plan_labelling(
     if not scan.images:
         raise DatasetError(_no_images(scan))
     draft = replace(_draft(scan, backbone, scan.images, batch_size), labelling=options)
-    base = name or f"{_slug(scan.root)}-labels"
+    base = f"{_slug(scan.root)}-labels" if name is None else name
     return _write(storage, draft, scan.images, None, base, name is not None, copy_model)
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ DATA = Path(os.environ.get("POETS_TEST_DATA") or ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
-def _settings_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _settings_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runtime: str) -> None:
     """No test sees, or touches, the settings and files of who runs it."""
     for name in list(os.environ):
         if name.startswith("POETS_"):
@@ -26,7 +27,15 @@ def _settings_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setenv("POETS_STORAGE", str(tmp_path / "storage"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
     monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(scope="session")
+def runtime() -> Iterator[str]:
+    """A folder with a short path, for the sockets of embedded stacks."""
+    with tempfile.TemporaryDirectory(prefix="poets-") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,213 @@
+"""Driving a run: storage decides, hints help; with a real server and tasks run by hand."""
+
+import json
+import threading
+
+import pytest
+
+from orchestrator.broker import open_broker
+from orchestrator.drive import drive_run
+from orchestrator.runs import cancel_run, find_model, list_states, reopen_run, state_of
+from tests.made import make_data_set, make_run
+from workers import tasks
+from workers.app import QUEUES
+from workers.errors import ModelError, RunError
+from workers.leases import Keys, connect, report_trouble
+from workers.settings import load_settings
+
+
+@pytest.fixture
+def run(ready_storage, tmp_path, broker_url):
+    return make_run(ready_storage, make_data_set(tmp_path / "photos"))
+
+
+def work_through(broker_url, seconds=60.0):
+    """Do what waits in the queues, in this process, until told to stop."""
+    client, stop = connect(broker_url), threading.Event()
+    by_name = {
+        task.name: task for task in (tasks.compute_batch, tasks.label_batch, tasks.train_head)
+    }
+
+    def loop():
+        while not stop.is_set():
+            for queue in QUEUES:
+                message = client.rpop(queue)
+                if message:
+                    headers = json.loads(message)["headers"]
+                    run, item, _ = headers["id"].rsplit(":", 2)
+                    arguments = (run, int(item)) if item.isdigit() else (run,)
+                    by_name[headers["task"]](*arguments)
+            stop.wait(0.01)
+
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    return stop, thread
+
+
+@pytest.fixture
+def busy(broker_url):
+    stop, thread = work_through(broker_url)
+    yield
+    stop.set()
+    thread.join()
+
+
+def drive(storage, run, on_progress=lambda _: None):
+    return drive_run(storage, open_broker(load_settings()), run.name, on_progress)
+
+
+def test_a_run_ends_with_a_model_and_every_image_accounted_for(ready_storage, run, busy):
+    seen = []
+
+    result = drive(ready_storage, run, seen.append)
+
+    assert (result["images"], result["computed"], result["lost"]) == (24, 24, 0)
+    assert result["labels"] == ["blue", "red"]
+    assert result["test_accuracy"] == 1.0
+    assert json.loads(run.result.read_bytes())["model"] == str(run.model)
+    assert seen[-1].done == 24
+    assert {"computing bottlenecks", "training"} <= {progress.phase for progress in seen}
+
+
+def test_driving_a_finished_run_again_only_reads_its_result(ready_storage, run, busy):
+    first = drive(ready_storage, run)
+
+    assert drive(ready_storage, run) == first
+
+
+def test_after_flushall_everything_is_rebuilt_from_storage(ready_storage, run, busy, broker_url):
+    def forget_everything(progress):
+        if progress.done and not forgotten:
+            forgotten.append(connect(broker_url).flushall())
+
+    forgotten = []
+
+    result = drive(ready_storage, run, forget_everything)
+
+    assert forgotten
+    assert (result["computed"], result["lost"]) == (24, 0)
+
+
+def test_a_damaged_shard_is_computed_again_before_training(ready_storage, run, busy):
+    def damage(progress):
+        shards = list(ready_storage.root.glob("bottlenecks/*/*/*.arrow"))
+        if not damaged and shards:
+            shards[0].write_bytes(b"damaged")
+            damaged.append(shards[0])
+
+    damaged = []
+
+    result = drive(ready_storage, run, damage)
+
+    assert damaged
+    assert (result["lost"], result["quarantined"]) == (0, 0)
+
+
+def test_a_cancelled_run_stops(ready_storage, run, busy):
+    cancel_run(ready_storage, run.name)
+
+    with pytest.raises(RunError, match="cancelled"):
+        drive(ready_storage, run)
+    assert state_of(load_settings(), run).state == "cancelled"
+
+
+def test_a_cancelled_run_can_be_taken_up_again(ready_storage, run, busy):
+    cancel_run(ready_storage, run.name)
+    reopen_run(ready_storage, run.name)
+
+    assert drive(ready_storage, run)["lost"] == 0
+    with pytest.raises(RunError, match="has finished"):
+        cancel_run(ready_storage, run.name)
+
+
+def test_a_failure_that_would_repeat_ends_the_run_with_its_reason(ready_storage, run, busy):
+    run.failure.write_text(json.dumps({"reason": "weights do not fit"}))
+
+    with pytest.raises(RunError, match="weights do not fit"):
+        drive(ready_storage, run)
+    state = state_of(load_settings(), run)
+    assert (state.state, state.note) == ("failed", "weights do not fit")
+
+
+def test_trouble_that_stays_pauses_the_run_and_says_how_to_go_on(
+    ready_storage, run, broker_url, monkeypatch
+):
+    monkeypatch.setattr("orchestrator.reconcile._TROUBLE_WAIT_S", 0.01)
+    for batch in range(3):
+        report_trouble(connect(broker_url), run.name, str(batch), "Cannot write: disk full.")
+
+    def take_messages(_):
+        connect(broker_url).delete(*QUEUES)
+
+    with pytest.raises(RunError, match=r"disk full.*poets resume run"):
+        drive(ready_storage, run, take_messages)
+
+
+def test_a_batch_that_ends_every_worker_becomes_rows_with_a_reason(
+    ready_storage, run, busy, broker_url
+):
+    connect(broker_url).hset(Keys(run.name).starts, "1", 5)
+
+    result = drive(ready_storage, run)
+
+    assert (result["quarantined"], result["computed"], result["lost"]) == (8, 16, 0)
+    rows = (run.model / "quarantine.csv").read_text().splitlines()
+    assert len(rows) == 9
+    assert "ended its worker" in rows[1]
+
+
+def test_a_second_driver_waits_for_the_end_of_the_first(ready_storage, run, busy):
+    results, phases = [], set()
+
+    def second():
+        results.append(drive(ready_storage, run, lambda progress: phases.add(progress.note)))
+
+    def first(progress):
+        if not threads:
+            threads.append(threading.Thread(target=second))
+            threads[0].start()
+            threads[0].join(0.5)
+
+    threads = []
+    results.append(drive(ready_storage, run, first))
+    threads[0].join()
+
+    assert results[0] == results[1]
+    assert "driven by another process" in phases
+
+
+def test_with_no_worker_the_progress_says_what_to_do(ready_storage, run, monkeypatch):
+    monkeypatch.setattr("orchestrator.drive._HELP_AFTER_S", 0.3)
+
+    def until_help(progress):
+        if "poets worker" in progress.note:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drive(ready_storage, run, until_help)
+
+
+def test_runs_are_listed_with_how_they_stand(ready_storage, run, busy, tmp_path):
+    make_run(ready_storage, tmp_path / "photos", "other")
+    drive(ready_storage, run)
+
+    states = {state.plan.name: state for state in list_states(load_settings())}
+
+    assert states["run"].state == "finished"
+    assert states["run"].headline == "100.0% test accuracy"
+    assert states["other"].state == "stopped"
+    assert states["other"].to_dict()["batches_done"] == 3
+
+
+def test_models_are_found_by_run_by_path_and_as_the_latest(ready_storage, run, busy):
+    with pytest.raises(ModelError, match="no trained model"):
+        find_model(ready_storage, "latest")
+    with pytest.raises(ModelError, match="no run and no model"):
+        find_model(ready_storage, "nothing")
+    with pytest.raises(ModelError, match="has no model yet"):
+        find_model(ready_storage, run.name)
+
+    drive(ready_storage, run)
+
+    for reference in ("latest", run.name, str(run.model), str(run.path)):
+        assert find_model(ready_storage, reference) == run.model

@@ -1,0 +1,102 @@
+"""The output of a labelling job: one row an image, in order, whole or not at all."""
+
+import csv
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from orchestrator.merge import check_output, merge_predictions
+from workers.errors import StorageError, UsageError
+from workers.storage.layout import RunFolder
+from workers.storage.plan import LabellingOptions, Plan
+from workers.storage.predictions import Prediction, write_predictions
+
+ROWS = [
+    [
+        Prediction("a,b.jpg", [("daisy", 0.9), ("roses", 0.1)]),
+        Prediction("new\nline.jpg", error='bad "file"'),
+    ],
+    [Prediction("-rf.jpg", [("roses", 0.75), ("daisy", 0.25)])],
+]
+HEADER = "path,status,label,score,label_2,score_2,error,model"
+
+
+@pytest.fixture
+def job(tmp_path):
+    folder = RunFolder(tmp_path / "job")
+    for number, rows in enumerate(ROWS):
+        write_predictions(folder.prediction_shard(number), rows, top_k=2, model="spring")
+    return folder
+
+
+def merge(job, output, file_format="csv", overwrite=False):
+    options = LabellingOptions("spring", str(output), file_format, 2, overwrite)
+    plan = Plan("job", "", "", "", "", "", 3, 2, 0, 8, labelling=options)
+    return merge_predictions(job, plan, options)
+
+
+def test_csv_has_a_row_for_each_image_in_order(job, tmp_path):
+    counts = merge(job, tmp_path / "labels.csv")
+
+    with (tmp_path / "labels.csv").open(newline="") as file:
+        assert file.readline().strip() == HEADER
+        file.seek(0)
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == ["a,b.jpg", "new\nline.jpg", "-rf.jpg"]
+    assert [row["status"] for row in rows] == ["ok", "failed", "ok"]
+    assert rows[1]["error"] == 'bad "file"'
+    assert rows[1]["label"] == rows[1]["score_2"] == ""
+    assert float(rows[2]["score"]) == 0.75
+    assert counts == {"ok": 2, "failed": 1}
+
+
+def test_jsonl_and_parquet_hold_the_same_rows(job, tmp_path):
+    merge(job, tmp_path / "labels.jsonl", "jsonl")
+    merge(job, tmp_path / "labels.parquet", "parquet")
+
+    lines = (tmp_path / "labels.jsonl").read_text().splitlines()
+    table = pq.read_table(tmp_path / "labels.parquet")
+    assert [json.loads(line) for line in lines] == table.to_pylist()
+    assert table.schema.names == HEADER.split(",")
+
+
+def test_a_file_that_has_appeared_meanwhile_is_not_overwritten(job, tmp_path):
+    output = tmp_path / "labels.csv"
+    output.write_text("mine")
+
+    with pytest.raises(UsageError, match="not overwritten"):
+        merge(job, output)
+    assert output.read_text() == "mine"
+    assert list(tmp_path.glob(".labels*")) == []
+
+
+def test_force_overwrites(job, tmp_path):
+    (tmp_path / "labels.csv").write_text("mine")
+
+    merge(job, tmp_path / "labels.csv", overwrite=True)
+
+    assert (tmp_path / "labels.csv").read_text().startswith(HEADER)
+
+
+def test_a_missing_prediction_shard_leaves_no_half_output(job, tmp_path):
+    job.prediction_shard(1).unlink()
+
+    with pytest.raises(StorageError):
+        merge(job, tmp_path / "labels.csv")
+    assert not (tmp_path / "labels.csv").exists()
+    assert list(tmp_path.glob(".labels*")) == []
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path):
+    (tmp_path / "there.csv").write_text("")
+    (tmp_path / "folder.csv").mkdir()
+
+    with pytest.raises(UsageError, match="--force"):
+        check_output(tmp_path / "there.csv", overwrite=False)
+    with pytest.raises(UsageError, match="no folder"):
+        check_output(tmp_path / "nowhere" / "labels.csv", overwrite=False)
+    with pytest.raises(UsageError, match="is a folder"):
+        check_output(tmp_path / "folder.csv", overwrite=True)
+    check_output(tmp_path / "new.csv", overwrite=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.csv", "there.csv"]
