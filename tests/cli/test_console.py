@@ -1,0 +1,68 @@
+"""What a person sees of long work."""
+
+import io
+
+import pytest
+
+from cli.console import describe_progress, describe_seconds, print_table, show_progress
+from orchestrator.progress import Progress
+
+HALF = Progress("labelling", done=500, total=1000, failed=2, rate=210.4, left_s=2.4)
+
+
+def test_progress_is_one_line_with_all_that_one_wants_to_know():
+    assert describe_progress(HALF) == "labelling: 500 of 1,000 images, 210/s, 2 s left, 2 failed"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [
+    (0.4, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (18420, "5 h 7 min"),
+])  # fmt: skip
+def test_seconds_are_said_as_a_person_says_them(seconds, text):
+    assert describe_seconds(seconds) == text
+
+
+def test_without_a_terminal_there_are_plain_lines_every_few_seconds(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    with show_progress(quiet=False) as show:
+        for _ in range(100):
+            show(HALF)
+            now[0] += 0.2
+        show(Progress("training", 1000, 1000))
+
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 5
+    assert lines[-1].startswith("training")
+
+
+def test_quiet_is_silent(capsys):
+    with show_progress(quiet=True) as show:
+        show(HALF)
+
+    assert capsys.readouterr() == ("", "")
+
+
+def test_on_a_terminal_there_is_a_live_line(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+
+    with show_progress(quiet=False) as show:
+        show(HALF)
+        show(Progress("labelling", 1000, 1000, note="[odd] name"))
+
+    assert "[odd] name" in terminal.getvalue()
+
+
+def test_tables_are_aligned_and_numbers_stand_to_the_right(capsys):
+    print_table(("name", "images"), [("spring", 5), ("a", 12345)])
+
+    assert capsys.readouterr().out.splitlines() == [
+        "NAME    IMAGES",
+        "spring       5",
+        "a        12345",
+    ]

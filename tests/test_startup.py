@@ -1,0 +1,71 @@
+"""`poets --help` starts at once, because nothing heavy is imported."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cli.main import SECTIONS
+
+COMMANDS = [name for section in SECTIONS.values() for name in section]
+HEAVY = ("tensorflow", "keras", "numpy", "celery", "pyarrow", "redis", "PIL", "rich")
+
+
+def modules_after(code):
+    listing = f"{code}; import sys; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    return set(found.stdout.split())
+
+
+def test_importing_the_cli_imports_nothing_heavy():
+    assert modules_after("import cli.main").isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_imports_nothing_heavy(name):
+    code = (
+        "from cli.main import main\n"
+        f"main(['{name}', '--help'], standalone_mode=False, prog_name='poets')\n"
+        "print()"
+    )
+
+    assert modules_after(code).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("module", ["workers.tasks", "orchestrator.jobs", "orchestrator.health"])
+def test_a_worker_child_and_the_orchestrator_never_import_tensorflow(module):
+    assert modules_after(f"import {module}").isdisjoint({"tensorflow", "keras"})
+
+
+def test_computing_bottlenecks_never_imports_tensorflow(converted):
+    from tests.made import BACKBONE_ID
+
+    path = converted.backbone(BACKBONE_ID) / "backbone.tflite"
+    code = (
+        "import numpy\n"
+        "from pathlib import Path\n"
+        "from workers.backbones.litert import LiteRTBackbone\n"
+        f"backbone = LiteRTBackbone(Path({str(path)!r}))\n"
+        "backbone.compute(numpy.zeros((1, *backbone.input_size, 3), 'u1'))\n"
+        "print()"
+    )
+
+    assert modules_after(code).isdisjoint({"tensorflow", "keras"})
+
+
+def test_help_costs_little_more_than_python_itself():
+    """A ratio, not seconds: machines differ."""
+
+    def fastest(*arguments):
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    bare = fastest("-c", "import click, tomllib")
+
+    assert fastest("-m", "cli.main", "--help") < 2.5 * bare
