@@ -23,14 +23,16 @@ debug_option = click.option(
     callback=_remember_debug,
     help="Show the traceback of an error.",
 )
-_SETTINGS = (
-    click.option("--storage", metavar="FOLDER", help="Runs, models and bottlenecks. [~/.poets]"),
-    click.option("--broker-url", metavar="URL", help="Redis or Valkey. [a server of its own]"),
+_STORAGE = click.option(
+    "--storage", metavar="FOLDER", help="Runs, models and bottlenecks. [~/.poets]"
+)
+_BROKER_URL = click.option(
+    "--broker-url", metavar="URL", help="Redis or Valkey. [a server of its own]"
 )
 _WEIGHTS_DIR = click.option(
     "--weights-dir", metavar="FOLDER", help="Searched for pretrained weights, subfolders too."
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 quiet = click.option("--quiet", "-q", is_flag=True, help="No progress, only the result.")
 detach = click.option(
     "--detach", is_flag=True, help="Return at once; the run goes on in the background."
@@ -46,13 +48,18 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     Raises:
         SettingsError: When a setting is malformed.
     """
+    return with_settings_but_storage(_STORAGE(command))
+
+
+def with_settings_but_storage(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags of the settings but ``--storage``: for a command that has its own place."""
 
     @functools.wraps(command)
     def call(**values: Any) -> Any:
-        names = ("storage", "broker_url", "weights_dir")
+        names = ("storage", "broker_url", "weights_dir", "device")
         flags = {name: values.pop(name, None) for name in names}
         return command(settings=load_settings(flags), **values)
 
-    for option in (debug_option, _WEIGHTS_DIR, *reversed(_SETTINGS)):
+    for option in (debug_option, _WEIGHTS_DIR, _BROKER_URL):
         call = option(call)
     return call

@@ -13,7 +13,7 @@ def conduct(settings: Settings, name: str, detach: bool, as_json: bool, quiet: b
     from orchestrator.jobs import hand_over
 
     if detach:
-        hand_over(settings)
+        hand_over(settings, name)
         say(f"Goes on in the background: `poets show {name}`.", quiet)
         print_json({"run": name, "state": "running"}) if as_json else click.echo(name)
         return

@@ -9,7 +9,8 @@ import redis
 from orchestrator.broker import Broker, open_broker
 from orchestrator.drive import drive_run
 from orchestrator.finish import read_failure
-from workers.errors import BrokerError, PoetsError
+from workers.errors import BrokerError, PoetsError, UsageError
+from workers.leases import Keys
 from workers.settings import Settings, load_settings
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import list_runs
@@ -19,6 +20,8 @@ _TICK_S = 1.0
 _ALIVE_S = 10
 # A run that could not go on (storage full) is tried again after this.
 _RETRY_S = 60.0
+# A run that was not detached is left to its command, unless that has died.
+_ATTENDED_WITHIN_S = 60.0
 _log = logging.getLogger("poets.coordinator")
 
 
@@ -41,7 +44,9 @@ def coordinate(settings: Settings, stop: threading.Event) -> None:
         driven = {name: thread for name, thread in driven.items() if thread.is_alive()}
         for folder in list_runs(storage.runs):
             name = folder.name
-            if name in driven or not _is_open(folder) or time.monotonic() < retry_at.get(name, 0):
+            if name in driven or time.monotonic() < retry_at.get(name, 0):
+                continue
+            if not _is_open(folder) or _is_attended(broker, folder):
                 continue
             retry_at[name] = time.monotonic() + _RETRY_S
             driven[name] = threading.Thread(
@@ -55,10 +60,22 @@ def _is_open(folder: RunFolder) -> bool:
     return not any(marker.exists() for marker in ended) and read_failure(folder) is None
 
 
+def _is_attended(broker: Broker, folder: RunFolder) -> bool:
+    """Return whether a command drives the run, or has planned it and is about to."""
+    if broker.client.exists(Keys(folder.name).reconciler):
+        return True
+    age_s = time.time() - folder.plan.stat().st_mtime
+    return not folder.detached.exists() and age_s < _ATTENDED_WITHIN_S
+
+
 def _drive(storage: Storage, settings: Settings, name: str) -> None:
     try:
         drive_run(storage, open_broker(settings), name, lambda _: None)
         _log.warning("run %s has finished", name)
+    except UsageError as error:
+        # The output has come to exist: trying again will not help, a person must look.
+        storage.run(name).paused.touch()
+        _log.warning("%s", error)
     except PoetsError as error:
         _log.warning("%s", error)
 

@@ -19,13 +19,13 @@ from orchestrator.finish import finish_run, read_failure
 from orchestrator.progress import Meter, Progress
 from orchestrator.quarantine import quarantine_batch
 from orchestrator.reconcile import TRAIN, Action, Memory, Seen, reconcile
-from orchestrator.stored import find_done, is_done, own_shards
+from orchestrator.stored import find_done, is_done
 from workers.app import QUEUES
 from workers.backbones.stored import has_backbone
-from workers.errors import RunError
+from workers.errors import RunError, ShardError
 from workers.leases import Keys
 from workers.storage.layout import RunFolder, Storage
-from workers.storage.manifest import batch_sizes
+from workers.storage.manifest import batch_sizes, own_shards
 from workers.storage.plan import Plan, read_plan
 
 TICK_S = 0.2
@@ -101,6 +101,8 @@ class _Driver:
     def _step(self) -> dict[str, Any] | None:
         if self.folder.result.exists():
             return dict(json.loads(self.folder.result.read_bytes()))
+        if self.folder.paused.exists():
+            raise RunError(f"Run {self.plan.name!r} was stopped; `poets resume` goes on with it.")
         if not self._hold_lock():
             self._follow()
             return None
@@ -117,7 +119,7 @@ class _Driver:
             raise RunError(f"Run {self.plan.name!r} was cancelled.")
         if failure is not None:
             raise RunError(f"Run {self.plan.name!r} failed: {failure}")
-        self.state.done |= find_done(self.storage, self.folder, self.plan)
+        self.state.done |= find_done(self.storage, self.folder, self.plan, self.state.shards)
         self._report("driven by another process")
         time.sleep(1)
 
@@ -132,7 +134,7 @@ class _Driver:
                 )
                 self.state.done.add(int(action.item))
             elif action.kind == "finish":
-                return finish_run(self.storage, self.folder, self.plan)
+                return self._finish()
             elif action.kind == "stop":
                 raise RunError(f"Run {self.plan.name!r} was cancelled.")
             elif action.kind == "fail":
@@ -144,6 +146,13 @@ class _Driver:
                     f"then go on with `poets resume {self.plan.name}`."
                 )
         return None
+
+    def _finish(self) -> dict[str, Any] | None:
+        try:
+            return finish_run(self.storage, self.folder, self.plan)
+        except ShardError:
+            self.state, self.memory = self._look_into_storage(), Memory()
+            return None
 
     def _look(self) -> Seen:
         queued = self.broker.queued(self.plan.name, QUEUES)
@@ -199,8 +208,9 @@ class _Driver:
                 self.state.failed += failed
 
     def _look_into_storage(self) -> _State:
-        done = find_done(self.storage, self.folder, self.plan)
-        return _State(batch_sizes(self.folder), own_shards(self.folder), done)
+        shards = own_shards(self.folder)
+        done = find_done(self.storage, self.folder, self.plan, shards)
+        return _State(batch_sizes(self.folder), shards, done)
 
     def _hold_lock(self) -> bool:
         try:

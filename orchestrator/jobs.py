@@ -144,12 +144,13 @@ def attend_run(
     return result
 
 
-def hand_over(settings: Settings) -> None:
-    """Let the run go on in the background; without a broker of the user's, as `poets up` does.
+def hand_over(settings: Settings, name: str) -> None:
+    """Let a run go on in the background; without a broker of the user's, as `poets up` does.
 
     Raises:
         BrokerError: When the embedded stack cannot be started.
     """
+    Storage(settings.storage).run(name).detached.touch()
     if settings.broker_url is None:
         keep_stack(settings)
 

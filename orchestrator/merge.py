@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from workers.errors import StorageError, UsageError
+from workers.errors import ShardError, StorageError, UsageError
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder
 from workers.storage.plan import LabellingOptions, Plan
@@ -29,6 +29,7 @@ def merge_predictions(folder: RunFolder, plan: Plan, options: LabellingOptions) 
     Raises:
         UsageError: When the output has come to exist and may not be overwritten.
         StorageError: When it cannot be written; the predictions stay in the job's folder.
+        ShardError: When a batch has to be labelled again.
     """
     output = Path(options.output)
     temporary = output.parent / f".{output.name}.{uuid.uuid4().hex}.tmp"
@@ -75,10 +76,19 @@ def check_output(output: Path, overwrite: bool) -> None:
 
 def _tables(folder: RunFolder, plan: Plan, counts: Counter[str]) -> Iterator[pa.Table]:
     for batch in range(plan.batches):
-        table = pq.read_table(folder.prediction_shard(batch))
+        table = _read(folder.prediction_shard(batch))
         for entry in pc.value_counts(table.column("status")).to_pylist():
             counts[entry["values"]] += entry["counts"]
         yield table
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        # Out of the way: the batch is labelled again, from bottlenecks that are there.
+        path.unlink(missing_ok=True)
+        raise ShardError(f"The predictions {path} are damaged or missing: {error}.") from error
 
 
 def _write_csv(file: IO[bytes], tables: Iterator[pa.Table]) -> None:

@@ -15,6 +15,7 @@ from workers.heads.model import read_card
 from workers.leases import Keys, connect
 from workers.settings import Settings
 from workers.storage.layout import RunFolder, Storage
+from workers.storage.manifest import own_shards
 from workers.storage.plan import Plan, list_runs, read_plan
 
 
@@ -71,7 +72,7 @@ def state_of(settings: Settings, folder: RunFolder) -> RunState:
     if folder.result.exists():
         result = json.loads(folder.result.read_bytes())
         return RunState(plan, "finished", result=result, batches_done=plan.batches)
-    done = len(find_done(Storage(settings.storage), folder, plan))
+    done = len(find_done(Storage(settings.storage), folder, plan, own_shards(folder)))
     if folder.cancelled.exists():
         note = f"`poets resume {plan.name}` takes it up again"
         return RunState(plan, "cancelled", note, batches_done=done)

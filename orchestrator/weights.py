@@ -67,6 +67,21 @@ def resolve_backbone(
     return spec, digest, name_backbone(spec, digest)
 
 
+def fetch_weights(settings: Settings, architecture: str, on_download: OnDownload) -> Path:
+    """Bring pretrained weights into storage, where later runs find them by themselves.
+
+    Raises:
+        WeightsError: As `locate_weights`.
+    """
+    spec = find_spec(architecture)
+    digest = locate_weights(settings, spec, None, on_download)
+    kept = settings.storage / "downloads" / spec.weights_file
+    if not kept.exists() or digest_file(kept) != digest:
+        stored = Storage(settings.storage).weights(digest)
+        write_whole(kept, lambda temporary: _copy(stored, temporary))
+    return kept
+
+
 def download_weights(spec: BackboneSpec, path: Path, on_download: OnDownload) -> None:
     """Download Keras' own weights file to `path`, whole or not at all.
 

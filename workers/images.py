@@ -12,6 +12,7 @@ import stat
 from dataclasses import dataclass
 
 import numpy as np
+from billiard.exceptions import SoftTimeLimitExceeded
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
@@ -87,6 +88,9 @@ def load_image(
         return LoadedImage(decode_image(content, input_size), digest)
     except ImageError as error:
         raise ContentError(str(error), digest) from error
+    except MemoryError as error:
+        # On a larger machine it may succeed, so it says nothing about the content.
+        raise ImageError("cannot be decoded: needs more memory than there is") from error
 
 
 def decode_image(content: bytes, input_size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -94,16 +98,17 @@ def decode_image(content: bytes, input_size: tuple[int, int]) -> NDArray[np.uint
 
     Raises:
         ImageError: For every content that cannot be decoded, with the reason.
+        MemoryError: When this machine has too little.
     """
     if not content:
         raise ImageError("empty file")
     try:
         return _decode(content, input_size)
-    except ImageError:
+    except (ImageError, MemoryError, SoftTimeLimitExceeded):
         raise
     # Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error, TypeError,
-    # IndexError, MemoryError and more on damaged files; whatever it is, it is this
-    # image's row and nobody else's.
+    # IndexError and more on damaged files; whatever it is, it is this image's row and
+    # nobody else's.
     except Exception as error:
         raise ImageError(_reason(error, content)) from error
 
@@ -197,8 +202,6 @@ def _reason(error: Exception, content: bytes) -> str:
         if content[4:12] in _HEIF:
             return "HEIF is not supported: convert it to JPEG"
         return "not an image: no known format"
-    if isinstance(error, MemoryError):
-        return "cannot be decoded: needs more memory than there is"
     # Messages of decoders may hold addresses (<_io.BytesIO object at 0x...>).
     text = str(error).split(" <", 1)[0].strip() or type(error).__name__
     return f"cannot be decoded: {text}"

@@ -140,10 +140,17 @@ def hold_lease(client: redis.Redis, run: str, item: str) -> Iterator[Lease]:
     finally:
         lease._ended.set()
         renewer.join()
-        with _hints(), client.pipeline() as pipe:
+        _give_up(lease, is_explained)
+
+
+def _give_up(lease: Lease, is_explained: bool) -> None:
+    # A newer holder's lease and count are its own.
+    with contextlib.suppress(LeaseLostError), _hints():
+        lease.check()
+        with lease.client.pipeline() as pipe:
             if is_explained:
-                pipe.hdel(keys.starts, item)
-            pipe.delete(keys.lease(item))
+                pipe.hdel(lease.keys.starts, lease.item)
+            pipe.delete(lease.keys.lease(lease.item))
             pipe.execute()
 
 

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from workers.errors import SettingsError
 
@@ -75,10 +76,25 @@ def load_settings(
     weights = [part for part in values.get("weights_dir", "").split(os.pathsep) if part]
     return Settings(
         storage=_absolute(storage),
-        broker_url=values.get("broker_url") or None,
+        broker_url=_with_certificates(values.get("broker_url") or None),
         weights_dirs=tuple(_absolute(part) for part in weights),
         device=device,
     )
+
+
+def _with_certificates(broker_url: str | None) -> str | None:
+    """Ask for certificates to be checked, which kombu does not do by itself."""
+    if broker_url is None or not broker_url.startswith("rediss://"):
+        return broker_url
+    asked = parse_qs(urlsplit(broker_url).query).get("ssl_cert_reqs")
+    if asked is None:
+        return f"{broker_url}{'&' if '?' in broker_url else '?'}ssl_cert_reqs=required"
+    if asked != ["required"]:
+        raise SettingsError(
+            f"The broker URL asks for ssl_cert_reqs={asked[0]}, so anybody could pose as the "
+            "broker. Leave it out, and name your own authority with ssl_ca_certs=FILE."
+        )
+    return broker_url
 
 
 def _absolute(path: str) -> Path:

@@ -28,7 +28,7 @@ def label_batch(run: str, batch: int) -> None:
                 write_batch_predictions(work.folder, options, planned, results)
 
 
-# Acknowledged early: only the reconciler may send another trainer.
+# Acknowledged early: the reconciler sends another when this one dies.
 @app.task(name="poets.train_head", acks_late=False)
 def train_head(run: str) -> None:
     """Fit, evaluate and commit the model of a run."""

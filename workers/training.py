@@ -27,6 +27,8 @@ from workers.storage.plan import Plan, TrainingOptions
 SPLITS = ("training", "validation", "testing")
 # Larger sets of bottlenecks are gathered in a temporary file and stream from there.
 _IN_MEMORY_BYTES = 2 * 1024**3
+_ROWS_AT_ONCE = 65_536
+_COUNTED = ("computed", "cached", "quarantined", "left_out", *SPLITS)
 
 
 @dataclass
@@ -63,8 +65,8 @@ def train_run(
     training, validation, testing = (gathered.examples[split] for split in SPLITS)
     fit = fit_head(training, validation, len(plan.labels), options, beat)
     evaluations = {
-        "validation": evaluate_head(fit.head, validation, plan.labels),
-        "test": evaluate_head(fit.head, testing, plan.labels),
+        "validation": evaluate_head(fit.head, validation, plan.labels, beat),
+        "test": evaluate_head(fit.head, testing, plan.labels, beat),
     }
     may_commit()
     save_model(
@@ -87,7 +89,7 @@ def gather_bottlenecks(
     Raises:
         BottlenecksMissingError: As `train_run`.
     """
-    gathered = Gathered({})
+    gathered = Gathered({}, Counter(dict.fromkeys(_COUNTED, 0)))
     width = read_description(storage, plan.backbone_id)["bottleneck_size"]
     numbering = {label: number for number, label in enumerate(plan.labels)}
     with tempfile.TemporaryDirectory(prefix="poets-") as scratch:
@@ -135,7 +137,10 @@ class _Part:
         keep = [i for i, digest in enumerate(self.digests) if digest not in digests]
         left_out = len(self.labels) - len(keep)
         if left_out:
-            self.bottlenecks = self.bottlenecks[keep]
+            # In place and in pieces: the bottlenecks may be larger than memory.
+            for start in range(0, len(keep), _ROWS_AT_ONCE):
+                rows = keep[start : start + _ROWS_AT_ONCE]
+                self.bottlenecks[start : start + len(rows)] = self.bottlenecks[rows]
             self.labels = [self.labels[i] for i in keep]
             self.paths = [self.paths[i] for i in keep]
         return left_out

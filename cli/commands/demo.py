@@ -26,7 +26,7 @@ _SMALL = ("mobilenet_v3_small", "random-0")
 )
 @options.as_json
 @options.quiet
-@options.with_settings
+@options.with_settings_but_storage
 def command(settings: Settings, folder: Path, as_json: bool, quiet: bool) -> None:
     """Draw five made-up flower species, train a classifier, and label a folder with it.
 

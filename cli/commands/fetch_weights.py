@@ -19,15 +19,15 @@ def command(settings: Settings, architecture: str, as_json: bool, quiet: bool) -
     Example:
       poets fetch-weights inception_v3
     """
-    from orchestrator.weights import resolve_backbone
+    from orchestrator.weights import fetch_weights
+    from workers.backbones.weights import digest_file
     from workers.process_start import check_storage
-    from workers.storage.layout import Storage
 
     check_storage(settings.storage)
     with show_download(quiet) as on_download:
-        _, digest, _ = resolve_backbone(settings, architecture, None, on_download)
-    path = str(Storage(settings.storage).weights(digest))
+        path = fetch_weights(settings, architecture, on_download)
     if as_json:
-        print_json({"architecture": architecture, "sha256": digest, "path": path})
+        sha256 = digest_file(path)
+        print_json({"architecture": architecture, "sha256": sha256, "path": str(path)})
     else:
         click.echo(path)

@@ -28,6 +28,11 @@ _QUEUES = ("bottleneck", "train", "infer")
     default="INFO",
     show_default=True,
 )
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "gpu"]),
+    help="auto takes the GPU where a driver is loaded. [auto]",
+)
 @options.with_settings
 def command(
     settings: Settings, queues: str, concurrency: int | None, name: str | None, log_level: str
@@ -41,6 +46,7 @@ def command(
     """
     import os
 
+    from orchestrator.broker import open_broker
     from orchestrator.embedded import attach_broker
     from workers.backbones.loading import default_concurrency
     from workers.errors import BrokerError
@@ -54,6 +60,7 @@ def command(
             "There is no broker to work for. Give --broker-url or POETS_BROKER_URL, or start "
             "the embedded stack with `poets up`."
         )
+    open_broker(attached)
     # The Celery application reads its settings when it is imported.
     os.environ.update(attached.environment())
     from workers.__main__ import run_worker

@@ -175,7 +175,8 @@ def test_fetch_weights_puts_them_into_storage(data, tmp_path):
 
     found = json.loads(result.stdout)
     assert os.path.getsize(found["path"]) > 1e6
-    assert found["sha256"] in found["path"]
+    again = poets("fetch-weights", "mobilenet_0.25_128", "--json")
+    assert json.loads(again.stdout) == found
 
 
 def test_completion_prints_a_script():

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.merge import check_output, merge_predictions
-from workers.errors import StorageError, UsageError
+from workers.errors import ShardError, UsageError
 from workers.storage.layout import RunFolder
 from workers.storage.plan import LabellingOptions, Plan
 from workers.storage.predictions import Prediction, write_predictions
@@ -79,11 +79,12 @@ def test_force_overwrites(job, tmp_path):
     assert (tmp_path / "labels.csv").read_text().startswith(HEADER)
 
 
-def test_a_missing_prediction_shard_leaves_no_half_output(job, tmp_path):
-    job.prediction_shard(1).unlink()
+def test_a_damaged_prediction_shard_leaves_no_half_output_and_is_set_aside(job, tmp_path):
+    job.prediction_shard(1).write_bytes(b"PAR1 damaged")
 
-    with pytest.raises(StorageError):
+    with pytest.raises(ShardError):
         merge(job, tmp_path / "labels.csv")
+    assert not job.prediction_shard(1).exists()
     assert not (tmp_path / "labels.csv").exists()
     assert list(tmp_path.glob(".labels*")) == []
 

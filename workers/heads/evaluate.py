@@ -1,11 +1,15 @@
 """How good a head is on images that it was not fitted on, and which it gets wrong."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.heads.head import Examples, Head
+
+# Examples predicted at once, so that memory-mapped bottlenecks stream through.
+_BLOCK = 65_536
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,18 @@ class Evaluation:
     mistakes: list[Mistake]
 
 
-def evaluate_head(head: Head, examples: Examples, labels: tuple[str, ...]) -> Evaluation:
-    """Return the figures of `head` on one split."""
+def evaluate_head(
+    head: Head, examples: Examples, labels: tuple[str, ...], beat: Callable[[], None]
+) -> Evaluation:
+    """Return the figures of `head` on one split.
+
+    Args:
+        beat: Called now and then, to show that the work goes on.
+    """
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     if not len(examples):
         return Evaluation(0, None, None, confusion, [])
-    probabilities = head.predict(examples.bottlenecks)
+    probabilities = _predict(head, examples, beat)
     predicted = probabilities.argmax(axis=1)
     np.add.at(confusion, (examples.labels, predicted), 1)
     mistakes = [
@@ -58,9 +68,17 @@ def evaluate_head(head: Head, examples: Examples, labels: tuple[str, ...]) -> Ev
     return Evaluation(len(examples), accuracy, loss, confusion, mistakes)
 
 
-def log_loss(head: Head, examples: Examples) -> float:
+def log_loss(head: Head, examples: Examples, beat: Callable[[], None]) -> float:
     """Return the mean cross entropy in nats."""
-    return _mean_log_loss(head.predict(examples.bottlenecks), examples.labels)
+    return _mean_log_loss(_predict(head, examples, beat), examples.labels)
+
+
+def _predict(head: Head, examples: Examples, beat: Callable[[], None]) -> NDArray[np.float32]:
+    parts = []
+    for start in range(0, len(examples), _BLOCK):
+        beat()
+        parts.append(head.predict(examples.bottlenecks[start : start + _BLOCK]))
+    return np.concatenate(parts)
 
 
 def _mean_log_loss(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

@@ -53,6 +53,11 @@ class RunFolder:
         return self.path / "paused"
 
     @property
+    def detached(self) -> Path:
+        """Set by ``--detach``: the coordinator takes the run up at once."""
+        return self.path / "detached"
+
+    @property
     def redo(self) -> Path:
         """Folder of markers: batches whose bottlenecks turned out missing or damaged."""
         return self.path / "redo"

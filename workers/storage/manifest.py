@@ -103,6 +103,17 @@ def batch_sizes(folder: RunFolder) -> list[int]:
     return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
 
 
+def own_shards(folder: RunFolder) -> list[str | None]:
+    """Return for each batch the shard that it writes; None when all of it was cached."""
+    file = _open_manifest(folder)
+    shards: list[str | None] = []
+    for number in range(file.num_row_groups):
+        table = file.read_row_group(number, columns=["shard", "shard_row"])
+        own = table.filter(pc.equal(table.column("shard_row"), NOT_CACHED))
+        shards.append(own.column("shard")[0].as_py() if own.num_rows else None)
+    return shards
+
+
 def count_split(folder: RunFolder, split: str) -> int:
     """Return how many images of a run belong to a split."""
     column = _open_manifest(folder).read(["split"])
