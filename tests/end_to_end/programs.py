@@ -1,0 +1,91 @@
+"""Run `poets` as a user does, and lay traps for its workers."""
+
+import glob
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# Runs inside every process that a test starts with this on PYTHONPATH: opening a file
+# with one of these endings does what real files do to real decoders.
+TRAPS = """
+import os, signal, time
+
+_open = os.open
+
+def trapped(path, *rest, **more):
+    name = os.fsdecode(path) if isinstance(path, (str, bytes)) else ""
+    if name.endswith("kills.jpg"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name.endswith("hangs_once.jpg") and not os.path.exists(name + ".pid"):
+        with open(name + ".pid", "w") as file:
+            file.write(str(os.getpid()))
+        time.sleep(600)
+    return _open(path, *rest, **more)
+
+os.open = trapped
+"""
+
+
+def lay_traps(folder: Path) -> dict[str, str]:
+    """Return the environment in which the traps are laid."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(TRAPS)
+    return {"PYTHONPATH": str(folder)}
+
+
+def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
+    """Start `poets` as a program of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "cli.main", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def poets(*arguments: object, exit_code: int = 0, **environment: str) -> tuple[str, str]:
+    """Run `poets` to its end and return (stdout, stderr)."""
+    process = start(*arguments, **environment)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == exit_code, f"exit code {process.returncode}\n{out}\n{err}"
+    assert "Traceback" not in err
+    return out, err
+
+
+def poets_json(*arguments: object, **environment: str) -> dict:
+    """Run `poets ... --json` and return what it printed."""
+    return json.loads(poets(*arguments, "--json", **environment)[0])
+
+
+def wait_until(condition, timeout_s: float = 60.0):
+    """Return the first true value of `condition()`."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {timeout_s} s")
+
+
+def our_processes(runtime: str) -> list[int]:
+    """Return the ids of all processes of the embedded stack below `runtime`."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*/environ"):
+        try:
+            content = Path(path).read_bytes()
+        except OSError:
+            continue
+        if f"POETS_BROKER_URL=redis+socket://{runtime}/".encode() in content:
+            found.append(int(path.split("/")[2]))
+    return found
+
+
+def kill(pid: int) -> None:
+    """End a process as the out-of-memory killer does."""
+    os.kill(pid, signal.SIGKILL)

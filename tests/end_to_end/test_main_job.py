@@ -1,0 +1,188 @@
+"""The main job on the embedded stack: a real server, real workers, real files."""
+
+import csv
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.end_to_end.conftest import TINY
+from tests.end_to_end.programs import poets, poets_json, start
+from tests.made import COLOURS, make_data_set, make_picture
+
+pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
+SUBMIT_KEYS = {
+    "run", "images", "labels", "computed", "cached", "quarantined", "lost", "training",
+    "validation", "testing", "validation_accuracy", "test_accuracy", "model", "seconds",
+}  # fmt: skip
+CLASSIFY_KEYS = {
+    "job", "images", "ok", "failed", "output", "model", "seconds", "images_per_second",
+}  # fmt: skip
+
+
+def rows_of(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_becomes_a_classifier_and_the_classifier_labels_a_folder(photos, tmp_path):
+    first = poets_json("submit-dataset", photos, *TINY)
+
+    assert first.keys() >= SUBMIT_KEYS
+    assert (first["images"], first["labels"]) == (80, ["blue", "red"])
+    assert (first["computed"], first["cached"]) == (80, 0)
+    assert (first["quarantined"], first["lost"]) == (0, 0)
+    assert first["training"] + first["validation"] + first["testing"] == 80
+    assert first["test_accuracy"] == 1.0
+
+    second = poets_json("submit-dataset", photos, *TINY)
+    assert (second["computed"], second["cached"]) == (0, 80)
+    assert second["test_accuracy"] == first["test_accuracy"]
+
+    make_picture(tmp_path / "new" / "red.jpg", COLOURS["red"], 777)
+    make_picture(tmp_path / "new" / "sub" / "blue.jpg", COLOURS["blue"], 778)
+    (tmp_path / "new" / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    job = poets_json("classify-dir", tmp_path / "new", "--output", tmp_path / "labels.csv")
+
+    assert job.keys() >= CLASSIFY_KEYS
+    assert (job["images"], job["ok"], job["failed"]) == (3, 2, 1)
+    rows = rows_of(tmp_path / "labels.csv")
+    assert [(row["path"], row["status"], row["label"]) for row in rows] == [
+        ("broken.jpg", "failed", ""),
+        ("red.jpg", "ok", "red"),
+        ("sub/blue.jpg", "ok", "blue"),
+    ]
+    assert "cannot be decoded" in rows[0]["error"]
+    assert {row["model"] for row in rows} == {second["run"]}
+
+    out, _ = poets("classify", tmp_path / "new" / "red.jpg")
+    assert out.splitlines()[0] == f"red (score = {float(rows[1]['score']):.5f})"
+
+
+def test_words_for_a_person_say_the_same(photos, tmp_path):
+    out, err = poets("submit-dataset", photos, *TINY, "--name", "spring")
+
+    assert "Run spring: 80 images, 2 labels, 0 known already" in err
+    assert "80 computed, 0 from the cache, 0 unreadable, 0 lost" in out
+    assert "100.0% test" in out
+    assert "poets classify-dir DIR" in out
+
+    out, err = poets("classify-dir", photos, "-o", tmp_path / "l.jsonl", "--quiet")
+    assert err == ""
+    assert "80 labelled, 0 failed" in out
+    lines = (tmp_path / "l.jsonl").read_text().splitlines()
+    assert {json.loads(line)["status"] for line in lines} == {"ok"}
+
+    assert "spring" in poets("runs")[0]
+    assert "Run spring has finished" in poets("show", "spring")[0]
+
+
+def test_added_replaced_and_moved_photographs_cost_what_they_must(photos):
+    poets("submit-dataset", photos, *TINY, "-q")
+    for number in range(10):
+        make_picture(photos / "red" / f"new{number}.jpg", COLOURS["red"], 5000 + number)
+    make_picture(photos / "blue" / "000.jpg", COLOURS["blue"], 9000)
+    (photos / "blue" / "001.jpg").rename(photos / "red" / "relabelled.jpg")
+
+    result = poets_json("submit-dataset", photos, *TINY)
+
+    assert (result["images"], result["computed"], result["lost"]) == (90, 11, 0)
+
+
+def test_a_copy_of_a_held_out_image_does_not_leak_into_training(photos):
+    for number, picture in enumerate(sorted((photos / "red").iterdir())):
+        (photos / "red" / f"copy{number}.jpg").write_bytes(picture.read_bytes())
+
+    result = poets_json("submit-dataset", photos, *TINY)
+
+    assert result["left_out"] > 0
+    splits = result["training"] + result["validation"] + result["testing"]
+    assert splits + result["left_out"] == 120
+
+
+def test_sgd_as_in_the_codelab_learns_too(photos):
+    result = poets_json("submit-dataset", photos, *TINY, "--solver", "sgd", "--steps", 500)
+
+    card = json.loads(Path(result["model"], "model.json").read_text())
+    assert card["training"]["solver"] == "sgd"
+    assert result["test_accuracy"] >= 0.9
+
+
+def test_the_model_folder_can_be_used_elsewhere(photos, tmp_path):
+    model = poets_json("submit-dataset", photos, *TINY)["model"]
+    elsewhere = tmp_path / "carried" / "model"
+    elsewhere.parent.mkdir()
+    shutil.copytree(model, elsewhere)
+    target = {"POETS_STORAGE": str(tmp_path / "other")}
+
+    out, _ = poets("classify", photos / "red" / "000.jpg", "--model", elsewhere, **target)
+    assert out.startswith("red (score = ")
+
+    output = tmp_path / "labels.parquet"
+    job = poets_json("classify-dir", photos, "--model", elsewhere, "-o", output, **target)
+    assert (job["ok"], job["failed"]) == (80, 0)
+    assert pq.read_table(output).column("label").to_pylist() == ["blue"] * 40 + ["red"] * 40
+
+    card = json.loads((elsewhere / "model.json").read_text())
+    assert card["labels"] == ["blue", "red"]
+    arrays = np.load(elsewhere / "head.npz", allow_pickle=False)
+    assert arrays["weights"].shape == (card["bottleneck_size"], 2)
+
+
+def test_an_output_is_never_overwritten_without_force(photos, tmp_path):
+    poets("submit-dataset", photos, *TINY, "-q")
+    output = tmp_path / "labels.csv"
+    output.write_text("mine")
+
+    _, err = poets("classify-dir", photos, "-o", output, exit_code=2)
+    assert "--force" in err
+    assert output.read_text() == "mine"
+
+    poets("classify-dir", photos, "-o", output, "--force", "--top-k", 1, "-q")
+    assert output.read_text().startswith("path,status,label,score,error,model\n")
+
+
+def test_odd_names_survive_into_the_output(photos, tmp_path):
+    names = ["-rf.jpg", "new\nline.jpg", 'quo"te,.jpg', os.fsdecode(b"caf\xe9.jpg"), "雛菊 🌼.jpg"]
+    poets("submit-dataset", photos, *TINY, "-q")
+    for number, name in enumerate(names):
+        make_picture(tmp_path / "odd" / "x.jpg", COLOURS["red"], number).rename(
+            tmp_path / "odd" / name
+        )
+
+    poets("classify-dir", tmp_path / "odd", "-o", tmp_path / "labels.csv", "-q")
+
+    rows = rows_of(tmp_path / "labels.csv")
+    expected = {"-rf.jpg", "new\nline.jpg", 'quo"te,.jpg', "caf\\xe9.jpg", "雛菊 🌼.jpg"}
+    assert {row["path"] for row in rows} == expected
+    assert {row["status"] for row in rows} == {"ok"}
+
+
+def test_the_demo_ends_in_time_and_is_right(tmp_path):
+    started = time.monotonic()
+
+    results = poets_json("demo", "--folder", tmp_path / "demo")
+
+    assert time.monotonic() - started < 60
+    assert results["trained"]["test_accuracy"] >= 0.95
+    assert len(results["trained"]["labels"]) == 5
+    rows = rows_of(tmp_path / "demo" / "labels.csv")
+    right = sum(row["label"] == row["path"].split("/")[0] for row in rows)
+    assert right / len(rows) >= 0.9
+
+
+def test_two_submits_at_once_lose_nothing(tmp_path):
+    photos = make_data_set(tmp_path / "photos", per_label=40)
+    both = [start("submit-dataset", photos, *TINY, "--json") for _ in range(2)]
+
+    results = [json.loads(process.communicate(timeout=200)[0]) for process in both]
+
+    assert {result["run"] for result in results} == {"photos-1", "photos-2"}
+    for result in results:
+        assert (result["images"], result["lost"], result["quarantined"]) == (80, 0, 0)
+        assert result["test_accuracy"] == 1.0
