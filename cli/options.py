@@ -48,7 +48,7 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     Raises:
         SettingsError: When a setting is malformed.
     """
-    return with_settings_but_storage(_STORAGE(command))
+    return _STORAGE(with_settings_but_storage(command))
 
 
 def with_settings_but_storage(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,45 @@
+# Two commands for a bare machine; each sets up an environment of its own first.
+#   make demo    run the main job on pictures that poets draws itself
+#   make test    run every check: format, lint, types, tests with coverage
+
+VENV ?= .venv
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3 python,$(shell command -v $(name))))
+BIN := $(VENV)/bin
+
+.PHONY: demo test unit format clean
+
+demo: $(VENV)/.installed
+	$(BIN)/poets demo
+
+test: $(VENV)/.installed-for-tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 --durations=10
+
+# The quick part of the tests: no embedded stack.
+unit: $(VENV)/.installed-for-tests
+	$(BIN)/pytest -m "not stack"
+
+format: $(VENV)/.installed-for-tests
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis poets-demo
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/pip
+	@echo "Installing poets into $(VENV) (once; TensorFlow makes it some minutes)"
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-for-tests: pyproject.toml | $(VENV)/bin/pip
+	@echo "Installing poets and its tests into $(VENV) (once; TensorFlow makes it some minutes)"
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/bin/pip:
+	@test -n "$(PYTHON)" || { echo "Error: there is no python3. Install Python 3.11 or newer."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Error: $(PYTHON) is $$($(PYTHON) --version); poets needs 3.11 or newer. Try: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
