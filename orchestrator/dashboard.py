@@ -1,0 +1,57 @@
+"""Run the Flower dashboard, read-only, beside a broker."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+from orchestrator.broker import open_broker
+from orchestrator.embedded import use_broker
+from workers.errors import UsageError
+from workers.settings import Settings
+
+
+def check_port(address: str, port: int) -> None:
+    """Refuse an address that cannot be listened on.
+
+    Raises:
+        UsageError: With what to do.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise UsageError(
+                f"Cannot listen on {address}:{port}: {error.strerror}. Give another --port."
+            ) from error
+
+
+def run_flower(settings: Settings, address: str, port: int, basic_auth: str | None) -> int:
+    """Run Flower until it ends, Ctrl-C or SIGTERM; return its exit code.
+
+    Raises:
+        BrokerError: When there is no sound broker.
+    """
+    arguments = ["--app=workers.app", "flower", f"--address={address}", f"--port={port}"]
+    with use_broker(settings) as connected:
+        open_broker(connected)
+        environment = {**os.environ, **connected.environment()}
+        if basic_auth:
+            # Not on the command line, where every user of the machine could read it.
+            environment["FLOWER_BASIC_AUTH"] = basic_auth
+        process = subprocess.Popen(
+            [sys.executable, "-m", "celery", *arguments, "--read_only=True"],
+            env=environment,
+            # Ctrl-C reaches this process alone, which then ends Flower.
+            start_new_session=True,
+        )
+        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            return max(0, process.wait())
+        finally:
+            process.terminate()
+            process.wait()
+            signal.signal(signal.SIGTERM, before)
