@@ -24,12 +24,17 @@ class CacheIndex:
 
     An image is known by (uri, size, version) without reading a byte; a moved or renamed
     one by its content, which is only read when some known image has its size and version.
+
+    Attributes:
+        unsettled: Shards with failures that may not repeat (gone, hung, no right), which
+            a new run must not take for its own.
     """
 
     def __init__(self, storage: Storage, backbone_id: str) -> None:
         self._by_place: dict[tuple[str, int, int], Known] = {}
         self._by_digest: dict[bytes, Known] = {}
         self._fingerprints: set[tuple[int, int]] = set()
+        self.unsettled: set[str] = set()
         for path in sorted(storage.bottlenecks(backbone_id).glob("*/*.arrow")):
             try:
                 table = read_shard_index(path)
@@ -37,12 +42,13 @@ class CacheIndex:
                 continue  # counts as missing; whoever needs it computes it again
             columns = [table.column(n).to_pylist() for n in ("uri", "size", "version", "digest")]
             for row, (uri, size, version, digest) in enumerate(zip(*columns, strict=True)):
-                # Without a digest the failure may not repeat (gone, hung, no right).
-                if digest is not None:
-                    known = Known(path.stem, row, digest)
-                    self._by_place[uri, size, version] = known
-                    self._by_digest[digest] = known
-                    self._fingerprints.add((size, version))
+                if digest is None:
+                    self.unsettled.add(path.stem)
+                    continue
+                known = Known(path.stem, row, digest)
+                self._by_place[uri, size, version] = known
+                self._by_digest[digest] = known
+                self._fingerprints.add((size, version))
 
     def find(self, root: str, image: FoundImage) -> Known | None:
         """Return where the result for an image is, or None when it is new work."""

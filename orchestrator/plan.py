@@ -163,7 +163,7 @@ def _write(
         _planned(draft, index, image, splits[i] if splits else None)
         for i, image in enumerate(images)
     ]
-    batches = list(_cut(draft, planned))
+    batches = list(_cut(draft, planned, index.unsettled))
     plan = replace(draft, batches=len(batches), cached=sum(image.is_cached for image in planned))
     temporary = storage.runs / f".tmp-{uuid.uuid4().hex}"
     try:
@@ -209,26 +209,32 @@ def _planned(plan: Plan, index: CacheIndex, image: FoundImage, split: str | None
     return PlannedImage(image.path, image.size, image.version, label, split, shard="")
 
 
-def _cut(plan: Plan, images: list[PlannedImage]) -> Iterator[tuple[PlannedImage, ...]]:
+def _cut(
+    plan: Plan, images: list[PlannedImage], unsettled: set[str]
+) -> Iterator[tuple[PlannedImage, ...]]:
     batch: list[PlannedImage] = []
     new = 0
     for image in images:
         batch.append(image)
         new += not image.is_cached
         if new == plan.batch_size or len(batch) == _MOST_IMAGES:
-            yield _with_own_shard(plan, batch)
+            yield _with_own_shard(plan, batch, unsettled)
             batch, new = [], 0
     if batch:
-        yield _with_own_shard(plan, batch)
+        yield _with_own_shard(plan, batch, unsettled)
 
 
-def _with_own_shard(plan: Plan, batch: list[PlannedImage]) -> tuple[PlannedImage, ...]:
+def _with_own_shard(
+    plan: Plan, batch: list[PlannedImage], unsettled: set[str]
+) -> tuple[PlannedImage, ...]:
     identities = [
         (f"{plan.root}/{image.path}", image.size, image.version)
         for image in batch
         if not image.is_cached
     ]
     own = name_shard(plan.backbone_id, identities)
+    while own in unsettled:
+        own = name_shard(own, identities)
     return tuple(image if image.is_cached else replace(image, shard=own) for image in batch)
 
 

@@ -1,5 +1,6 @@
 """From the images of a batch to its bottlenecks: what is known is read, the rest computed."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from workers.backbones.loading import Backbone
 from workers.errors import ImageError, ShardError
 from workers.images import ContentError, load_image
+from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import Batch, PlannedImage
 from workers.storage.names import decode_name
@@ -42,7 +44,7 @@ def complete_batch(
     Raises:
         StorageError: When the shard cannot be written; the batch is as it was before.
     """
-    results = read_results(storage, plan, batch)
+    results, own = _look_up(storage, plan, batch)
     missing = [i for i, result in enumerate(results) if result is None]
     if missing:
         images = [batch.images[i] for i in missing]
@@ -51,13 +53,24 @@ def complete_batch(
         ]
         for i, result in zip(missing, compute(request), strict=True):
             results[i] = result
-        _write_own_shard(storage, plan, batch, results, missing)
+        _write_own_shard(storage, plan, batch, results, sorted({*own, *missing}))
     (folder.redo / str(batch.number)).unlink(missing_ok=True)
     return [result for result in results if result is not None]
 
 
 def read_results(storage: Storage, plan: Plan, batch: Batch) -> list[ImageResult | None]:
-    """Return what storage has for each image of the batch, None where it has nothing."""
+    """Return what storage has for each image of the batch, None where it has nothing.
+
+    Raises:
+        StorageError: When the storage refuses.
+    """
+    return _look_up(storage, plan, batch)[0]
+
+
+def _look_up(
+    storage: Storage, plan: Plan, batch: Batch
+) -> tuple[list[ImageResult | None], list[int]]:
+    """Return as `read_results`, and the places of those that the batch's own shard has."""
     shards: dict[str, Shard | None] = {}
 
     def open_once(name: str) -> Shard | None:
@@ -68,15 +81,15 @@ def read_results(storage: Storage, plan: Plan, batch: Batch) -> list[ImageResult
     own = open_once(_own_shard(plan, batch))
     rows = {uri: row for row, uri in enumerate(own.uris)} if own else {}
     results: list[ImageResult | None] = []
-    for image in batch.images:
-        found = None
-        if image.is_cached:
-            found = _cached_result(open_once(image.shard), image)
-        if found is None and own is not None:
-            row = rows.get(image_uri(plan, image))
-            found = None if row is None else _result(own, row)
+    from_own = []
+    for i, image in enumerate(batch.images):
+        found = _cached_result(open_once(image.shard), image) if image.is_cached else None
+        row = rows.get(image_uri(plan, image))
+        if found is None and own is not None and row is not None:
+            found = _result(own, row)
+            from_own.append(i)
         results.append(found)
-    return results
+    return results, from_own
 
 
 def compute_results(
@@ -131,7 +144,8 @@ def _read_if_whole(storage: Storage, plan: Plan, name: str) -> Shard | None:
         return None
     except ShardError:
         # Out of the way, so that nothing takes it for whole; kept, so that it can be seen.
-        path.rename(path.with_suffix(".damaged"))
+        with storage_errors(f"rename {path}"), contextlib.suppress(FileNotFoundError):
+            path.rename(path.with_suffix(".damaged"))
         return None
 
 
@@ -153,15 +167,9 @@ def _write_own_shard(
     plan: Plan,
     batch: Batch,
     results: list[ImageResult | None],
-    missing: list[int],
+    rows: list[int],
 ) -> None:
-    name = _own_shard(plan, batch)
-    keep = [
-        i
-        for i, image in enumerate(batch.images)
-        if i in set(missing) or (not image.is_cached and image.shard == name)
-    ]
-    kept = [(batch.images[i], result) for i in keep if (result := results[i]) is not None]
+    kept = [(batch.images[i], result) for i in rows if (result := results[i]) is not None]
     width = _bottleneck_size(plan)
     bottlenecks = np.zeros((len(kept), width), np.float32)
     for row, (_, result) in enumerate(kept):
@@ -175,7 +183,7 @@ def _write_own_shard(
         bottlenecks=bottlenecks,
         errors=[result.error for _, result in kept],
     )
-    write_shard(storage.shard(plan.backbone_id, name), shard)
+    write_shard(storage.shard(plan.backbone_id, _own_shard(plan, batch)), shard)
 
 
 def _bottleneck_size(plan: Plan) -> int:

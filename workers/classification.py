@@ -94,7 +94,7 @@ def classify_files(folder: Path, paths: list[str], top_k: int) -> Iterator[Predi
         ModelError: When the model cannot be used.
     """
     model = load_model(folder)
-    backbone = LiteRTBackbone(check_backbone(folder, model.card), chunk=min(len(paths), 8))
+    backbone = LiteRTBackbone(check_backbone(folder, model.card), chunk=max(1, min(len(paths), 8)))
     for start in range(0, len(paths), backbone.chunk):
         part = paths[start : start + backbone.chunk]
         images: list[Request] = [(os.path.realpath(path), None) for path in part]

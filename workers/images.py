@@ -168,6 +168,8 @@ def _decode(content: bytes, input_size: tuple[int, int]) -> NDArray[np.uint8]:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
+    except (MemoryError, SoftTimeLimitExceeded):
+        raise
     # A broken EXIF block raises almost anything; the pixels are good all the same.
     except Exception:
         return image

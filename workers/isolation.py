@@ -54,20 +54,22 @@ def compute_isolated(
         StorageError: When the process cannot even start working.
     """
     child: _Child | None = None
-    for image in images:
-        for last in (False, True):
-            child = child or _Child(storage, plan, beat)
-            try:
-                yield child.compute(image, timeout_s)
-                break
-            except _DeathError as died:
-                child.stop()
-                child = None
-                if last:
-                    yield ImageResult(None, None, str(died))
-        beat()
-    if child:
-        child.stop()
+    try:
+        for image in images:
+            for last in (False, True):
+                child = child or _Child(storage, plan, beat)
+                try:
+                    yield child.compute(image, timeout_s)
+                    break
+                except _DeathError as died:
+                    child.stop()
+                    child = None
+                    if last:
+                        yield ImageResult(None, None, str(died))
+            beat()
+    finally:
+        if child:
+            child.stop()
 
 
 class _Child:

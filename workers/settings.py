@@ -52,7 +52,7 @@ def load_settings(
     """Return the settings in force.
 
     Args:
-        flags: Values of command line flags by setting name; None counts as not given.
+        flags: Values of command line flags by setting name; None or "" counts as not given.
         environ: The environment; ``POETS_CONFIG`` names a configuration file.
 
     Raises:
@@ -62,7 +62,7 @@ def load_settings(
     for name, variable in _VARIABLES.items():
         if environ.get(variable):
             values[name] = environ[variable]
-    values.update({k: v for k, v in (flags or {}).items() if v is not None})
+    values.update({k: v for k, v in (flags or {}).items() if v})
 
     storage = values.get("storage", "~/.poets")
     if "://" in storage:

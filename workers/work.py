@@ -20,6 +20,7 @@ from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import Batch
 from workers.storage.plan import Plan, read_plan
 
+_ITEMS = ("convert", "train")
 # These come again however often a task is tried, so they end the run.
 _FINAL_ERRORS = (DatasetError, WeightsError, ModelError, RunError)
 
@@ -67,11 +68,13 @@ def working_on(run: str, item: str) -> Iterator[Work]:
     goes on to the worker's log.
 
     Raises:
-        RunError: When the message names a run that is not in storage.
+        RunError: When the message names a run or a batch that is not in storage.
     """
     storage = Storage(load_settings().storage)
     folder = storage.run(run)
     plan = read_plan(folder)
+    if item not in _ITEMS and not 0 <= int(item) < plan.batches:
+        raise RunError(f"A message names batch {item} of run {run!r}, which has {plan.batches}.")
     client = _client(os.getpid(), load_settings().broker_url or "")
     try:
         with hold_lease(client, run, item) as lease:

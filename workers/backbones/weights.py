@@ -33,7 +33,8 @@ def find_weights(spec: BackboneSpec, folders: Iterable[Path]) -> Path | None:
         direct = folder / spec.weights_file
         if direct.is_file():
             return direct
-        deeper = sorted(folder.rglob(spec.weights_file)) if folder.is_dir() else []
+        found = folder.rglob(spec.weights_file) if folder.is_dir() else ()
+        deeper = sorted(path for path in found if path.is_file())
         if deeper:
             return deeper[0]
     return None

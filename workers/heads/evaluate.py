@@ -73,7 +73,7 @@ def log_loss(head: Head, examples: Examples, beat: Callable[[], None]) -> float:
     return _mean_log_loss(_predict(head, examples, beat), examples.labels)
 
 
-def _predict(head: Head, examples: Examples, beat: Callable[[], None]) -> NDArray[np.float32]:
+def _predict(head: Head, examples: Examples, beat: Callable[[], None]) -> NDArray[np.float64]:
     parts = []
     for start in range(0, len(examples), _BLOCK):
         beat()
@@ -81,6 +81,6 @@ def _predict(head: Head, examples: Examples, beat: Callable[[], None]) -> NDArra
     return np.concatenate(parts)
 
 
-def _mean_log_loss(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+def _mean_log_loss(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     own = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(own, 1e-30)).mean(dtype=np.float64))

@@ -4,10 +4,13 @@
 in order, ``backbone.tflite`` the converted backbone.
 """
 
+import io
 import json
 import os
 import shutil
 import uuid
+import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,11 @@ from workers.heads.head import Head
 from workers.storage.atomic import storage_errors, sync_folder
 
 MODEL_VERSION = 1
+# What np.load raises for files that are not, or not any more, archives of arrays.
+_DAMAGED = (
+    OSError, ValueError, KeyError, EOFError, TypeError, AttributeError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 MODEL_FILES = ("model.json", "head.npz", "labels.txt", "backbone.tflite")
 
 
@@ -126,9 +134,10 @@ def read_head(folder: Path, card: ModelCard) -> Head:
         ModelError: When arrays are missing, have wrong shapes, or are not finite.
     """
     try:
-        with np.load(folder / "head.npz", allow_pickle=False) as arrays:
+        content = io.BytesIO((folder / "head.npz").read_bytes())
+        with np.load(content, allow_pickle=False) as arrays:
             head = Head(arrays["weights"].astype(np.float32), arrays["bias"].astype(np.float32))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except _DAMAGED as error:
         raise ModelError(f"The head of model {folder} cannot be read: {error}.") from error
     expected = (card.bottleneck_size, len(card.labels))
     if head.weights.shape != expected or head.bias.shape != expected[1:]:

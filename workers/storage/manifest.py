@@ -1,5 +1,7 @@
 """manifest.parquet: every image of a run, one row group a batch, written once."""
 
+import contextlib
+import errno
 import functools
 import os
 from collections.abc import Iterable, Iterator
@@ -10,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from workers.errors import RunError
+from workers.errors import RunError, StorageError
 from workers.storage.atomic import write_whole
 from workers.storage.layout import RunFolder
 
@@ -67,7 +69,9 @@ def write_manifest(path: Path, batches: Iterable[tuple[PlannedImage, ...]]) -> N
     """Write one row group for each batch."""
 
     def write(temporary: Path) -> None:
-        with pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer:
+        with pq.ParquetWriter(
+            temporary, _SCHEMA, compression="zstd", write_page_checksum=True
+        ) as writer:
             for images in batches:
                 columns = [
                     pa.array([getattr(image, name) for image in images], kind)
@@ -84,53 +88,58 @@ def read_batch(folder: RunFolder, number: int) -> Batch:
     Raises:
         RunError: When the manifest is missing or damaged, or has no such batch.
     """
-    file = _open_manifest(folder)
-    if not 0 <= number < file.num_row_groups:
-        raise RunError(f"Run {folder.name!r} has no batch {number}.")
-    return Batch(number, _rows(file.read_row_group(number)))
+    with _manifest(folder) as file:
+        if not 0 <= number < file.num_row_groups:
+            raise RunError(f"Run {folder.name!r} has no batch {number}.")
+        return Batch(number, _rows(file.read_row_group(number)))
 
 
 def read_batches(folder: RunFolder) -> Iterator[Batch]:
     """Yield every batch of a run in order; memory does not grow with their number."""
-    file = _open_manifest(folder)
-    for number in range(file.num_row_groups):
-        yield Batch(number, _rows(file.read_row_group(number)))
+    for number in range(len(batch_sizes(folder))):
+        yield read_batch(folder, number)
 
 
 def batch_sizes(folder: RunFolder) -> list[int]:
     """Return the number of images in each batch, read from the footer alone."""
-    metadata = _open_manifest(folder).metadata
-    return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    with _manifest(folder) as file:
+        groups = range(file.metadata.num_row_groups)
+        return [file.metadata.row_group(number).num_rows for number in groups]
 
 
 def own_shards(folder: RunFolder) -> list[str | None]:
     """Return for each batch the shard that it writes; None when all of it was cached."""
-    file = _open_manifest(folder)
     shards: list[str | None] = []
-    for number in range(file.num_row_groups):
-        table = file.read_row_group(number, columns=["shard", "shard_row"])
-        own = table.filter(pc.equal(table.column("shard_row"), NOT_CACHED))
-        shards.append(own.column("shard")[0].as_py() if own.num_rows else None)
+    with _manifest(folder) as file:
+        for number in range(file.num_row_groups):
+            table = file.read_row_group(number, columns=["shard", "shard_row"])
+            own = table.filter(pc.equal(table.column("shard_row"), NOT_CACHED))
+            shards.append(own.column("shard")[0].as_py() if own.num_rows else None)
     return shards
 
 
 def count_split(folder: RunFolder, split: str) -> int:
     """Return how many images of a run belong to a split."""
-    column = _open_manifest(folder).read(["split"])
+    with _manifest(folder) as file:
+        column = file.read(["split"])
     return int(pc.sum(pc.equal(column.column(0), split)).as_py() or 0)
 
 
-def _open_manifest(folder: RunFolder) -> pq.ParquetFile:
+@contextlib.contextmanager
+def _manifest(folder: RunFolder) -> Iterator[pq.ParquetFile]:
     try:
-        return _open(str(folder.manifest), os.stat(folder.manifest).st_mtime_ns)
+        yield _open(str(folder.manifest), os.stat(folder.manifest).st_mtime_ns)
     except (OSError, pa.ArrowException) as error:
-        raise RunError(f"The manifest {folder.manifest} cannot be read: {error}.") from error
+        # Arrow's own complaints about damaged content have no number.
+        refused = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
+        kind = StorageError if refused else RunError
+        raise kind(f"The manifest {folder.manifest} cannot be read: {error}.") from error
 
 
 # The footer of a large manifest takes milliseconds to parse and every task needs it.
 @functools.lru_cache(maxsize=8)
 def _open(path: str, modified_ns: int) -> pq.ParquetFile:
-    return pq.ParquetFile(path)
+    return pq.ParquetFile(path, page_checksum_verification=True)
 
 
 def _rows(table: pa.Table) -> tuple[PlannedImage, ...]:

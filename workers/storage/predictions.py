@@ -49,7 +49,7 @@ def write_predictions(path: Path, rows: Sequence[Prediction], *, top_k: int, mod
 
 
 def rank_labels(
-    probabilities: NDArray[np.float32], labels: Sequence[str], top_k: int
+    probabilities: NDArray[np.float64], labels: Sequence[str], top_k: int
 ) -> list[tuple[str, float]]:
     """Return the `top_k` best labels of one image, best first.
 

@@ -1,0 +1,194 @@
+"""Images that kill, hang or starve the process that reads them become rows with a reason."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_picture
+from workers.backbones.litert import LiteRTBackbone
+from workers.bottlenecks import compute_results
+from workers.errors import StorageError
+from workers.isolation import compute_isolated
+from workers.storage.plan import Plan
+
+PLAN = Plan("run", "/", "", ARCHITECTURE, BACKBONE_ID, WEIGHTS, 0, 0, 0, 0)
+# Python imports a module of this name when it starts; this one sees every file that is opened.
+POISON = """
+import os, signal, sys, time
+
+def act(event, arguments):
+    name = os.path.basename(os.fsdecode(arguments[0])) if event == "open" else ""
+    if name == "abort.jpg": os.abort()
+    if name == "kill.jpg": os.kill(os.getpid(), signal.SIGKILL)
+    if name == "exit.jpg": os._exit(7)
+    if name == "hang.jpg": time.sleep(600)
+    if name == "once.jpg" and not os.path.exists(arguments[0] + ".seen"):
+        os.mkdir(arguments[0] + ".seen")
+        os.abort()
+
+def listen(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes)):
+        act(event, (os.fsdecode(arguments[0]),))
+
+sys.addaudithook(listen)
+"""
+
+
+@pytest.fixture
+def poison(tmp_path, monkeypatch):
+    """Let the names of files decide what opening them does to a new process."""
+    (tmp_path / "poison").mkdir()
+    (tmp_path / "poison" / "sitecustomize.py").write_text(POISON)
+    path = [str(tmp_path / "poison"), str(Path(__file__).parents[2])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+
+
+def pictures(folder, *names):
+    """Write a picture of each name, each its own, and return requests for them."""
+    return [
+        (str(make_picture(folder / name, (9, 99, 200), n)), None) for n, name in enumerate(names)
+    ]
+
+
+def isolated(storage, images, timeout_s=60.0):
+    return list(compute_isolated(storage, PLAN, images, lambda: None, timeout_s))
+
+
+def reasons(results):
+    return [result.error for result in results]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("abort.jpg", "killed the process that read it (SIGABRT)"),
+        ("kill.jpg", "killed the process that read it (SIGKILL)"),
+        ("exit.jpg", "ended the process that read it (exit code 7)"),
+    ],
+)
+def test_an_image_that_ends_its_process_is_named_and_the_others_are_kept(
+    poison, ready_storage, tmp_path, name, reason
+):
+    results = isolated(ready_storage, pictures(tmp_path, "a.jpg", name, "b.jpg"))
+
+    assert reasons(results) == [None, reason, None]
+    assert results[1].bottleneck is None
+    assert results[1].digest is None
+
+
+def test_any_number_of_poisonous_images_are_named(poison, ready_storage, tmp_path):
+    images = pictures(tmp_path, "1/abort.jpg", "2/exit.jpg", "good.jpg", "3/abort.jpg")
+
+    found = reasons(isolated(ready_storage, images))
+
+    assert [reason is not None for reason in found] == [True, True, False, True]
+
+
+def test_an_image_whose_process_was_killed_from_outside_is_tried_again(
+    poison, ready_storage, tmp_path
+):
+    results = isolated(ready_storage, pictures(tmp_path, "once.jpg", "b.jpg"))
+
+    assert (tmp_path / "once.jpg.seen").exists()
+    assert reasons(results) == [None, None]
+
+
+def test_an_image_that_hangs_is_given_up_in_time(poison, ready_storage, tmp_path):
+    beats = []
+
+    results = list(
+        compute_isolated(
+            ready_storage,
+            PLAN,
+            pictures(tmp_path, "hang.jpg", "b.jpg"),
+            lambda: beats.append(1),
+            timeout_s=1,
+        )
+    )
+
+    assert reasons(results) == ["hangs: gave no result within 1 s", None]
+    assert len(beats) >= 2
+
+
+def test_a_careful_result_is_the_very_result_of_the_fast_way(ready_storage, tmp_path):
+    images = pictures(tmp_path, "a.jpg", "b.jpg", "c.jpg", "name \udcff\n'.jpg")
+    size, version = os.stat(images[2][0]).st_size, os.stat(images[2][0]).st_mtime_ns
+    images[2] = (images[2][0], (size, version))
+    backbone = LiteRTBackbone(ready_storage.backbone(BACKBONE_ID) / "backbone.tflite")
+
+    found = isolated(ready_storage, images)
+
+    for one, other in zip(found, compute_results(images, backbone, lambda: None), strict=True):
+        assert one.error is None
+        assert one.digest == other.digest
+        assert one.bottleneck.dtype == np.float32
+        assert np.array_equal(one.bottleneck, other.bottleneck)
+
+
+def test_broken_changed_and_missing_images_keep_their_reasons(ready_storage, tmp_path):
+    images = pictures(tmp_path, "broken.jpg", "changed.jpg", "pipe.jpg", "gone.jpg", "good.jpg")
+    Path(images[0][0]).write_bytes(b"")
+    images[1] = (images[1][0], (1, 1))
+    os.unlink(images[2][0])
+    os.mkfifo(images[2][0])
+    os.unlink(images[3][0])
+
+    results = isolated(ready_storage, images)
+
+    assert reasons(results) == [
+        "empty file",
+        "changed after the run was planned; submit the folder again",
+        "not a regular file",
+        "cannot be opened: No such file or directory",
+        None,
+    ]
+    assert results[0].digest is not None
+    assert results[1].digest is None
+
+
+def test_a_process_that_cannot_start_is_no_fault_of_an_image(storage, tmp_path):
+    with pytest.raises(StorageError, match="cannot start: ended the process"):
+        isolated(storage, pictures(tmp_path, "a.jpg"))
+
+
+def test_nothing_is_started_for_no_images(ready_storage, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere")
+
+    assert isolated(ready_storage, []) == []
+
+
+# In a process of its own, so that what it leaves behind ends with it.
+BREAK_OFF = """
+import json, os, sys
+from pathlib import Path
+from workers.isolation import compute_isolated
+from workers.storage.layout import Storage
+from workers.storage.plan import Plan
+
+plan = Plan(*json.loads(sys.argv[2]))
+storage, images = Storage(Path(sys.argv[1])), [(sys.argv[3], None)] * 2
+results = compute_isolated(storage, plan, images, lambda: None)
+assert next(results).error is None
+results.close()
+print(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+def test_work_that_is_broken_off_leaves_no_process(ready_storage, tmp_path):
+    plan = json.dumps([*vars(PLAN).values()][:10])
+    picture = pictures(tmp_path, "a.jpg")[0][0]
+
+    found = subprocess.run(
+        [sys.executable, "-c", BREAK_OFF, str(ready_storage.root), plan, picture],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert found.stdout == "[]\n"

@@ -1,0 +1,83 @@
+"""run.json: read as it was written, and refused when it is not whole."""
+
+import json
+import os
+from dataclasses import replace
+
+import pytest
+
+from workers.errors import RunError
+from workers.storage.layout import RunFolder, Storage
+from workers.storage.plan import LabellingOptions, Plan, TrainingOptions, list_runs, read_plan
+
+PLAN = Plan("run", "/photos/雛菊", "2026-01-01", "arch", "arch-1", "abc", 100, 4, 20, 32)
+TRAINING = replace(
+    PLAN,
+    labels=("blue", "red"),
+    ignored={".txt": 3},
+    training=TrainingOptions(seed=7, split_exceptions={"red/a.jpg": "training"}),
+)
+LABELLING = replace(PLAN, labelling=LabellingOptions("/m", "/out.csv", "csv", 3, True))
+
+
+def write_plan(storage, name, plan=TRAINING):
+    folder = storage.run(name)
+    folder.path.mkdir(parents=True)
+    folder.plan.write_bytes(plan.to_json())
+    return folder
+
+
+@pytest.mark.parametrize(("plan", "kind"), [(TRAINING, "train"), (LABELLING, "label")])
+def test_a_plan_is_read_as_it_was_written(storage, plan, kind):
+    found = read_plan(write_plan(storage, "run", plan))
+
+    assert found == plan
+    assert found.kind == kind
+
+
+def test_a_run_that_does_not_exist_is_refused_with_what_to_do(storage):
+    with pytest.raises(RunError, match=r"There is no run 'nobody'.*poets runs"):
+        read_plan(storage.run("nobody"))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"null", b'{"version": 1}'])
+def test_a_damaged_plan_is_refused(storage, content):
+    folder = write_plan(storage, "run")
+    folder.plan.write_bytes(content)
+
+    with pytest.raises(RunError, match=r"damaged|cannot be read"):
+        read_plan(folder)
+
+
+def test_a_plan_of_another_version_is_refused(storage):
+    folder = write_plan(storage, "run", replace(TRAINING, version=2))
+
+    with pytest.raises(RunError, match="plan version 2; this poets reads 1"):
+        read_plan(folder)
+
+
+def test_a_plan_with_a_word_that_is_not_known_is_refused(storage):
+    folder = write_plan(storage, "run")
+    folder.plan.write_text(json.dumps({**json.loads(folder.plan.read_text()), "new": 1}))
+
+    with pytest.raises(RunError, match="damaged"):
+        read_plan(folder)
+
+
+def test_runs_are_listed_oldest_first(storage):
+    for age, name in enumerate(["newest", "middle", "oldest"]):
+        folder = write_plan(storage, name)
+        os.utime(folder.plan, (1000 - age, 1000 - age))
+
+    assert [folder.name for folder in list_runs(storage.runs)] == ["oldest", "middle", "newest"]
+
+
+def test_folders_without_a_plan_are_no_runs(storage):
+    (storage.runs / "empty").mkdir(parents=True)
+
+    assert list_runs(storage.runs) == []
+    assert list_runs(Storage(storage.root / "nowhere").runs) == []
+
+
+def test_a_plan_is_readable_text(storage):
+    assert "雛菊" in RunFolder(write_plan(storage, "run").path).plan.read_text("utf-8")

@@ -1,0 +1,71 @@
+"""Prediction shards and the ranking of labels."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from workers.errors import StorageError
+from workers.storage.predictions import (
+    Prediction,
+    prediction_schema,
+    rank_labels,
+    write_predictions,
+)
+
+ROWS = [
+    Prediction("b.jpg", [("owl", 0.75), ("cat", 0.25)]),
+    Prediction("a\n.jpg", error="empty file"),
+    Prediction("c.jpg", [("cat", 1.0)]),
+]
+
+
+def test_rows_are_read_as_they_were_written_in_their_order(tmp_path):
+    write_predictions(tmp_path / "p.parquet", ROWS, top_k=2, model="m")
+
+    found = pq.read_table(tmp_path / "p.parquet")
+
+    assert found.schema.equals(prediction_schema(2))
+    assert [tuple(row.values()) for row in found.to_pylist()] == [
+        ("b.jpg", "ok", "owl", 0.75, "cat", 0.25, None, "m"),
+        ("a\n.jpg", "failed", None, None, None, None, "empty file", "m"),
+        ("c.jpg", "ok", "cat", 1.0, None, None, None, "m"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("top_k", "ranks"),
+    [(1, "label score"), (3, "label score label_2 score_2 label_3 score_3")],
+)
+def test_columns_are_named_by_rank(top_k, ranks):
+    names = prediction_schema(top_k).names
+
+    assert names == ["path", "status", *ranks.split(), "error", "model"]
+
+
+def test_a_storage_that_refuses_leaves_nothing(tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StorageError):
+        write_predictions(tmp_path / "file" / "p.parquet", ROWS, top_k=1, model="m")
+
+
+def test_the_best_labels_come_first():
+    ranked = rank_labels(np.array([0.2, 0.5, 0.3], np.float32), ("a", "b", "c"), 2)
+
+    assert ranked == [("b", 0.5), ("c", pytest.approx(0.3))]
+
+
+def test_equal_scores_keep_the_order_of_the_labels():
+    ranked = rank_labels(np.array([0.25, 0.25, 0.25, 0.25], np.float32), "wxyz", 4)
+
+    assert [label for label, _ in ranked] == ["w", "x", "y", "z"]
+
+
+def test_more_ranks_than_labels_give_all_labels():
+    assert len(rank_labels(np.array([0.4, 0.6], np.float32), ("a", "b"), 5)) == 2
+
+
+def test_scores_have_six_digits():
+    ((_, score),) = rank_labels(np.array([1 / 3], np.float32), ("a",), 1)
+
+    assert score == 0.333333

@@ -1,0 +1,190 @@
+"""Settings: flag before environment before file before default, and clear refusals."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from workers.errors import SettingsError
+from workers.settings import Settings, load_settings
+
+# name, variable, attribute, default, and what each of three texts is read as.
+ROWS = [
+    ("broker_url", "POETS_BROKER_URL", "broker_url", None, ("redis://a", "redis://b", "redis://c")),
+    ("device", "POETS_DEVICE", "device", "auto", ("cpu", "gpu", "auto")),
+    (
+        "storage",
+        "POETS_STORAGE",
+        "storage",
+        Path("~/.poets").expanduser(),
+        ("/flag", "/environment", "/file"),
+    ),
+    (
+        "weights_dir",
+        "POETS_WEIGHTS_DIR",
+        "weights_dirs",
+        (),
+        ("/flag", "/environment:/second", "/file"),
+    ),
+]
+
+
+def as_read(name, text):
+    if name == "storage":
+        return Path(text)
+    return tuple(map(Path, text.split(":"))) if name == "weights_dir" else text
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Write a configuration and return the environment that names it."""
+
+    def write(text):
+        (tmp_path / "my.toml").write_text(text)
+        return {"POETS_CONFIG": str(tmp_path / "my.toml")}
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(("name", "variable", "attribute", "default", "texts"), ROWS)
+def test_a_flag_wins_over_the_environment_over_the_file(
+    config, name, variable, attribute, default, texts
+):
+    flag, environment, file = texts
+    environ = config(f'{name} = "{file}"')
+
+    in_file = load_settings({name: None}, environ)
+    in_environment = load_settings({name: None}, {**environ, variable: environment})
+    in_flag = load_settings({name: flag}, {**environ, variable: environment})
+
+    assert getattr(in_file, attribute) == as_read(name, file)
+    assert getattr(in_environment, attribute) == as_read(name, environment)
+    assert getattr(in_flag, attribute) == as_read(name, flag)
+
+
+def test_without_anything_the_defaults_hold(tmp_path):
+    home = tmp_path / "home"
+
+    assert load_settings({}, {}) == Settings(home / ".poets", None, (), "auto")
+
+
+@pytest.mark.parametrize(("name", "variable", "attribute", "default", "texts"), ROWS)
+def test_an_empty_variable_counts_as_not_set(config, name, variable, attribute, default, texts):
+    found = load_settings({}, {**config(f'{name} = "{texts[2]}"'), variable: ""})
+
+    assert getattr(found, attribute) == as_read(name, texts[2])
+
+
+def test_a_file_in_the_folder_wins_over_that_of_the_user(tmp_path):
+    environ = {"XDG_CONFIG_HOME": str(tmp_path / "config")}
+    (tmp_path / "config" / "poets").mkdir(parents=True)
+    (tmp_path / "config" / "poets" / "poets.toml").write_text('device = "cpu"')
+    assert load_settings({}, environ).device == "cpu"
+
+    Path("poets.toml").write_text('device = "gpu"')
+
+    assert load_settings({}, environ).device == "gpu"
+
+
+def test_a_configuration_that_is_named_but_missing_is_refused(tmp_path):
+    with pytest.raises(SettingsError, match="Cannot read the configuration"):
+        load_settings({}, {"POETS_CONFIG": str(tmp_path / "gone.toml")})
+
+
+@pytest.mark.parametrize("text", ["device = ", "device = 'cpu", "= 1", "\x00"])
+def test_a_malformed_configuration_is_refused_by_its_name(config, text):
+    with pytest.raises(SettingsError, match=r"Cannot read the configuration .*my\.toml"):
+        load_settings({}, config(text))
+
+
+def test_a_configuration_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "my.toml").write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(SettingsError, match="Cannot read"):
+        load_settings({}, {"POETS_CONFIG": str(tmp_path / "my.toml")})
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("brokerurl", "broker_url"), ("Storage", "storage"), ("devise", "device")]
+)
+def test_an_unknown_name_is_refused_with_the_nearest(config, name, near):
+    with pytest.raises(SettingsError, match=f"Unknown setting '{name}' .* mean '{near}'"):
+        load_settings({}, config(f'{name} = "x"'))
+
+
+def test_an_unknown_name_like_no_other_is_refused_with_all(config):
+    with pytest.raises(SettingsError, match="Known: broker_url, storage, weights_dir, device"):
+        load_settings({}, config("zzz = 1"))
+
+
+@pytest.mark.parametrize("line", ["storage = 1", "device = ['cpu']", "broker_url = false"])
+def test_a_value_that_is_no_text_is_refused(config, line):
+    with pytest.raises(SettingsError, match="must be a text"):
+        load_settings({}, config(line))
+
+
+def test_folders_of_weights_may_be_a_list(config):
+    found = load_settings({}, config('weights_dir = ["/one", "~/two"]'))
+
+    assert found.weights_dirs == (Path("/one"), Path("~/two").expanduser())
+
+
+@pytest.mark.parametrize("storage", ["s3://bucket/poets", "gs://bucket"])
+def test_an_object_store_is_refused(storage):
+    with pytest.raises(SettingsError, match="Object stores are not supported yet"):
+        load_settings({"storage": storage}, {})
+
+
+def test_an_unknown_device_is_refused():
+    with pytest.raises(SettingsError, match="Device 'tpu' is unknown"):
+        load_settings({"device": "tpu"}, {})
+
+
+def test_paths_are_absolute_so_that_every_process_means_the_same():
+    found = load_settings({"storage": "a/../b", "weights_dir": "w"}, {})
+
+    assert found.storage == Path.cwd() / "b"
+    assert found.weights_dirs == (Path.cwd() / "w",)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("rediss://h:1/0", "rediss://h:1/0?ssl_cert_reqs=required"),
+        ("rediss://h?a=b", "rediss://h?a=b&ssl_cert_reqs=required"),
+        ("rediss://h?ssl_cert_reqs=required", "rediss://h?ssl_cert_reqs=required"),
+        ("redis://h", "redis://h"),
+    ],
+)
+def test_an_encrypted_broker_must_show_its_certificate(url, expected):
+    assert load_settings({"broker_url": url}, {}).broker_url == expected
+
+
+@pytest.mark.parametrize("value", ["none", "optional"])
+def test_an_encrypted_broker_without_certificate_is_refused(value):
+    with pytest.raises(SettingsError, match=f"ssl_cert_reqs={value}"):
+        load_settings({"broker_url": f"rediss://h?ssl_cert_reqs={value}"}, {})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(Path("/s")),
+        Settings(Path("/s"), "redis://h", (Path("/one"), Path("/two")), "gpu"),
+    ],
+)
+def test_a_child_process_gets_these_very_settings(settings):
+    assert load_settings({}, settings.environment()) == settings
+
+
+def test_the_environment_of_the_process_is_the_default(monkeypatch):
+    monkeypatch.setenv("POETS_DEVICE", "gpu")
+
+    assert load_settings().device == "gpu" == os.environ["POETS_DEVICE"]
