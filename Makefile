@@ -3,7 +3,10 @@
 #   make test    run every check: format, lint, types, tests with coverage
 
 VENV ?= .venv
-PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3 python,$(shell command -v $(name))))
+# The first that runs (a name on the PATH need not) and is new enough.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
+	$$name -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& command -v $$name && break; done)
 BIN := $(VENV)/bin
 
 .PHONY: demo test unit format clean
@@ -39,7 +42,5 @@ $(VENV)/.installed-for-tests: pyproject.toml | $(VENV)/bin/pip
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/bin/pip:
-	@test -n "$(PYTHON)" || { echo "Error: there is no python3. Install Python 3.11 or newer."; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Error: $(PYTHON) is $$($(PYTHON) --version); poets needs 3.11 or newer. Try: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Error: there is no Python 3.11 or newer with venv. Install one, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)

@@ -35,19 +35,22 @@ def coordinate(settings: Settings, stop: threading.Event) -> None:
     retry_at: dict[str, float] = {}
     broker: Broker | None = None
     while not stop.wait(_TICK_S):
+        driven = {name: thread for name, thread in driven.items() if thread.is_alive()}
         try:
             broker = broker or open_broker(settings)
             broker.client.set(ALIVE_KEY, 1, ex=_ALIVE_S)
+            open_runs = [
+                folder.name
+                for folder in list_runs(storage.runs)
+                if folder.name not in driven
+                and time.monotonic() >= retry_at.get(folder.name, 0)
+                and _is_open(folder)
+                and not _is_attended(broker, folder)
+            ]
         except (PoetsError, redis.RedisError) as error:
             _log.warning("the broker does not answer: %s", error)
             continue
-        driven = {name: thread for name, thread in driven.items() if thread.is_alive()}
-        for folder in list_runs(storage.runs):
-            name = folder.name
-            if name in driven or time.monotonic() < retry_at.get(name, 0):
-                continue
-            if not _is_open(folder) or _is_attended(broker, folder):
-                continue
+        for name in open_runs:
             retry_at[name] = time.monotonic() + _RETRY_S
             driven[name] = threading.Thread(
                 target=_drive, args=(storage, settings, name), daemon=True
