@@ -1,5 +1,7 @@
 """``poets demo``: the main job on a data set that it draws itself."""
 
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,8 +53,13 @@ def command(settings: Settings, folder: Path, as_json: bool, quiet: bool) -> Non
         print_result(result)
         click.echo()
     click.echo(f"All of it is in {folder}. Look at it with:")
-    click.echo(f"  poets runs --storage {settings.storage}")
+    click.echo(f"  {_program()} runs --storage {settings.storage}")
     click.echo("Now with photographs of your own: poets submit-dataset DIR")
+
+
+def _program() -> str:
+    # `make demo` runs the one of its own environment, which is on nobody's PATH.
+    return "poets" if shutil.which("poets") else sys.argv[0]
 
 
 def _draw(pictures: Path, holiday: Path, quiet: bool) -> None:
