@@ -14,7 +14,7 @@ from orchestrator.merge import check_output
 from orchestrator.plan import BackboneChoice, plan_labelling, plan_training
 from orchestrator.progress import Progress
 from orchestrator.runs import find_model
-from orchestrator.scan import scan_folder
+from orchestrator.scan import scan_folder, stream_folder
 from orchestrator.split import Shares
 from orchestrator.weights import OnDownload, resolve_backbone
 from workers.classification import install_backbone
@@ -93,10 +93,9 @@ def plan_classification(settings: Settings, request: LabellingRequest) -> RunFol
     card = read_card(model)
     read_head(model, card)
     install_backbone(storage, model, card)
-    scan = scan_folder(request.folder)
     return plan_labelling(
         storage,
-        scan,
+        stream_folder(request.folder),
         BackboneChoice(card.architecture, card.weights, card.backbone_id),
         LabellingOptions(
             model=card.name,

@@ -1,10 +1,12 @@
 """Make the immutable plan of a run: run.json and manifest.parquet, before the first task."""
 
+import contextlib
 import itertools
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,16 +57,13 @@ def plan_training(
     named = [(image.label or "", image.path.split("/", 1)[1]) for image in images]
     split = split_images(named, shares, _earlier_exceptions(storage))
     options = replace(options, split_exceptions=split.exceptions)
-    draft = _draft(scan, backbone, images, batch_size)
+    draft = _draft(scan, backbone, batch_size or choose_batch_size(len(images)))
     draft = replace(draft, labels=tuple(labels), training=options)
-    return _write(
-        storage,
-        draft,
-        images,
-        split.splits,
-        _slug(scan.root) if name is None else name,
-        name is not None,
-    )
+    base = _slug(scan.root) if name is None else name
+    check_run_name(base)
+    with _temporary_folder(storage) as temporary:
+        plan = _write(storage, temporary, draft, zip(images, split.splits, strict=True))
+        return _claim(storage, temporary, plan, base, is_exact=name is not None)
 
 
 def plan_labelling(
@@ -85,11 +84,17 @@ def plan_labelling(
     Raises:
         DatasetError, RunError: As `plan_training`.
     """
-    if not scan.images:
-        raise DatasetError(_no_images(scan))
-    draft = replace(_draft(scan, backbone, scan.images, batch_size), labelling=options)
+    draft = replace(_draft(scan, backbone, batch_size or 0), labelling=options)
     base = f"{_slug(scan.root)}-labels" if name is None else name
-    return _write(storage, draft, scan.images, None, base, name is not None, copy_model)
+    check_run_name(base)
+    with _temporary_folder(storage) as temporary:
+        with storage_errors(f"write {storage.runs}"):
+            copy_model(temporary / "model")
+        plan = _write(storage, temporary, draft, ((image, None) for image in scan.images))
+        if not plan.images:
+            raise DatasetError(_no_images(scan))
+        plan = replace(plan, ignored=dict(scan.ignored))
+        return _claim(storage, temporary, plan, base, is_exact=name is not None)
 
 
 def choose_batch_size(images: int) -> int:
@@ -130,9 +135,7 @@ def _earlier_exceptions(storage: Storage) -> dict[str, str]:
     return exceptions
 
 
-def _draft(
-    scan: Scan, backbone: BackboneChoice, images: list[FoundImage], batch_size: int | None
-) -> Plan:
+def _draft(scan: Scan, backbone: BackboneChoice, batch_size: int) -> Plan:
     return Plan(
         name="",
         root=scan.root,
@@ -140,40 +143,50 @@ def _draft(
         architecture=backbone.architecture,
         backbone_id=backbone.backbone_id,
         weights_digest=backbone.weights_digest,
-        images=len(images),
+        images=0,
         batches=0,
         cached=0,
-        batch_size=batch_size or choose_batch_size(len(images)),
+        batch_size=batch_size,
         ignored=dict(scan.ignored),
     )
 
 
-def _write(
-    storage: Storage,
-    draft: Plan,
-    images: list[FoundImage],
-    splits: list[str] | None,
-    name: str,
-    is_exact: bool,
-    fill: Callable[[Path], None] = lambda _: None,
-) -> RunFolder:
-    check_run_name(name)
-    index = CacheIndex(storage, draft.backbone_id)
-    planned = [
-        _planned(draft, index, image, splits[i] if splits else None)
-        for i, image in enumerate(images)
-    ]
-    batches = list(_cut(draft, planned, index.unsettled))
-    plan = replace(draft, batches=len(batches), cached=sum(image.is_cached for image in planned))
+@contextlib.contextmanager
+def _temporary_folder(storage: Storage) -> Iterator[Path]:
     temporary = storage.runs / f".tmp-{uuid.uuid4().hex}"
+    with storage_errors(f"write {storage.runs}"):
+        temporary.mkdir(parents=True)
     try:
-        with storage_errors(f"write {storage.runs}"):
-            temporary.mkdir(parents=True)
-            fill(temporary / "model") if plan.labelling else None
-        write_manifest(temporary / "manifest.parquet", batches)
-        return _claim(storage, temporary, plan, name, is_exact)
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(
+    storage: Storage,
+    folder: Path,
+    draft: Plan,
+    images: Iterable[tuple[FoundImage, str | None]],
+) -> Plan:
+    """Write the manifest, and return the plan with what was counted on the way."""
+    index = CacheIndex(storage, draft.backbone_id)
+    counts: Counter[str] = Counter()
+
+    def batches() -> Iterator[tuple[PlannedImage, ...]]:
+        planned = (_planned(draft, index, image, split) for image, split in images)
+        for batch in _cut(draft, planned, index.unsettled):
+            counts["images"] += len(batch)
+            counts["batches"] += 1
+            counts["cached"] += sum(image.is_cached for image in batch)
+            yield batch
+
+    write_manifest(folder / "manifest.parquet", batches())
+    return replace(
+        draft,
+        images=counts["images"],
+        batches=counts["batches"],
+        cached=counts["cached"],
+    )
 
 
 def _claim(storage: Storage, temporary: Path, plan: Plan, name: str, is_exact: bool) -> RunFolder:
@@ -210,14 +223,16 @@ def _planned(plan: Plan, index: CacheIndex, image: FoundImage, split: str | None
 
 
 def _cut(
-    plan: Plan, images: list[PlannedImage], unsettled: set[str]
+    plan: Plan, images: Iterable[PlannedImage], unsettled: set[str]
 ) -> Iterator[tuple[PlannedImage, ...]]:
     batch: list[PlannedImage] = []
     new = 0
-    for image in images:
+    for number, image in enumerate(images):
         batch.append(image)
         new += not image.is_cached
-        if new == plan.batch_size or len(batch) == _MOST_IMAGES:
+        # How many there will be is not known yet, so batches grow as the images come.
+        size = plan.batch_size or choose_batch_size(number)
+        if new >= size or len(batch) == _MOST_IMAGES:
             yield _with_own_shard(plan, batch, unsettled)
             batch, new = [], 0
     if batch:

@@ -2,8 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from workers.errors import DatasetError
@@ -29,11 +29,16 @@ class FoundImage:
 
 @dataclass
 class Scan:
-    """All images below a folder, by path, and what was ignored, by kind."""
+    """The images below a folder, in the order of their paths, and what was ignored, by kind.
+
+    Attributes:
+        images: A list, or from `stream_folder` an iterator; then `ignored` is complete
+            only when it has ended.
+    """
 
     root: str
-    images: list[FoundImage] = field(default_factory=list)
-    ignored: Counter[str] = field(default_factory=Counter)
+    images: Iterable[FoundImage]
+    ignored: Counter[str]
 
     @property
     def ignored_text(self) -> str:
@@ -43,7 +48,7 @@ class Scan:
 
 
 def scan_folder(folder: Path) -> Scan:
-    """Return every image below `folder`, in the order of their paths.
+    """Return every image below `folder`.
 
     Endings decide; only files without one are looked into. Links are not followed (they
     could leave the folder), and hidden folders are not entered.
@@ -51,49 +56,76 @@ def scan_folder(folder: Path) -> Scan:
     Raises:
         DatasetError: When the folder is missing, no folder, or cannot be read.
     """
+    scan = stream_folder(folder)
+    scan.images = list(scan.images)
+    return scan
+
+
+def stream_folder(folder: Path) -> Scan:
+    """Return as `scan_folder`, but look for the images only while they are taken.
+
+    Memory grows with the largest folder, not with the number of images.
+    """
     if not folder.exists():
         raise DatasetError(f"There is no folder {str(folder)!r}. Check the path.")
     if not folder.is_dir():
         raise DatasetError(f"{str(folder)!r} is a file. Give the folder that holds the images.")
-    scan = Scan(encode_name(os.path.realpath(folder)))
+    path = os.path.realpath(folder)
+    ignored: Counter[str] = Counter()
+    return Scan(encode_name(path), _images(path, ignored), ignored)
+
+
+def _images(root: str, ignored: Counter[str]) -> Iterator[FoundImage]:
     try:
-        for entry in _walk(os.path.realpath(folder), scan.ignored):
-            _add(scan, entry)
+        for entry in _walk(root, ignored):
+            image = _examine(entry, root, ignored)
+            if image:
+                yield image
     except OSError as error:
         raise DatasetError(
             f"Cannot read {error.filename!r}: {error.strerror}. Give poets the right to read it."
         ) from error
-    scan.images.sort(key=lambda image: image.path)
-    return scan
 
 
-def _walk(folder: str, ignored: Counter[str]) -> Iterator[os.DirEntry[str]]:
-    folders = [folder]
+def _walk(root: str, ignored: Counter[str]) -> Iterator[os.DirEntry[str]]:
+    folders = [_sorted_entries(root)]
     while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.is_symlink():
-                    ignored["links"] += 1
-                elif entry.is_dir(follow_symlinks=False):
-                    if entry.name.startswith("."):
-                        ignored["hidden folders"] += 1
-                    else:
-                        folders.append(entry.path)
-                elif entry.is_file(follow_symlinks=False):
-                    yield entry
-                else:
-                    ignored["devices and pipes"] += 1
+        entry = next(folders[-1], None)
+        if entry is None:
+            folders.pop()
+        elif entry.is_symlink():
+            ignored["links"] += 1
+        elif entry.is_dir(follow_symlinks=False):
+            if entry.name.startswith("."):
+                ignored["hidden folders"] += 1
+            else:
+                folders.append(_sorted_entries(entry.path))
+        elif entry.is_file(follow_symlinks=False):
+            yield entry
+        else:
+            ignored["devices and pipes"] += 1
 
 
-def _add(scan: Scan, entry: os.DirEntry[str]) -> None:
+def _sorted_entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    def place(entry: os.DirEntry[str]) -> str:
+        # As in the whole path, where "/" follows the name of a folder.
+        name = encode_name(entry.name)
+        return f"{name}/" if entry.is_dir(follow_symlinks=False) else name
+
+    with os.scandir(folder) as entries:
+        return iter(sorted(entries, key=place))
+
+
+def _examine(entry: os.DirEntry[str], root: str, ignored: Counter[str]) -> FoundImage | None:
     suffix = os.path.splitext(entry.name)[1].lower()
     # "._IMG_1.jpg" is what macOS leaves beside a photograph on foreign disks.
     if entry.name.startswith("._"):
-        scan.ignored["._*"] += 1
-    elif suffix in SUFFIXES or (not suffix and looks_like_image(entry.path)):
-        found = entry.stat(follow_symlinks=False)
-        path = encode_name(entry.path)[len(scan.root.rstrip("/")) + 1 :]
-        label = path.split("/", 1)[0] if "/" in path else None
-        scan.images.append(FoundImage(path, found.st_size, found.st_mtime_ns, label))
-    else:
-        scan.ignored[suffix or "no ending"] += 1
+        ignored["._*"] += 1
+        return None
+    if suffix not in SUFFIXES and (suffix or not looks_like_image(entry.path)):
+        ignored[suffix or "no ending"] += 1
+        return None
+    found = entry.stat(follow_symlinks=False)
+    path = encode_name(entry.path[len(root.rstrip("/")) + 1 :])
+    label = path.split("/", 1)[0] if "/" in path else None
+    return FoundImage(path, found.st_size, found.st_mtime_ns, label)
