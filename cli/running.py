@@ -15,6 +15,8 @@ def conduct(settings: Settings, name: str, detach: bool, as_json: bool, quiet: b
     if detach:
         hand_over(settings, name)
         say(f"Goes on in the background: `poets show {name}`.", quiet)
+        if settings.broker_url is None:
+            say("The stack stays up for it until `poets down`.", quiet)
         print_json({"run": name, "state": "running"}) if as_json else click.echo(name)
         return
     result = attend(settings, name, quiet)

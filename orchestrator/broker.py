@@ -43,7 +43,11 @@ class Broker:
         return int(self.client.hlen(_UNACKED))
 
     def send(self, run: str, items: Iterable[str], kind: str) -> None:
-        """Send one message for each item."""
+        """Send one message for each item.
+
+        Raises:
+            kombu.exceptions.KombuError: When the broker does not take them; some may be sent.
+        """
         batch_task = "poets.compute_batch" if kind == "train" else "poets.label_batch"
         names = {CONVERT: "poets.convert_backbone", TRAIN: "poets.train_head"}
         with self.app.producer_or_acquire() as producer, producer.batch():

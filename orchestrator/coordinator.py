@@ -9,7 +9,7 @@ import redis
 from orchestrator.broker import Broker, open_broker
 from orchestrator.drive import drive_run
 from orchestrator.finish import read_failure
-from workers.errors import BrokerError, PoetsError, UsageError
+from workers.errors import PoetsError, UsageError
 from workers.leases import Keys
 from workers.settings import Settings, load_settings
 from workers.storage.layout import RunFolder, Storage
@@ -47,8 +47,8 @@ def coordinate(settings: Settings, stop: threading.Event) -> None:
                 and _is_open(folder)
                 and not _is_attended(broker, folder)
             ]
-        except (PoetsError, redis.RedisError) as error:
-            _log.warning("the broker does not answer: %s", error)
+        except (PoetsError, redis.RedisError, OSError) as error:
+            _log.warning("broker or storage does not answer: %s", error)
             continue
         for name in open_runs:
             retry_at[name] = time.monotonic() + _RETRY_S
@@ -79,7 +79,7 @@ def _drive(storage: Storage, settings: Settings, name: str) -> None:
         # The output has come to exist: trying again will not help, a person must look.
         storage.run(name).paused.touch()
         _log.warning("%s", error)
-    except PoetsError as error:
+    except (PoetsError, OSError) as error:
         _log.warning("%s", error)
 
 
@@ -88,7 +88,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     try:
         coordinate(load_settings(), threading.Event())
-    except (KeyboardInterrupt, BrokerError):
+    except KeyboardInterrupt:
         return
 
 

@@ -5,11 +5,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 from orchestrator.broker import open_broker
 from orchestrator.embedded import use_broker
+from orchestrator.supervisor import die_with_parent
 from workers.errors import UsageError
 from workers.settings import Settings
+
+_TICK_S = 0.2
 
 
 def check_port(address: str, port: int) -> None:
@@ -42,16 +46,23 @@ def run_flower(settings: Settings, address: str, port: int, basic_auth: str | No
         if basic_auth:
             # Not on the command line, where every user of the machine could read it.
             environment["FLOWER_BASIC_AUTH"] = basic_auth
+        asked_to_end: list[int] = []
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: asked_to_end.append(number))
         process = subprocess.Popen(
-            [sys.executable, "-m", "celery", *arguments, "--read_only=True"],
+            [sys.executable, "-P", "-m", "celery", *arguments, "--read_only=True"],
             env=environment,
             # Ctrl-C reaches this process alone, which then ends Flower.
             start_new_session=True,
+            # Celery imports from the current folder, which is anybody's.
+            cwd=connected.storage,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - there are no threads here
         )
-        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         try:
-            return max(0, process.wait())
+            while process.poll() is None and not asked_to_end:
+                time.sleep(_TICK_S)
+            code = process.poll() or 0
+            return code if code >= 0 else 128 - code
         finally:
             process.terminate()
             process.wait()
-            signal.signal(signal.SIGTERM, before)

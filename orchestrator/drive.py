@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
+from kombu.exceptions import KombuError
 from redis.exceptions import LockError
 from redis.lock import Lock
 
@@ -24,6 +25,7 @@ from workers.app import QUEUES
 from workers.backbones.stored import has_backbone
 from workers.errors import RunError, ShardError
 from workers.leases import Keys
+from workers.storage.atomic import create_once
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import batch_sizes, own_shards
 from workers.storage.plan import Plan, read_plan
@@ -52,16 +54,20 @@ def drive_run(
     broker: Broker,
     name: str,
     on_progress: Callable[[Progress], None],
+    has_ended: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Bring a run to its end and return its result.
 
     When another process drives the run already, its end is awaited instead.
 
+    Args:
+        has_ended: Whether a broker that does not answer will never do so again.
+
     Raises:
         RunError: When the run failed, was cancelled, or cannot go on now.
     """
     folder = storage.run(name)
-    driver = _Driver(storage, broker, folder, read_plan(folder), on_progress)
+    driver = _Driver(storage, broker, folder, read_plan(folder), on_progress, has_ended)
     return driver.drive()
 
 
@@ -73,10 +79,11 @@ class _Driver:
         folder: RunFolder,
         plan: Plan,
         on_progress: Callable[[Progress], None],
+        has_ended: Callable[[], bool],
     ) -> None:
         self.storage, self.broker, self.folder, self.plan = storage, broker, folder, plan
         self.keys = Keys(plan.name)
-        self.on_progress = on_progress
+        self.on_progress, self.has_ended = on_progress, has_ended
         self.lock = Lock(broker.client, self.keys.reconciler, timeout=_LEASE_S, blocking=False)
         self.memory = Memory()
         self.state = self._look_into_storage()
@@ -88,7 +95,12 @@ class _Driver:
             while True:
                 try:
                     result = self._step()
-                except redis.RedisError as error:
+                except (redis.RedisError, KombuError) as error:
+                    if self.has_ended():
+                        raise RunError(
+                            f"The embedded stack has stopped under run {self.plan.name!r}. What "
+                            f"is done is kept; go on with `poets resume {self.plan.name}`."
+                        ) from error
                     self._report(f"waiting for the broker ({type(error).__name__})")
                     time.sleep(2)
                     continue
@@ -138,9 +150,12 @@ class _Driver:
             elif action.kind == "stop":
                 raise RunError(f"Run {self.plan.name!r} was cancelled.")
             elif action.kind == "fail":
+                self._forget_attempts()
+                reason = json.dumps({"item": action.item, "reason": action.reason})
+                create_once(self.folder.failure, reason.encode())
                 raise RunError(f"Run {self.plan.name!r} failed: {action.reason}")
             elif action.kind == "pause":
-                self._forget_troubles()
+                self._forget_attempts()
                 raise RunError(
                     f"Run {self.plan.name!r} cannot go on: {action.reason} What is done is kept; "
                     f"then go on with `poets resume {self.plan.name}`."
@@ -200,10 +215,11 @@ class _Driver:
         reports = self.broker.client.lpop(self.keys.done, 1000) or []
         for report in reports:
             batch, failed = json.loads(str(report))
+            # An earlier run of this name may have left reports.
+            if batch in self.state.done or not 0 <= batch < self.plan.batches:
+                continue
             shard = self.state.shards[batch]
-            if batch not in self.state.done and is_done(
-                self.storage, self.folder, self.plan, batch, shard
-            ):
+            if is_done(self.storage, self.folder, self.plan, batch, shard):
                 self.state.done.add(batch)
                 self.state.failed += failed
 
@@ -226,8 +242,9 @@ class _Driver:
         except (LockError, redis.RedisError):
             return  # not ours any more, or gone with the broker: it ends by itself
 
-    def _forget_troubles(self) -> None:
-        self.broker.client.delete(self.keys.troubles)
+    def _forget_attempts(self) -> None:
+        # So that `poets resume` begins anew.
+        self.broker.client.delete(self.keys.troubles, self.keys.starts)
 
     def _note(self, seen: Seen) -> str:
         if seen.troubles:

@@ -16,15 +16,17 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
+from workers import DISTRIBUTION
 from workers.errors import BrokerError
 from workers.settings import Settings
 
+# Not XDG_RUNTIME_DIR, which ends with the session and is not everywhere the same. Socket
+# paths are limited to about 104 bytes.
 _RUNTIME = "/tmp"  # noqa: S108 - the folder made there is private, and checked
-# Socket paths are limited to about 104 bytes.
-_LONGEST_BASE = 60
 _START_TIMEOUT_S = 30.0
 # Longer than the supervisor gives its workers to finish what is under way.
 _STOP_TIMEOUT_S = 20.0
@@ -47,7 +49,10 @@ class Stack:
 
     @property
     def alive(self) -> Path:
-        """Locked exclusively by the supervisor; a process id could be somebody else's."""
+        """Locked exclusively by the supervisor, whose process id it holds.
+
+        The lock is what counts: a process id alone could be somebody else's.
+        """
         return self.folder / "alive.lock"
 
     @property
@@ -71,17 +76,25 @@ class Stack:
     def broker_url(self) -> str:
         return f"redis+socket://{self.socket}?virtual_host=0"
 
-    def running(self) -> dict[str, Any] | None:
-        """Return what the supervisor wrote about itself, if it is alive."""
+    def supervisor(self) -> int | None:
+        """Return the process id of the supervisor, also while it starts or ends."""
         try:
-            state: dict[str, Any] = json.loads(self.state.read_bytes())
-            with self.alive.open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return state
+            with self.alive.open() as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return int(lock.read() or 0) or None
         except (OSError, ValueError):
             return None
         return None
+
+    def running(self) -> dict[str, Any] | None:
+        """Return what the supervisor wrote about itself, if it is up."""
+        try:
+            state: dict[str, Any] = json.loads(self.state.read_bytes())
+        except (OSError, ValueError):
+            return None
+        return state if state.get("pid") == self.supervisor() else None
 
 
 def find_stack(settings: Settings) -> Stack:
@@ -90,11 +103,9 @@ def find_stack(settings: Settings) -> Stack:
     Raises:
         BrokerError: When its folder belongs to somebody else.
     """
-    base = os.environ.get("XDG_RUNTIME_DIR") or _RUNTIME
-    if not os.access(base, os.W_OK) or len(base) > _LONGEST_BASE:
-        base = _RUNTIME
-    digest = hashlib.sha256(str(settings.storage).encode()).hexdigest()[:10]
-    folder = Path(base) / f"poets-{os.getuid()}-{digest}"
+    storage = os.path.realpath(settings.storage)
+    digest = hashlib.sha256(os.fsencode(storage)).hexdigest()[:10]
+    folder = Path(_RUNTIME) / f"poets-{os.getuid()}-{digest}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if found.st_uid != os.getuid() or not folder.is_dir() or found.st_mode & 0o077:
@@ -129,6 +140,11 @@ def use_broker(settings: Settings) -> Iterator[Settings]:
                 _wait_for_end(stack, unless_used=True)
 
 
+def has_stopped(settings: Settings) -> bool:
+    """Return whether the embedded stack was needed and is not there any more."""
+    return settings.broker_url is None and find_stack(settings).running() is None
+
+
 def attach_broker(settings: Settings) -> Settings | None:
     """Return settings with a broker if one is configured or the stack is up, else None."""
     if settings.broker_url:
@@ -141,12 +157,9 @@ def keep_stack(settings: Settings) -> Stack:
     """Start the stack, or keep the running one, until `stop_stack` (`poets up`)."""
     stack = find_stack(settings)
     with stack.users.open("w") as lock:
+        _join(stack, settings, lock)
+        # Only now: a supervisor that was just ending has taken its own with it.
         stack.keep.touch()
-        try:
-            _join(stack, settings, lock)
-        except BrokerError:
-            stack.keep.unlink(missing_ok=True)
-            raise
     return stack
 
 
@@ -157,17 +170,18 @@ def stop_stack(settings: Settings) -> bool:
     state = stack.running()
     if state is None:
         return False
-    os.kill(state["pid"], signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(state["pid"], signal.SIGTERM)
     _wait_for_end(stack, unless_used=False)
     return True
 
 
 def kill_stack(stack: Stack) -> None:
     """End every process of the stack at once."""
-    state = stack.running()
-    if state is not None:
+    pid = stack.supervisor()
+    if pid is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(state["pid"], signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _join(stack: Stack, settings: Settings, lock: IO[str]) -> None:
@@ -176,21 +190,31 @@ def _join(stack: Stack, settings: Settings, lock: IO[str]) -> None:
         # One starter at a time; and a supervisor that is ending is waited for.
         fcntl.flock(starting, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_SH)
-        if stack.running() is None:
+        state = stack.running()
+        if state is None:
             _start(stack, settings)
+        elif state.get("version") != version(DISTRIBUTION):
+            raise BrokerError(
+                f"The stack that is up is of poets {state.get('version')}, this is "
+                f"{version(DISTRIBUTION)}. Stop it with `poets down` first."
+            )
 
 
 def _start(stack: Stack, settings: Settings) -> None:
     stack.state.unlink(missing_ok=True)
+    stack.keep.unlink(missing_ok=True)
+    stack.log.write_bytes(b"")
     with stack.log.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.supervisor", str(stack.folder)],
+            [sys.executable, "-P", "-m", "orchestrator.supervisor", str(stack.folder)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env={**os.environ, **settings.environment(), "POETS_BROKER_URL": stack.broker_url},
             # Its own session: Ctrl-C at the terminal is for the command, not for it.
             start_new_session=True,
+            # Celery imports from the current folder, which is anybody's.
+            cwd=stack.folder,
         )
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline:
@@ -207,8 +231,9 @@ def _start(stack: Stack, settings: Settings) -> None:
 def _wait_for_end(stack: Stack, unless_used: bool) -> None:
     """Wait until the stack has ended; another Ctrl-C ends it at once."""
     deadline = time.monotonic() + _STOP_TIMEOUT_S
+    pid = stack.supervisor()
     try:
-        while stack.running():
+        while pid and stack.supervisor() == pid:
             if time.monotonic() > deadline:
                 kill_stack(stack)
             if unless_used and _has_users(stack):

@@ -9,20 +9,21 @@ from typing import Any
 from orchestrator.broker import open_broker
 from orchestrator.coordinator import ALIVE_KEY
 from orchestrator.drive import drive_run
-from orchestrator.embedded import keep_stack, use_broker
+from orchestrator.embedded import has_stopped, keep_stack, use_broker
 from orchestrator.merge import check_output
-from orchestrator.plan import BackboneChoice, plan_labelling, plan_training
+from orchestrator.plan import BackboneChoice, check_name, plan_labelling, plan_training
 from orchestrator.progress import Progress
 from orchestrator.runs import find_model
 from orchestrator.scan import scan_folder, stream_folder
 from orchestrator.split import Shares
 from orchestrator.weights import OnDownload, resolve_backbone
+from workers.backbones.table import find_spec
 from workers.classification import install_backbone
 from workers.errors import RunError
 from workers.heads.model import copy_model, read_card, read_head
 from workers.process_start import check_storage
 from workers.settings import Settings
-from workers.storage.layout import RunFolder, Storage, check_run_name
+from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import LabellingOptions, TrainingOptions
 
 
@@ -68,8 +69,10 @@ def plan_submission(
     Raises:
         PoetsError: With what to do; nothing was started.
     """
-    storage = check_surroundings(settings, request.name, request.detach)
+    storage = check_surroundings(settings, request.detach)
+    check_name(storage, request.name)
     # Before a scan that may take minutes.
+    find_spec(request.architecture)
     Shares(request.options.testing_percentage, request.options.validation_percentage)
     scan = scan_folder(request.folder)
     spec, digest, backbone_id = resolve_backbone(
@@ -87,7 +90,8 @@ def plan_classification(settings: Settings, request: LabellingRequest) -> RunFol
     Raises:
         PoetsError: With what to do; nothing was started.
     """
-    storage = check_surroundings(settings, request.name, request.detach)
+    storage = check_surroundings(settings, request.detach)
+    check_name(storage, request.name)
     check_output(request.output, request.overwrite)
     model = find_model(storage, request.model)
     card = read_card(model)
@@ -128,13 +132,25 @@ def attend_run(
     """
     started = time.monotonic()
     folder = Storage(settings.storage).run(name)
-    with use_broker(settings) as connected:
-        try:
-            result = drive_run(Storage(settings.storage), open_broker(connected), name, on_progress)
-        except KeyboardInterrupt:
-            folder.paused.touch()
-            on_interrupt()
-            raise
+    try:
+        with use_broker(settings) as connected:
+            broker = open_broker(connected)
+            try:
+                result = drive_run(
+                    Storage(settings.storage),
+                    broker,
+                    name,
+                    on_progress,
+                    has_ended=lambda: has_stopped(settings),
+                )
+            except KeyboardInterrupt:
+                folder.paused.touch()
+                on_interrupt()
+                raise
+    except KeyboardInterrupt:
+        # Also one that came while the stack was starting.
+        folder.paused.touch()
+        raise
     # What this command took; result.json keeps the time since the plan was made.
     seconds = time.monotonic() - started
     result["seconds"] = round(seconds, 3)
@@ -154,14 +170,12 @@ def hand_over(settings: Settings, name: str) -> None:
         keep_stack(settings)
 
 
-def check_surroundings(settings: Settings, name: str | None, detach: bool) -> Storage:
+def check_surroundings(settings: Settings, detach: bool) -> Storage:
     """Return the storage, if a run can be planned and driven here.
 
     Raises:
         PoetsError: With what to do.
     """
-    if name is not None:
-        check_run_name(name)
     check_storage(settings.storage)
     if settings.broker_url is not None:
         broker = open_broker(settings)

@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from workers.errors import ShardError, StorageError, UsageError
+from workers.settings import check_text
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder
 from workers.storage.plan import LabellingOptions, Plan
@@ -43,7 +44,7 @@ def merge_predictions(folder: RunFolder, plan: Plan, options: LabellingOptions) 
             if options.overwrite:
                 temporary.replace(output)
             else:
-                os.link(temporary, output)
+                _put_new(temporary, output)
         except FileExistsError as error:
             raise UsageError(
                 f"{output} exists already and was not overwritten. Move it away, then "
@@ -54,12 +55,25 @@ def merge_predictions(folder: RunFolder, plan: Plan, options: LabellingOptions) 
     return counts
 
 
+def _put_new(temporary: Path, output: Path) -> None:
+    """Give a file its name unless there is one of that name."""
+    try:
+        os.link(temporary, output)
+    except FileExistsError:
+        raise
+    except OSError:
+        # No hard links here (exFAT, SMB): claim the name first.
+        output.open("xb").close()
+        temporary.replace(output)
+
+
 def check_output(output: Path, overwrite: bool) -> None:
     """Refuse an output that cannot be written, before any work is done.
 
     Raises:
         UsageError, StorageError: With what to do.
     """
+    check_text(str(output))
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists already. Use --force to overwrite it, or --output.")
     if not output.parent.is_dir():

@@ -50,7 +50,10 @@ def plan_training(
         DatasetError: When the folder cannot give a classifier, with what is needed.
         RunError: When the name is taken or not allowed.
     """
-    images = [image for image in scan.images if image.label is not None]
+    found = list(scan.images)
+    images = [image for image in found if image.label is not None]
+    if images and len(images) < len(found):
+        scan.ignored["images without a label"] += len(found) - len(images)
     labels = sorted({image.label for image in images if image.label is not None})
     _check_labels(scan, labels)
     shares = Shares(options.testing_percentage, options.validation_percentage, options.seed)
@@ -97,6 +100,23 @@ def plan_labelling(
         return _claim(storage, temporary, plan, base, is_exact=name is not None)
 
 
+def check_name(storage: Storage, name: str | None) -> None:
+    """Refuse a name for a run that cannot be given to it, before any work.
+
+    Raises:
+        RunError: When it is taken or not allowed.
+    """
+    if name is not None and storage.run(name).path.exists():
+        raise _name_taken(name)
+
+
+def _name_taken(name: str) -> RunError:
+    return RunError(
+        f"There is a run {name!r} already. Choose another --name, or look at it with "
+        f"`poets show {name}`, or go on with it: `poets resume {name}`."
+    )
+
+
 def choose_batch_size(images: int) -> int:
     """Return images a task: small sets keep every core busy, large ones few files."""
     size = min(512, max(32, images // 500))
@@ -104,7 +124,7 @@ def choose_batch_size(images: int) -> int:
 
 
 def _check_labels(scan: Scan, labels: list[str]) -> None:
-    if not scan.images:
+    if not labels and not scan.images:
         raise DatasetError(_no_images(scan))
     if not labels:
         raise DatasetError(
@@ -202,10 +222,7 @@ def _claim(storage: Storage, temporary: Path, plan: Plan, name: str, is_exact: b
             return folder
         except FileExistsError as error:
             if is_exact:
-                raise RunError(
-                    f"There is a run {name!r} already. Choose another --name, or look at it "
-                    f"with `poets show {name}`, or go on with it: `poets resume {name}`."
-                ) from error
+                raise _name_taken(name) from error
         except OSError as error:
             if not folder.path.exists():
                 with storage_errors(f"write {folder.path}"):

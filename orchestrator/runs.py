@@ -1,5 +1,6 @@
 """What runs there are, how they stand, and the commands that change that."""
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import redis
 
+from orchestrator.coordinator import ALIVE_KEY
 from orchestrator.embedded import attach_broker
 from orchestrator.finish import read_failure
 from orchestrator.stored import find_done
@@ -58,8 +60,14 @@ class RunState:
 
 def list_states(settings: Settings) -> list[RunState]:
     """Return every run of a storage, oldest first."""
-    storage = Storage(settings.storage)
-    return [state_of(settings, folder) for folder in list_runs(storage.runs)]
+    states = []
+    for folder in list_runs(Storage(settings.storage).runs):
+        try:
+            states.append(state_of(settings, folder))
+        except RunError as error:
+            unknown = Plan(folder.name, "", "", "", "", "", 0, 0, 0, 0)
+            states.append(RunState(unknown, "damaged", str(error)))
+    return states
 
 
 def state_of(settings: Settings, folder: RunFolder) -> RunState:
@@ -79,7 +87,7 @@ def state_of(settings: Settings, folder: RunFolder) -> RunState:
     failure = read_failure(folder)
     if failure is not None:
         return RunState(plan, "failed", failure, batches_done=done)
-    if _is_driven(settings, plan.name):
+    if _is_driven(settings, folder):
         return RunState(plan, "running", batches_done=done)
     note = f"`poets resume {plan.name}` goes on with it"
     return RunState(plan, "stopped", note, batches_done=done)
@@ -98,16 +106,24 @@ def cancel_run(storage: Storage, name: str) -> None:
     folder.cancelled.touch()
 
 
-def reopen_run(storage: Storage, name: str) -> None:
-    """Clear what keeps an unfinished run from going on (`poets resume`).
+def reopen_run(storage: Storage, name: str) -> dict[str, Any] | None:
+    """Clear what keeps an unfinished run from going on; return the result of a finished one.
+
+    A labelling job whose output was removed writes it again.
 
     Raises:
         RunError: When there is no such run.
     """
     folder = storage.run(name)
-    read_plan(folder)
+    plan = read_plan(folder)
+    if folder.result.exists():
+        if not plan.labelling or Path(plan.labelling.output).exists():
+            result: dict[str, Any] = json.loads(folder.result.read_bytes())
+            return result
+        folder.result.unlink()
     for marker in (folder.cancelled, folder.paused, folder.failure):
         marker.unlink(missing_ok=True)
+    return None
 
 
 def find_model(storage: Storage, reference: str) -> Path:
@@ -120,12 +136,16 @@ def find_model(storage: Storage, reference: str) -> Path:
         folders = [folder.model for folder in list_runs(storage.runs) if folder.model.exists()]
         # A labelling job keeps a copy of its model; only trained ones hold the backbone.
         folders = [folder for folder in folders if (folder / "backbone.tflite").exists()]
-        if not folders:
+        cards = {}
+        for folder in folders:
+            with contextlib.suppress(ModelError):  # of a newer poets, or damaged
+                cards[folder] = read_card(folder)
+        if not cards:
             raise ModelError(
                 f"There is no trained model in {storage.root}. Make one with "
                 "`poets submit-dataset DIR`, or give one with --model."
             )
-        return max(folders, key=lambda folder: read_card(folder).created)
+        return max(cards, key=lambda folder: cards[folder].created)
     if "/" not in reference and (storage.runs / reference / "model").is_dir():
         return storage.run(reference).model
     path = Path(reference).expanduser()
@@ -140,11 +160,16 @@ def find_model(storage: Storage, reference: str) -> Path:
     )
 
 
-def _is_driven(settings: Settings, name: str) -> bool:
+def _is_driven(settings: Settings, folder: RunFolder) -> bool:
     attached = attach_broker(settings)
     if attached is None or attached.broker_url is None:
         return False
     try:
-        return bool(connect(attached.broker_url).exists(Keys(name).reconciler))
+        client = connect(attached.broker_url)
+        # A detached run that no coordinator has taken up yet is in good hands all the same.
+        waits = folder.detached.exists() and not folder.paused.exists()
+        if waits and (client.exists(ALIVE_KEY) or settings.broker_url is None):
+            return True
+        return bool(client.exists(Keys(folder.name).reconciler))
     except (redis.RedisError, ValueError):
         return False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.errors import DatasetError
-from workers.images import SUFFIXES, looks_like_image
+from workers.images import SUFFIXES, looks_like_image, version_of
 from workers.storage.names import encode_name
 
 
@@ -125,7 +125,11 @@ def _examine(entry: os.DirEntry[str], root: str, ignored: Counter[str]) -> Found
     if suffix not in SUFFIXES and (suffix or not looks_like_image(entry.path)):
         ignored[suffix or "no ending"] += 1
         return None
-    found = entry.stat(follow_symlinks=False)
+    try:
+        found = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        ignored["vanished"] += 1
+        return None
     path = encode_name(entry.path[len(root.rstrip("/")) + 1 :])
     label = path.split("/", 1)[0] if "/" in path else None
-    return FoundImage(path, found.st_size, found.st_mtime_ns, label)
+    return FoundImage(path, found.st_size, version_of(found), label)

@@ -15,11 +15,13 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 import redis
 
 from orchestrator.embedded import Stack
+from workers import DISTRIBUTION
 from workers.app import QUEUES
 from workers.backbones.loading import default_concurrency
 from workers.errors import BrokerError
@@ -32,6 +34,7 @@ _GRACE_S = 10.0
 _RESTART_AFTER_S = 1.0
 # A person is waiting, and a batch that is cut short costs a few seconds of work.
 _WORKER_GRACE_S = 2.0
+_TOUCH_EVERY_S = 3600.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -48,12 +51,14 @@ class _Service:
         ended = self.process is None or self.process.poll() is not None
         if ended and time.monotonic() - self.started > _RESTART_AFTER_S:
             if self.process is not None:
-                print(f"{self.name} ended ({self.process.returncode}), starting it again")
+                print(
+                    f"{self.name} ended ({self.process.returncode}), starting it again", flush=True
+                )
             self.started = time.monotonic()
             self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - there are no threads here
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - there are no threads here
             )
 
     def ask_to_stop(self) -> None:
@@ -97,19 +102,23 @@ def supervise(stack: Stack) -> None:
     signal.signal(signal.SIGTERM, lambda number, _: asked_to_end.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    alive = stack.alive.open("wb")
+    # Waits for a supervisor that is ending. Not "w": its process id is still in there.
+    alive = stack.alive.open("a+")
     fcntl.flock(alive, fcntl.LOCK_EX)
+    alive.truncate(0)
+    print(os.getpid(), file=alive, flush=True)
     server = _Service("valkey", _server_command(stack))
     server.keep_running()
     _wait_for_server(stack, server)
-    python = [sys.executable, "-m"]
+    python = [sys.executable, "-P", "-m"]
     processes = default_concurrency(load_settings().device)
     worker_arguments = ["--queues", ",".join(QUEUES), "--concurrency", str(processes)]
     worker_arguments += ["--grace-s", str(_WORKER_GRACE_S)]
     worker = _Service("worker", [*python, "workers", *worker_arguments])
     coordinator = _Service("coordinator", [*python, "orchestrator.coordinator"])
     worker.keep_running()
-    write_whole(stack.state, json.dumps({"pid": os.getpid(), "concurrency": processes}).encode())
+    facts = {"pid": os.getpid(), "concurrency": processes, "version": version(DISTRIBUTION)}
+    write_whole(stack.state, json.dumps(facts).encode())
 
     with stack.users.open("w") as lock:
         while not asked_to_end and (stack.keep.exists() or not _is_last(lock)):
@@ -117,20 +126,29 @@ def supervise(stack: Stack) -> None:
             worker.keep_running()
             if stack.keep.exists():
                 coordinator.keep_running()
+            _keep_young(stack)
             time.sleep(_TICK_S)
         _end(stack, [coordinator, worker, server])
 
 
 def _end(stack: Stack, services: list[_Service]) -> None:
+    # First of all, so that who comes now starts another stack and waits for this one's end.
+    stack.keep.unlink(missing_ok=True)
+    stack.state.unlink(missing_ok=True)
     deadline = time.monotonic() + _GRACE_S
     for service in services:
         service.ask_to_stop()
         service.wait(max(0.1, deadline - time.monotonic()))
-    stack.keep.unlink(missing_ok=True)
     stack.socket.unlink(missing_ok=True)
-    stack.state.unlink(missing_ok=True)
     # Whatever is left of the group, this process included: no orphan stays.
     os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def _keep_young(stack: Stack) -> None:
+    """Keep what cleans up old files in /tmp from taking ours."""
+    if time.time() - stack.alive.stat().st_mtime > _TOUCH_EVERY_S:
+        for path in stack.folder.iterdir():
+            os.utime(path)
 
 
 def _server_command(stack: Stack) -> list[str]:
@@ -178,7 +196,8 @@ def _is_last(lock: object) -> bool:
     return True
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the parent ends; on Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

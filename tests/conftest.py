@@ -3,15 +3,16 @@
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from orchestrator.embedded import find_stack
 from orchestrator.supervisor import find_server
 from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS
 from workers.leases import connect
+from workers.settings import Settings
 from workers.storage.layout import Storage
 
 ROOT = Path(__file__).parents[1]
@@ -19,7 +20,7 @@ DATA = Path(os.environ.get("POETS_TEST_DATA") or ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
-def _settings_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runtime: str) -> None:
+def _settings_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No test sees, or touches, the settings and files of who runs it."""
     for name in list(os.environ):
         if name.startswith("POETS_"):
@@ -27,15 +28,11 @@ def _settings_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runtime
     monkeypatch.setenv("POETS_STORAGE", str(tmp_path / "storage"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
     monkeypatch.setenv("COLUMNS", "100")
-
-
-@pytest.fixture(scope="session")
-def runtime() -> Iterator[str]:
-    """A folder with a short path, for the sockets of embedded stacks."""
-    with tempfile.TemporaryDirectory(prefix="poets-") as folder:
-        yield folder
+    yield
+    stack = find_stack(Settings(tmp_path / "storage"))
+    if stack.supervisor() is None:
+        shutil.rmtree(stack.folder)
 
 
 @pytest.fixture(scope="session")

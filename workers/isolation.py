@@ -77,7 +77,14 @@ class _Child:
         self._beat = beat
         identity = [plan.architecture, plan.backbone_id, plan.weights_digest]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "workers.isolation", str(storage.root), json.dumps(identity)],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "workers.isolation",
+                str(storage.root),
+                json.dumps(identity),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -5,8 +5,8 @@ Nothing is computed here: a model that has run before a fork hangs the children 
 """
 
 import importlib.metadata
-import os
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def check_storage(storage: Path) -> None:
     Raises:
         StorageError: Says what to do.
     """
-    probe = storage / f".tmp-probe-{os.getpid()}"
+    probe = storage / f".tmp-{uuid.uuid4().hex}"
     try:
         storage.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"poets")

@@ -37,7 +37,12 @@ class Settings:
 
     def environment(self) -> dict[str, str]:
         """Return the variables that give a child process these very settings."""
-        values = {"POETS_STORAGE": str(self.storage), "POETS_DEVICE": self.device}
+        values = {
+            "POETS_STORAGE": str(self.storage),
+            "POETS_DEVICE": self.device,
+            # All is said here; another folder's poets.toml must not add to it.
+            "POETS_CONFIG": os.devnull,
+        }
         if self.broker_url:
             values["POETS_BROKER_URL"] = self.broker_url
         if self.weights_dirs:
@@ -82,6 +87,18 @@ def load_settings(
     )
 
 
+def check_text(path: str) -> None:
+    """Refuse a path of our own files that is not UTF-8; those of images may be anything.
+
+    Raises:
+        SettingsError: With what to do.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise SettingsError(f"The path {path!r} is not UTF-8. Give one that is.") from error
+
+
 def _with_certificates(broker_url: str | None) -> str | None:
     """Ask for certificates to be checked, which kombu does not do by itself."""
     if broker_url is None or not broker_url.startswith("rediss://"):
@@ -98,6 +115,7 @@ def _with_certificates(broker_url: str | None) -> str | None:
 
 
 def _absolute(path: str) -> Path:
+    check_text(path)
     return Path(os.path.abspath(os.path.expanduser(path)))
 
 

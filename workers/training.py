@@ -174,9 +174,9 @@ def _check_labels(plan: Plan, gathered: Gathered) -> None:
     missing = [label for number, label in enumerate(plan.labels) if number not in present]
     if missing:
         raise DatasetError(
-            f"Label {missing[0]!r} has no training image that can be read "
-            f"({gathered.counts['quarantined']} of {plan.images} images cannot). "
-            "Repair or remove them, then submit the folder again."
+            f"Label {missing[0]!r} has no training image left: of {plan.images} images "
+            f"{gathered.counts['quarantined']} cannot be read, and {gathered.counts['left_out']} "
+            "are copies of held-out ones. Add or repair images, then submit the folder again."
         )
 
 

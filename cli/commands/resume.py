@@ -3,7 +3,8 @@
 import click
 
 from cli import options
-from cli.running import conduct
+from cli.console import print_json, say
+from cli.running import conduct, print_result
 from workers.settings import Settings
 
 
@@ -23,5 +24,9 @@ def command(settings: Settings, run: str, detach: bool, as_json: bool, quiet: bo
     from orchestrator.jobs import check_surroundings
     from orchestrator.runs import reopen_run
 
-    reopen_run(check_surroundings(settings, run, detach), run)
-    conduct(settings, run, detach, as_json, quiet)
+    result = reopen_run(check_surroundings(settings, detach), run)
+    if result is None:
+        conduct(settings, run, detach, as_json, quiet)
+    else:
+        say(f"Run {run} has finished already.", quiet)
+        print_json(result) if as_json else print_result(result)

@@ -50,19 +50,23 @@ def command(
     from orchestrator.embedded import attach_broker
     from workers.backbones.loading import default_concurrency
     from workers.errors import BrokerError
+    from workers.process_start import check_storage
 
     unknown = set(queues.split(",")) - set(_QUEUES)
     if unknown:
         raise click.UsageError(f"Unknown queue {min(unknown)!r}. Choose from {', '.join(_QUEUES)}.")
+    check_storage(settings.storage)
     attached = attach_broker(settings)
     if attached is None:
         raise BrokerError(
             "There is no broker to work for. Give --broker-url or POETS_BROKER_URL, or start "
             "the embedded stack with `poets up`."
         )
-    open_broker(attached)
-    # The Celery application reads its settings when it is imported.
+    # The Celery application reads its settings when it is imported, which comes next.
     os.environ.update(attached.environment())
+    # Celery imports from the current folder, which is anybody's, and may be removed.
+    os.chdir(attached.storage)
+    open_broker(attached)
     from workers.__main__ import run_worker
 
     run_worker(queues, concurrency or default_concurrency(attached.device), name, log_level)

@@ -5,12 +5,20 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.embedded import find_stack
 from tests.end_to_end.programs import our_processes, poets, wait_until
 from tests.made import make_data_set
+from workers.settings import load_settings
+
+
+@pytest.fixture
+def runtime() -> str:
+    """The folder of this test's embedded stack."""
+    return str(find_stack(load_settings()).folder)
 
 
 @pytest.fixture(autouse=True)
-def _no_orphans(runtime: str) -> Iterator[None]:
+def _no_orphans(_settings_of_nobody: None, runtime: str) -> Iterator[None]:
     yield
     if our_processes(runtime):
         try:

@@ -3,12 +3,25 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
+import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.conftest import TINY
-from tests.end_to_end.programs import our_processes, poets, poets_json, start, wait_until
+from tests.end_to_end.programs import (
+    kill,
+    lay_traps,
+    our_processes,
+    poets,
+    poets_json,
+    start,
+    wait_until,
+)
+from tests.made import COLOURS, make_picture
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 
@@ -21,6 +34,7 @@ def test_a_detached_run_goes_on_in_a_stack_that_stays_until_down(photos, runtime
     shown = poets_json("submit-dataset", photos, *TINY, "--name", "spring", "--detach")
 
     assert shown == {"run": "spring", "state": "running"}
+    assert state_of("spring") in ("running", "finished")
     wait_until(lambda: state_of("spring") == "finished")
     facts = wait_until(lambda: with_workers(poets_json("status")))
     assert facts["coordinator"]
@@ -48,8 +62,11 @@ def test_up_twice_is_one_stack_and_commands_join_it(photos):
     assert poets_json("down") == {"was_up": False}
 
 
-def test_workers_and_a_coordinator_on_a_shared_broker(photos, broker_url, tmp_path):
-    worker = start("worker", "--concurrency", 2, "--name", "first")
+def test_workers_and_a_coordinator_on_a_shared_broker(photos, broker_url, tmp_path, monkeypatch):
+    monkeypatch.delenv("POETS_BROKER_URL")
+    flag = ("--broker-url", broker_url)
+    worker = start("worker", "--concurrency", 2, "--name", "first", *flag)
+    monkeypatch.setenv("POETS_BROKER_URL", broker_url)
     coordinator = start("coordinator")
     try:
         wait_until(lambda: poets_json("status")["coordinator"])
@@ -67,7 +84,7 @@ def test_workers_and_a_coordinator_on_a_shared_broker(photos, broker_url, tmp_pa
     assert all("Traceback" not in err for _, err in outputs)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_flower_shows_the_workers_and_lets_nobody_change_anything(photos, runtime, number):
     poets("up", "-q")
     with socket.socket() as probe:
@@ -92,3 +109,81 @@ def fetch(port, path, data=None):
             return answer.read().decode()
     except OSError:
         return None
+
+
+def test_up_right_after_another_command_stays_up(photos):
+    poets("submit-dataset", photos, *TINY, "-q")
+
+    poets("up", "-q")
+    time.sleep(4)
+
+    assert wait_until(lambda: with_workers(poets_json("status")))["coordinator"]
+    poets("down")
+
+
+def test_down_under_a_submit_ends_it_with_what_to_do(photos, tmp_path, runtime):
+    trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
+    process = start(
+        "submit-dataset", photos, *TINY, "--name", "spring", **lay_traps(tmp_path / "traps")
+    )
+    wait_until(trap.with_name(trap.name + ".pid").exists)
+
+    poets("down")
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert err.splitlines()[-1].endswith("go on with `poets resume spring`.")
+    assert our_processes(runtime) == []
+    assert poets_json("resume", "spring")["lost"] == 0
+
+
+def test_a_submit_while_another_stack_is_ending_gets_one_of_its_own(photos):
+    poets("up", "-q")
+    down = start("down")
+    result = poets_json("submit-dataset", photos, *TINY)
+    down.communicate(timeout=60)
+
+    assert result["lost"] == 0
+
+
+def test_a_stack_whose_supervisor_was_killed_is_not_kept_up_by_the_next_command(photos, runtime):
+    kill(poets_json("up")["pid"])
+    wait_until(lambda: not our_processes(runtime), 30)
+
+    poets("submit-dataset", photos, *TINY, "-q")
+
+    assert wait_until(lambda: not our_processes(runtime), 15)
+
+
+def test_files_in_the_current_folder_are_never_run(photos, tmp_path, monkeypatch):
+    for name in ("redis.py", "celery.py", "queue.py", "numpy.py"):
+        (tmp_path / name).write_text("raise SystemExit('this file was run')")
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "workers" / "__init__.py").write_text("raise SystemExit('this file was run')")
+    monkeypatch.chdir(tmp_path)
+    poets_program = Path(sys.executable).with_name("poets")
+
+    done = subprocess.run(
+        [poets_program, "submit-dataset", "photos", *TINY, "--json"],
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["lost"] == 0
+
+
+def test_resuming_a_finished_run_shows_it_and_writes_a_lost_output_again(photos, tmp_path):
+    trained = poets_json("submit-dataset", photos, *TINY, "--name", "spring")
+    output = tmp_path / "labels.csv"
+    poets("classify-dir", photos, "-o", output, "--name", "labels", "-q")
+    content = output.read_bytes()
+    output.unlink()
+
+    shown, err = poets("resume", "spring", "--json")
+    again = poets_json("resume", "labels")
+
+    assert "has finished already" in err
+    assert json.loads(shown)["test_accuracy"] == trained["test_accuracy"]
+    assert again["ok"] == 80
+    assert output.read_bytes() == content

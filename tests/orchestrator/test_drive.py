@@ -4,8 +4,9 @@ import json
 import threading
 
 import pytest
+from kombu.exceptions import BatchPublishError
 
-from orchestrator.broker import open_broker
+from orchestrator.broker import Broker, open_broker
 from orchestrator.drive import drive_run
 from orchestrator.runs import cancel_run, find_model, list_states, reopen_run, state_of
 from tests.made import make_data_set, make_run
@@ -211,3 +212,64 @@ def test_models_are_found_by_run_by_path_and_as_the_latest(ready_storage, run, b
 
     for reference in ("latest", run.name, str(run.model), str(run.path)):
         assert find_model(ready_storage, reference) == run.model
+
+
+def test_a_trainer_that_always_died_is_tried_anew_after_resume(
+    ready_storage, run, busy, broker_url
+):
+    connect(broker_url).hset(Keys(run.name).starts, "train", 5)
+    with pytest.raises(RunError, match="died 5 times"):
+        drive(ready_storage, run)
+    assert state_of(load_settings(), run).state == "failed"
+
+    reopen_run(ready_storage, run.name)
+
+    assert drive(ready_storage, run)["lost"] == 0
+
+
+def test_reports_of_an_earlier_run_of_this_name_are_ignored(ready_storage, run, busy, broker_url):
+    connect(broker_url).rpush(Keys(run.name).done, "[99, 0]", "[-1, 7]")
+
+    assert drive(ready_storage, run)["lost"] == 0
+
+
+def test_a_broker_that_breaks_off_while_it_is_sent_to_is_waited_for(
+    ready_storage, run, busy, monkeypatch
+):
+    monkeypatch.setattr("time.sleep", lambda _: threading.Event().wait(0.05))
+    send, broken = Broker.send, []
+
+    def break_once(*arguments):
+        if not broken:
+            broken.append(True)
+            raise BatchPublishError("connection lost")
+        send(*arguments)
+
+    monkeypatch.setattr(Broker, "send", break_once)
+    notes = set()
+
+    result = drive(ready_storage, run, lambda progress: notes.add(progress.note))
+
+    assert result["lost"] == 0
+    assert "waiting for the broker (BatchPublishError)" in notes
+
+
+def test_a_damaged_run_is_listed_and_hides_no_other(ready_storage, run, busy, tmp_path):
+    drive(ready_storage, run)
+    broken = make_run(ready_storage, tmp_path / "photos", "broken")
+    broken.plan.write_text("{}")
+    half = make_run(ready_storage, tmp_path / "photos", "half")
+    half.model.mkdir()
+    for name in ("model.json", "backbone.tflite"):
+        (half.model / name).write_text("{}")
+
+    states = {state.plan.name: state.state for state in list_states(load_settings())}
+
+    assert states == {"run": "finished", "broken": "damaged", "half": "stopped"}
+    assert find_model(ready_storage, "latest") == run.model
+
+
+def test_a_finished_run_has_nothing_to_resume(ready_storage, run, busy):
+    result = drive(ready_storage, run)
+
+    assert reopen_run(ready_storage, run.name) == result

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import pyarrow.parquet as pq
 import pytest
@@ -101,3 +102,24 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path):
         check_output(tmp_path / "folder.csv", overwrite=True)
     check_output(tmp_path / "new.csv", overwrite=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.csv", "there.csv"]
+
+
+def test_a_name_that_is_not_utf8_is_refused_before_any_work(tmp_path):
+    with pytest.raises(UsageError, match="not UTF-8"):
+        check_output(tmp_path / os.fsdecode(b"o\xff.csv"), overwrite=False)
+
+
+def test_where_there_are_no_hard_links_the_output_is_written_all_the_same(
+    job, tmp_path, monkeypatch
+):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    (tmp_path / "mine.csv").write_text("mine")
+
+    merge(job, tmp_path / "labels.csv")
+
+    assert (tmp_path / "labels.csv").read_text().startswith(HEADER)
+    with pytest.raises(UsageError, match="not overwritten"):
+        merge(job, tmp_path / "mine.csv")

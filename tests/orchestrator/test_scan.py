@@ -4,10 +4,11 @@ import os
 
 import pytest
 
-from orchestrator.scan import scan_folder
-from tests.made import make_picture
+from orchestrator.scan import scan_folder, stream_folder
+from tests.made import make_data_set, make_picture, make_run
 from workers.errors import DatasetError
 from workers.storage.names import decode_name
+from workers.storage.plan import read_plan
 
 RED = (220, 30, 30)
 
@@ -84,3 +85,38 @@ def test_what_is_no_folder_is_refused(tmp_path, make, message):
 
     with pytest.raises(DatasetError, match=message):
         scan_folder(path)
+
+
+def test_times_beyond_64_bits_are_times_too(tmp_path, storage):
+    photos = make_data_set(tmp_path / "photos")
+    os.utime(photos / "red" / "000.jpg", ns=(0, 2**63 + 10**15))
+    os.utime(photos / "red" / "001.jpg", ns=(0, -(10**15)))
+    far = os.stat(photos / "red" / "000.jpg").st_mtime_ns
+    if far < 2**63:
+        pytest.skip("this file system keeps no such times")
+
+    versions = {image.path: image.version for image in scan_folder(photos).images}
+    make_run(storage, photos)
+
+    assert versions["red/000.jpg"] == 2**63 - 1
+    assert versions["red/001.jpg"] < 0
+
+
+def test_images_without_a_label_are_counted(tmp_path, storage):
+    photos = make_data_set(tmp_path / "photos")
+    make_picture(photos / "loose.jpg", RED)
+
+    plan = read_plan(make_run(storage, photos))
+
+    assert plan.images == 24
+    assert plan.ignored == {"images without a label": 1}
+
+
+def test_a_stream_finds_the_same_images_in_the_same_order(tmp_path):
+    for name in ("a/b.jpg", "a.jpg", "a-b/c.jpg", "a/b/c.jpg", "b.jpg", "a0/x.jpg", "ä.jpg"):
+        make_picture(tmp_path / name, RED)
+
+    paths = [image.path for image in stream_folder(tmp_path).images]
+
+    assert paths == sorted(paths)
+    assert paths == [image.path for image in scan_folder(tmp_path).images]

@@ -46,7 +46,7 @@ def convert_backbone(storage: Storage, plan: Plan, beat: Callable[[], None]) -> 
     request = json.dumps([plan.architecture, plan.backbone_id, plan.weights_digest])
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as messages:
         process = subprocess.Popen(
-            [sys.executable, "-m", "workers.backbones.convert", str(storage.root), request],
+            [sys.executable, "-P", "-m", "workers.backbones.convert", str(storage.root), request],
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
             stdout=subprocess.DEVNULL,
             stderr=messages,

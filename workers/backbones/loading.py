@@ -41,10 +41,12 @@ def open_backbone(
     Raises:
         ModelError: When it has not been converted, or is damaged.
     """
-    if device == "gpu" or (device == "auto" and has_gpu()):
+    weights = None if seed_of(weights_digest) is not None else storage.weights(weights_digest)
+    # A model that was made elsewhere comes without the weights that Keras would need.
+    has_weights = weights is None or weights.exists()
+    if has_weights and (device == "gpu" or (device == "auto" and has_gpu())):
         from workers.backbones.keras import KerasBackbone
 
-        weights = None if seed_of(weights_digest) is not None else storage.weights(weights_digest)
         return KerasBackbone(find_spec(architecture), weights, weights_digest)
     return LiteRTBackbone(storage.backbone(backbone_id) / "backbone.tflite")
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,9 +19,8 @@ def random_weights(seed: int) -> str:
 
 def seed_of(weights_digest: str) -> int | None:
     """Return the seed if the digest stands for random weights."""
-    if weights_digest.startswith(_RANDOM):
-        return int(weights_digest.removeprefix(_RANDOM))
-    return None
+    match = re.fullmatch(rf"{_RANDOM}(\d+)", weights_digest)
+    return int(match[1]) if match else None
 
 
 def find_weights(spec: BackboneSpec, folders: Iterable[Path]) -> Path | None:

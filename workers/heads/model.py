@@ -77,7 +77,9 @@ def save_model(
             np.savez(temporary / "head.npz", weights=head.weights, bias=head.bias)
             text = json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n"
             (temporary / "model.json").write_text(text, "utf-8")
-            (temporary / "labels.txt").write_text("\n".join(card.labels) + "\n", "utf-8")
+            # One a line, whatever a folder is called; `decode_name` turns it back.
+            lines = [label.replace("\n", "\\x0a") for label in card.labels]
+            (temporary / "labels.txt").write_text("\n".join(lines) + "\n", "utf-8")
             for name, content in extra.items():
                 (temporary / name).write_bytes(content)
             _link_or_copy(backbone, temporary / "backbone.tflite")

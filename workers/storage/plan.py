@@ -108,5 +108,5 @@ def read_plan(folder: RunFolder) -> Plan:
 
 def list_runs(runs: Path) -> list[RunFolder]:
     """Return the folders of all planned runs, oldest first."""
-    found = [RunFolder(path.parent) for path in runs.glob("*/run.json")]
+    found = [RunFolder(path.parent) for path in runs.glob("[!.]*/run.json")]
     return sorted(found, key=lambda folder: (folder.plan.stat().st_mtime, folder.name))
