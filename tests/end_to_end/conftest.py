@@ -20,11 +20,11 @@ def runtime() -> str:
 @pytest.fixture(autouse=True)
 def _no_orphans(_settings_of_nobody: None, runtime: str) -> Iterator[None]:
     yield
-    if our_processes(runtime):
-        try:
-            wait_until(lambda: not our_processes(runtime), 25)
-        finally:
-            poets("down")
+    try:
+        wait_until(lambda: not our_processes(runtime), 25)
+    except AssertionError:
+        poets("down")
+        raise
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 # Runs inside every process that a test starts with this on PYTHONPATH: opening a file
 # with one of these endings does what real files do to real decoders.
 TRAPS = """
@@ -45,6 +46,8 @@ def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **environment},
+        # `-m` looks into the current folder first.
+        cwd=ROOT,
     )
 
 
