@@ -7,7 +7,6 @@ inside `poets coordinator`. Everything it knows it can rebuild from storage.
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -20,33 +19,18 @@ from orchestrator.finish import finish_run, read_failure
 from orchestrator.progress import Meter, Progress
 from orchestrator.quarantine import quarantine_batch
 from orchestrator.reconcile import TRAIN, Action, Memory, Seen, reconcile
-from orchestrator.stored import find_done, is_done
+from orchestrator.stored import Stored
 from workers.app import QUEUES
 from workers.backbones.stored import has_backbone
 from workers.errors import RunError, ShardError
 from workers.leases import Keys
 from workers.storage.atomic import create_once
 from workers.storage.layout import RunFolder, Storage
-from workers.storage.manifest import batch_sizes, own_shards
 from workers.storage.plan import Plan, read_plan
 
 TICK_S = 0.2
 _LEASE_S = 15
 _HELP_AFTER_S = 20.0
-
-
-@dataclass
-class _State:
-    """What is known of the batches: rebuilt from storage, then kept up by hints."""
-
-    sizes: list[int]
-    shards: list[str | None]
-    done: set[int]
-    failed: int = 0
-
-    @property
-    def images_done(self) -> int:
-        return sum(self.sizes[batch] for batch in self.done)
 
 
 def drive_run(
@@ -86,7 +70,7 @@ class _Driver:
         self.on_progress, self.has_ended = on_progress, has_ended
         self.lock = Lock(broker.client, self.keys.reconciler, timeout=_LEASE_S, blocking=False)
         self.memory = Memory()
-        self.state = self._look_into_storage()
+        self.state = Stored.look(self.storage, self.folder, self.plan)
         self.meter = Meter(plan.images)
         self.idle_since = time.monotonic()
 
@@ -131,7 +115,7 @@ class _Driver:
             raise RunError(f"Run {self.plan.name!r} was cancelled.")
         if failure is not None:
             raise RunError(f"Run {self.plan.name!r} failed: {failure}")
-        self.state.done |= find_done(self.storage, self.folder, self.plan, self.state.shards)
+        self.state.look_again(self.storage, self.folder, self.plan)
         self._report("driven by another process")
         time.sleep(1)
 
@@ -166,7 +150,7 @@ class _Driver:
         try:
             return finish_run(self.storage, self.folder, self.plan)
         except ShardError:
-            self.state, self.memory = self._look_into_storage(), Memory()
+            self.state, self.memory = Stored.look(self.storage, self.folder, self.plan), Memory()
             return None
 
     def _look(self) -> Seen:
@@ -205,7 +189,7 @@ class _Driver:
     def _look_again_after_training(self, troubles: dict[str, str]) -> None:
         """A trainer that found damaged shards has marked their batches to be done again."""
         if self.folder.redo.exists() and any(self.folder.redo.iterdir()):
-            self.state = self._look_into_storage()
+            self.state = Stored.look(self.storage, self.folder, self.plan)
             self.memory = Memory()
             self.broker.client.hdel(self.keys.troubles, TRAIN)
             troubles.pop(TRAIN, None)
@@ -218,15 +202,9 @@ class _Driver:
             # An earlier run of this name may have left reports.
             if batch in self.state.done or not 0 <= batch < self.plan.batches:
                 continue
-            shard = self.state.shards[batch]
-            if is_done(self.storage, self.folder, self.plan, batch, shard):
+            if self.state.has(self.storage, self.folder, self.plan, batch):
                 self.state.done.add(batch)
                 self.state.failed += failed
-
-    def _look_into_storage(self) -> _State:
-        shards = own_shards(self.folder)
-        done = find_done(self.storage, self.folder, self.plan, shards)
-        return _State(batch_sizes(self.folder), shards, done)
 
     def _hold_lock(self) -> bool:
         try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from orchestrator.batches import choose_batch_size, cut_batches
 from orchestrator.cache import CacheIndex
 from orchestrator.scan import FoundImage, Scan
 from orchestrator.split import Shares, split_images
@@ -19,11 +20,6 @@ from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage, check_run_name
 from workers.storage.manifest import PlannedImage, write_manifest
 from workers.storage.plan import LabellingOptions, Plan, TrainingOptions, list_runs, read_plan
-from workers.storage.shards import name_shard
-
-# A batch ends at its number of new images, or at so many images whose bottlenecks are
-# known already, which cost next to nothing.
-_MOST_IMAGES = 4096
 
 
 @dataclass(frozen=True)
@@ -117,12 +113,6 @@ def _name_taken(name: str) -> RunError:
     )
 
 
-def choose_batch_size(images: int) -> int:
-    """Return images a task: small sets keep every core busy, large ones few files."""
-    size = min(512, max(32, images // 500))
-    return size - size % 8
-
-
 def _check_labels(scan: Scan, labels: list[str]) -> None:
     if not labels and not scan.images:
         raise DatasetError(_no_images(scan))
@@ -194,7 +184,7 @@ def _write(
 
     def batches() -> Iterator[tuple[PlannedImage, ...]]:
         planned = (_planned(draft, index, image, split) for image, split in images)
-        for batch in _cut(draft, planned, index.unsettled):
+        for batch in cut_batches(draft, planned, index.unsettled):
             counts["images"] += len(batch)
             counts["batches"] += 1
             counts["cached"] += sum(image.is_cached for image in batch)
@@ -237,37 +227,6 @@ def _planned(plan: Plan, index: CacheIndex, image: FoundImage, split: str | None
         place = (known.shard, known.row, known.digest)
         return PlannedImage(image.path, image.size, image.version, label, split, *place)
     return PlannedImage(image.path, image.size, image.version, label, split, shard="")
-
-
-def _cut(
-    plan: Plan, images: Iterable[PlannedImage], unsettled: set[str]
-) -> Iterator[tuple[PlannedImage, ...]]:
-    batch: list[PlannedImage] = []
-    new = 0
-    for number, image in enumerate(images):
-        batch.append(image)
-        new += not image.is_cached
-        # How many there will be is not known yet, so batches grow as the images come.
-        size = plan.batch_size or choose_batch_size(number)
-        if new >= size or len(batch) == _MOST_IMAGES:
-            yield _with_own_shard(plan, batch, unsettled)
-            batch, new = [], 0
-    if batch:
-        yield _with_own_shard(plan, batch, unsettled)
-
-
-def _with_own_shard(
-    plan: Plan, batch: list[PlannedImage], unsettled: set[str]
-) -> tuple[PlannedImage, ...]:
-    identities = [
-        (f"{plan.root}/{image.path}", image.size, image.version)
-        for image in batch
-        if not image.is_cached
-    ]
-    own = name_shard(plan.backbone_id, identities)
-    while own in unsettled:
-        own = name_shard(own, identities)
-    return tuple(image if image.is_cached else replace(image, shard=own) for image in batch)
 
 
 def _slug(root: str) -> str:

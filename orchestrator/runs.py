@@ -11,13 +11,12 @@ import redis
 from orchestrator.coordinator import ALIVE_KEY
 from orchestrator.embedded import attach_broker
 from orchestrator.finish import read_failure
-from orchestrator.stored import find_done
+from orchestrator.stored import Stored
 from workers.errors import ModelError, RunError
 from workers.heads.model import read_card
 from workers.leases import Keys, connect
 from workers.settings import Settings
 from workers.storage.layout import RunFolder, Storage
-from workers.storage.manifest import own_shards
 from workers.storage.plan import Plan, list_runs, read_plan
 
 
@@ -80,7 +79,7 @@ def state_of(settings: Settings, folder: RunFolder) -> RunState:
     if folder.result.exists():
         result = json.loads(folder.result.read_bytes())
         return RunState(plan, "finished", result=result, batches_done=plan.batches)
-    done = len(find_done(Storage(settings.storage), folder, plan, own_shards(folder)))
+    done = len(Stored.look(Storage(settings.storage), folder, plan).done)
     if folder.cancelled.exists():
         note = f"`poets resume {plan.name}` takes it up again"
         return RunState(plan, "cancelled", note, batches_done=done)

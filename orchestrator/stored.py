@@ -1,28 +1,53 @@
-"""What storage says of the batches of a run."""
+"""What storage has of the batches of a run."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from workers.storage.layout import RunFolder, Storage
+from workers.storage.manifest import batch_sizes, own_shards
 from workers.storage.plan import Plan
 
 
-def find_done(
-    storage: Storage, folder: RunFolder, plan: Plan, shards: Sequence[str | None]
-) -> set[int]:
-    """Return the numbers of the batches whose result is in storage.
+@dataclass
+class Stored:
+    """What was found in storage; a driver keeps it up with hints.
 
-    Args:
-        shards: The shard that each batch writes (`workers.storage.manifest.own_shards`).
+    Attributes:
+        sizes: Images in each batch.
+        shards: The shard that each batch writes; None when all of it was cached.
+        done: Batches whose result is in storage.
+        failed: Images that could not be read, as far as hints have told.
     """
-    return {
-        batch for batch, shard in enumerate(shards) if is_done(storage, folder, plan, batch, shard)
-    }
 
+    sizes: list[int]
+    shards: list[str | None]
+    done: set[int]
+    failed: int = 0
 
-def is_done(storage: Storage, folder: RunFolder, plan: Plan, batch: int, shard: str | None) -> bool:
-    """Return whether the result of one batch is in storage."""
-    if plan.labelling:
-        return folder.prediction_shard(batch).exists()
-    if (folder.redo / str(batch)).exists():
-        return False
-    return shard is None or storage.shard(plan.backbone_id, shard).exists()
+    @classmethod
+    def look(cls, storage: Storage, folder: RunFolder, plan: Plan) -> "Stored":
+        """Return what storage has now.
+
+        Raises:
+            RunError: When the manifest cannot be read.
+        """
+        stored = cls(batch_sizes(folder), own_shards(folder), set())
+        stored.look_again(storage, folder, plan)
+        return stored
+
+    def look_again(self, storage: Storage, folder: RunFolder, plan: Plan) -> None:
+        """Add to `done` what has come since."""
+        left = set(range(len(self.sizes))) - self.done
+        self.done |= {batch for batch in left if self.has(storage, folder, plan, batch)}
+
+    def has(self, storage: Storage, folder: RunFolder, plan: Plan, batch: int) -> bool:
+        """Return whether the result of one batch is in storage."""
+        if plan.labelling:
+            return folder.prediction_shard(batch).exists()
+        if (folder.redo / str(batch)).exists():
+            return False
+        shard = self.shards[batch]
+        return shard is None or storage.shard(plan.backbone_id, shard).exists()
+
+    @property
+    def images_done(self) -> int:
+        return sum(self.sizes[batch] for batch in self.done)

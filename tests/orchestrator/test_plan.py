@@ -5,8 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
+from orchestrator.batches import choose_batch_size
 from orchestrator.cache import CacheIndex
-from orchestrator.plan import choose_batch_size, plan_labelling
+from orchestrator.plan import plan_labelling
 from orchestrator.scan import scan_folder
 from tests.made import BACKBONE, BACKBONE_ID, make_data_set, make_picture, make_run
 from workers.bottlenecks import ImageResult, complete_batch

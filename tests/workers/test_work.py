@@ -115,7 +115,7 @@ def test_after_an_attempt_that_died_images_are_computed_one_by_one(
 
     compute_batch("run", 0)
 
-    assert [command[1:3] for command in started] == [["-m", "workers.isolation"]]
+    assert [command[1:4] for command in started] == [["-P", "-m", "workers.isolation"]]
     assert read_shard(shard_of(ready_storage, run, 0)).errors == [None] * 8
     assert not client.hexists(KEYS.starts, "0")
 

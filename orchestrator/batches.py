@@ -1,0 +1,54 @@
+"""Cut the images of a plan into batches, the unit of work."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from workers.storage.manifest import PlannedImage
+from workers.storage.plan import Plan
+from workers.storage.shards import name_shard
+
+# A batch ends at its number of new images, or at so many images whose bottlenecks are
+# known already, which cost next to nothing.
+_MOST_IMAGES = 4096
+
+
+def choose_batch_size(images: int) -> int:
+    """Return images a task: small sets keep every core busy, large ones few files."""
+    size = min(512, max(32, images // 500))
+    return size - size % 8
+
+
+def cut_batches(
+    plan: Plan, images: Iterable[PlannedImage], unsettled: set[str]
+) -> Iterator[tuple[PlannedImage, ...]]:
+    """Yield the batches of a plan, each with the name of the shard for its new images.
+
+    Args:
+        unsettled: Shards that must not be taken over (see `CacheIndex`).
+    """
+    batch: list[PlannedImage] = []
+    new = 0
+    for number, image in enumerate(images):
+        batch.append(image)
+        new += not image.is_cached
+        # How many there will be is not known yet, so batches grow as the images come.
+        size = plan.batch_size or choose_batch_size(number)
+        if new >= size or len(batch) == _MOST_IMAGES:
+            yield _with_own_shard(plan, batch, unsettled)
+            batch, new = [], 0
+    if batch:
+        yield _with_own_shard(plan, batch, unsettled)
+
+
+def _with_own_shard(
+    plan: Plan, batch: list[PlannedImage], unsettled: set[str]
+) -> tuple[PlannedImage, ...]:
+    identities = [
+        (f"{plan.root}/{image.path}", image.size, image.version)
+        for image in batch
+        if not image.is_cached
+    ]
+    own = name_shard(plan.backbone_id, identities)
+    while own in unsettled:
+        own = name_shard(own, identities)
+    return tuple(image if image.is_cached else replace(image, shard=own) for image in batch)
