@@ -11,11 +11,11 @@ from sklearn.linear_model import LogisticRegression
 from orchestrator.plan import BackboneChoice, plan_training
 from orchestrator.scan import scan_folder
 from tests.end_to_end.programs import poets, poets_json
+from workers.gathering import SPLITS, gather_bottlenecks
 from workers.heads.evaluate import evaluate_head
 from workers.heads.fit import fit_head
 from workers.storage.layout import Storage
 from workers.storage.plan import TrainingOptions, read_plan
-from workers.training import SPLITS, gather_bottlenecks
 
 pytestmark = pytest.mark.stack
 FLOWERS, TRASH = Path("flowers"), Path("second", "trashnet")

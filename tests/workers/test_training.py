@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_data_set, make_picture, make_run
-from workers import training
+from workers import gathering
 from workers.backbones.litert import LiteRTBackbone
 from workers.bottlenecks import complete_batch, compute_results
 from workers.classification import check_backbone, load_model
 from workers.errors import BottlenecksMissingError, DatasetError, LeaseLostError, ModelError
+from workers.gathering import gather_bottlenecks
 from workers.storage.manifest import read_batches
 from workers.storage.plan import TrainingOptions, read_plan
-from workers.training import gather_bottlenecks, train_run
+from workers.training import train_run
 
 
 def nothing() -> None:
@@ -219,7 +220,7 @@ def test_bottlenecks_that_do_not_fit_in_memory_give_the_same_head(
     ready_storage, photos, monkeypatch
 ):
     expected = load_model(trained(ready_storage, photos, name="memory").model).head
-    monkeypatch.setattr(training, "_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(gathering, "_IN_MEMORY_BYTES", 0)
 
     found = load_model(trained(ready_storage, photos, name="file").model).head
 
