@@ -57,7 +57,7 @@ def _trained(result: dict[str, Any]) -> list[str]:
         f"  labels      {len(result['labels'])}: {labels}",
         f"  split       {result['training']:,} training, {result['validation']:,} validation, "
         f"{result['testing']:,} testing",
-        f"  left out    {result['left_out']:,} training images that are copies of held-out ones"
+        f"  left out    {result['left_out']:,} images that are copies of held-out ones"
         if result["left_out"]
         else "",
         f"  accuracy    {_percent(result['validation_accuracy'])} validation, "

@@ -96,11 +96,11 @@ def plan_classification(settings: Settings, request: LabellingRequest) -> RunFol
     model = find_model(storage, request.model)
     card = read_card(model)
     read_head(model, card)
-    install_backbone(storage, model, card)
+    backbone_id, weights_digest = install_backbone(storage, model, card)
     return plan_labelling(
         storage,
         stream_folder(request.folder),
-        BackboneChoice(card.architecture, card.weights, card.backbone_id),
+        BackboneChoice(card.architecture, weights_digest, backbone_id),
         LabellingOptions(
             model=card.name,
             output=str(request.output.absolute()),

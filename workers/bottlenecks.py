@@ -1,6 +1,8 @@
 """From the images of a batch to its bottlenecks: what is known is read, the rest computed."""
 
 import contextlib
+import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -8,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.backbones.loading import Backbone
-from workers.errors import ImageError, ShardError
+from workers.errors import ImageError, ShardError, StorageError
 from workers.images import ContentError, load_image
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage
@@ -42,7 +44,8 @@ def complete_batch(
     finds it and computes nothing.
 
     Raises:
-        StorageError: When the shard cannot be written; the batch is as it was before.
+        StorageError: When the shard cannot be written, or the photographs are not there at
+            all; the batch is as it was before.
     """
     results, own = _look_up(storage, plan, batch)
     missing = [i for i, result in enumerate(results) if result is None]
@@ -53,9 +56,23 @@ def complete_batch(
         ]
         for i, result in zip(missing, compute(request), strict=True):
             results[i] = result
+        _check_root(plan, [results[i] for i in missing])
         _write_own_shard(storage, plan, batch, results, sorted({*own, *missing}))
     (folder.redo / str(batch.number)).unlink(missing_ok=True)
     return [result for result in results if result is not None]
+
+
+def _check_root(plan: Plan, results: list[ImageResult | None]) -> None:
+    """Take a mount that has vanished for what it is, not for images that are gone."""
+    if all(result is None or result.error is None or result.digest for result in results):
+        return
+    try:
+        with os.scandir(decode_name(plan.root)) as entries:
+            is_there = any(entries)
+    except OSError:
+        is_there = False
+    if not is_there:
+        raise StorageError(f"The folder {plan.root} of the photographs is gone or empty here.")
 
 
 def read_results(storage: Storage, plan: Plan, batch: Batch) -> list[ImageResult | None]:
@@ -71,24 +88,25 @@ def _look_up(
     storage: Storage, plan: Plan, batch: Batch
 ) -> tuple[list[ImageResult | None], list[int]]:
     """Return as `read_results`, and the places of those that the batch's own shard has."""
-    shards: dict[str, Shard | None] = {}
-
-    def open_once(name: str) -> Shard | None:
-        if name not in shards:
-            shards[name] = _read_if_whole(storage, plan, name)
-        return shards[name]
-
-    own = open_once(_own_shard(plan, batch))
-    rows = {uri: row for row, uri in enumerate(own.uris)} if own else {}
-    results: list[ImageResult | None] = []
-    from_own = []
+    results: list[ImageResult | None] = [None] * len(batch.images)
+    by_shard: dict[str, list[int]] = defaultdict(list)
     for i, image in enumerate(batch.images):
-        found = _cached_result(open_once(image.shard), image) if image.is_cached else None
-        row = rows.get(image_uri(plan, image))
-        if found is None and own is not None and row is not None:
-            found = _result(own, row)
+        if image.is_cached:
+            by_shard[image.shard].append(i)
+    # One shard at a time: together they may be far larger than the batch.
+    for name, places in by_shard.items():
+        shard = _read_if_whole(storage, plan, name)
+        for i in places:
+            results[i] = _cached_result(shard, batch.images[i])
+    missing = [i for i, result in enumerate(results) if result is None]
+    own = _read_if_whole(storage, plan, _own_shard(plan, batch)) if missing else None
+    rows = {uri: row for row, uri in enumerate(own.uris)} if own else {}
+    from_own = []
+    for i in missing:
+        row = rows.get(image_uri(plan, batch.images[i]))
+        if own is not None and row is not None:
+            results[i] = _result(own, row)
             from_own.append(i)
-        results.append(found)
     return results, from_own
 
 
@@ -158,7 +176,8 @@ def _cached_result(shard: Shard | None, image: PlannedImage) -> ImageResult | No
 
 def _result(shard: Shard, row: int) -> ImageResult:
     error = shard.errors[row]
-    bottleneck = None if error else shard.bottlenecks[row]
+    # A copy, or one row would keep the whole shard in memory.
+    bottleneck = None if error else shard.bottlenecks[row].copy()
     return ImageResult(bottleneck, shard.digests[row], error)
 
 

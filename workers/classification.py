@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from workers.backbones.litert import LiteRTBackbone
-from workers.backbones.stored import has_backbone, write_backbone
+from workers.backbones.stored import has_backbone, read_description, write_backbone
+from workers.backbones.table import find_spec
 from workers.backbones.weights import digest_file
 from workers.bottlenecks import ImageResult, Request, compute_results
 from workers.errors import ModelError
@@ -19,6 +20,9 @@ from workers.storage.manifest import Batch
 from workers.storage.names import encode_name
 from workers.storage.plan import LabellingOptions
 from workers.storage.predictions import Prediction, rank_labels, write_predictions
+
+# Stands for the weights of a backbone that was not converted here.
+UNKNOWN_WEIGHTS = "unknown"
 
 
 @dataclass(frozen=True)
@@ -102,21 +106,30 @@ def classify_files(folder: Path, paths: list[str], top_k: int) -> Iterator[Predi
         yield from predict_results(model, [encode_name(path) for path in part], results, top_k)
 
 
-def install_backbone(storage: Storage, folder: Path, card: ModelCard) -> None:
-    """Put the backbone of a model made elsewhere into storage, if it is not there.
+def install_backbone(storage: Storage, folder: Path, card: ModelCard) -> tuple[str, str]:
+    """Make sure that storage has the backbone of a model; return its identity and weights.
+
+    A model may come from anywhere, so its card alone proves nothing: what is not the very
+    file that poets converted here is kept under its own hash, and never serves a run that
+    trains.
 
     Raises:
         ModelError: When the model's own copy is missing or altered.
     """
     if has_backbone(storage, card.backbone_id):
-        return
-    description = {
-        "architecture": card.architecture,
-        "weights": card.weights,
-        "input_size": card.preprocessing["input_size"],
-        "preprocessing": card.preprocessing["mode"],
-        "bottleneck_size": card.bottleneck_size,
-        "sha256": card.backbone_sha256,
-    }
-    content = check_backbone(folder, card).read_bytes()
-    write_backbone(storage, card.backbone_id, content, description)
+        known = read_description(storage, card.backbone_id)
+        if known["sha256"] == card.backbone_sha256:
+            return card.backbone_id, known["weights"]
+    backbone_id = f"{find_spec(card.architecture).name}-{card.backbone_sha256}"
+    if not has_backbone(storage, backbone_id):
+        description = {
+            "architecture": card.architecture,
+            "weights": UNKNOWN_WEIGHTS,
+            "input_size": card.preprocessing["input_size"],
+            "preprocessing": card.preprocessing.get("mode"),
+            "bottleneck_size": card.bottleneck_size,
+            "sha256": card.backbone_sha256,
+        }
+        content = check_backbone(folder, card).read_bytes()
+        write_backbone(storage, backbone_id, content, description)
+    return backbone_id, UNKNOWN_WEIGHTS

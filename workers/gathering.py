@@ -37,8 +37,8 @@ def gather_bottlenecks(
 ) -> Gathered:
     """Return the bottlenecks of every image that could be read.
 
-    A training image with the very content of one that is held out is left out: it would
-    leak the answer.
+    An image with the very content of a test image, or a training image with that of a
+    validation image, is left out: it would leak the answer.
 
     Raises:
         BottlenecksMissingError: Some batches must be done again; they are marked.
@@ -55,9 +55,11 @@ def gather_bottlenecks(
             continue
         gathered.counts["cached" if image.is_cached else "computed"] += 1
         parts[image.split or "training"].add(image, numbering, result)
-    gathered.counts["left_out"] = parts["training"].leave_out(
-        {digest for split in SPLITS[1:] for digest in parts[split].digests}
-    )
+    # The test split keeps all of its images; the others lose what would tell them its answers.
+    held_out = set(parts["testing"].digests)
+    for split in ("validation", "training"):
+        gathered.counts["left_out"] += parts[split].leave_out(held_out)
+        held_out.update(parts[split].digests)
     for split, part in parts.items():
         gathered.examples[split] = part.examples()
         gathered.counts[split] = len(part.labels)
@@ -97,6 +99,7 @@ class _Part:
                 self.bottlenecks[start : start + len(rows)] = self.bottlenecks[rows]
             self.labels = [self.labels[i] for i in keep]
             self.paths = [self.paths[i] for i in keep]
+            self.digests = [self.digests[i] for i in keep]
         return left_out
 
     def examples(self) -> Examples:

@@ -29,7 +29,7 @@ from workers.storage.plan import Plan
 
 IMAGE_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 120.0
-# Decoding the largest image allowed takes 0.7 GB; the rest is code and the backbone.
+# Decoding the largest image allowed takes 0.8 GB (RGB) to 3 GB (floating-point grey).
 MEMORY_BYTES = 4 * 1024**3
 
 

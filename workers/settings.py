@@ -69,7 +69,7 @@ def load_settings(
             values[name] = environ[variable]
     values.update({k: v for k, v in (flags or {}).items() if v})
 
-    storage = values.get("storage", "~/.poets")
+    storage = values.get("storage") or "~/.poets"
     if "://" in storage:
         raise SettingsError(
             f"Storage {storage!r} is not a folder. Object stores are not supported yet: "

@@ -297,6 +297,31 @@ def test_the_device_decides_what_computes(ready_storage, device, kind):
     assert open_backbone(ready_storage, ARCHITECTURE, BACKBONE_ID, WEIGHTS, device) is backbone
 
 
+def test_eight_bit_weights_give_the_same_bottlenecks_on_every_device(storage):
+    plan = plan_for(f"{ARCHITECTURE}_quantized")
+    convert_here(storage, plan)
+
+    backbone = open_backbone(storage, plan.architecture, plan.backbone_id, WEIGHTS, "gpu")
+
+    assert isinstance(backbone, LiteRTBackbone)
+
+
+@pytest.mark.parametrize("damage", ["altered", "gone"])
+def test_a_damaged_backbone_is_never_used_and_comes_again(ready_storage, damage):
+    path = ready_storage.backbone(BACKBONE_ID) / "backbone.tflite"
+    content = bytearray(path.read_bytes())
+    path.unlink()
+    if damage == "altered":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+    with pytest.raises(StorageError, match="prepared again"):
+        open_backbone(ready_storage, ARCHITECTURE, BACKBONE_ID, WEIGHTS, "cpu")
+
+    convert_backbone(ready_storage, plan_for(ARCHITECTURE), lambda: None)
+    assert open_backbone(ready_storage, ARCHITECTURE, BACKBONE_ID, WEIGHTS, "cpu")
+
+
 def test_a_gpu_that_is_hidden_is_not_used(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
 

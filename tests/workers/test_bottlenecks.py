@@ -218,6 +218,27 @@ def test_two_losses_one_after_the_other_are_both_made_good(storage, photos):
     assert_equal(complete(storage, again, never), results)
 
 
+@pytest.mark.parametrize("way", ["gone", "an empty mount point"])
+def test_a_mount_that_has_vanished_is_nobodys_image(storage, run, photos, way):
+    photos.rename(photos.with_name("elsewhere"))
+    if way != "gone":
+        photos.mkdir()
+
+    with pytest.raises(StorageError, match="gone or empty"):
+        complete(storage, run, fail_all)
+
+    assert shards_of(storage) == []
+
+
+def test_the_rows_of_a_result_do_not_keep_their_shards_in_memory(storage, photos, run):
+    complete(storage, run)
+    again = make_run(storage, photos, "again")
+
+    results = read_results(storage, read_plan(again), read_batch(again, 0))
+
+    assert all(result.bottleneck.base is None for result in results)
+
+
 def test_a_failure_that_may_not_repeat_is_tried_again_by_the_next_run(storage, photos, run):
     complete(storage, run, fail_all)
     again = make_run(storage, photos, "again")

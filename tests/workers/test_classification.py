@@ -2,12 +2,15 @@
 
 import hashlib
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_data_set, make_picture
-from workers.backbones.stored import has_backbone, read_description
+from workers.backbones.loading import open_backbone
+from workers.backbones.stored import has_backbone
+from workers.backbones.weights import seed_of
 from workers.bottlenecks import ImageResult
 from workers.classification import (
     Model,
@@ -172,18 +175,41 @@ def test_each_result_gets_the_prediction_of_its_own_bottleneck(model):
 def test_the_backbone_of_a_model_made_elsewhere_is_put_into_storage(model, storage, converted):
     card = load_model(model).card
 
-    install_backbone(storage, model, card)
+    backbone_id, weights = install_backbone(storage, model, card)
 
-    assert read_description(storage, BACKBONE_ID) == read_description(converted, BACKBONE_ID)
-    assert check_backbone(storage.backbone(BACKBONE_ID), card).is_file()
+    assert backbone_id == f"{ARCHITECTURE}-{card.backbone_sha256}"
+    assert check_backbone(storage.backbone(backbone_id), card).is_file()
+    backbone = open_backbone(storage, ARCHITECTURE, backbone_id, weights, "gpu")
+    assert backbone.bottleneck_size == card.bottleneck_size
 
 
 def test_a_backbone_that_storage_has_is_not_replaced(model, ready_storage):
     (model / "backbone.tflite").unlink()
 
-    install_backbone(ready_storage, model, load_model(model).card)
+    found = install_backbone(ready_storage, model, load_model(model).card)
 
-    assert has_backbone(ready_storage, BACKBONE_ID)
+    assert found == (BACKBONE_ID, WEIGHTS)
+    assert [path.name for path in (ready_storage.root / "backbones").iterdir()] == [BACKBONE_ID]
+
+
+def test_a_model_cannot_put_a_backbone_in_the_place_of_ours(model, storage):
+    evil = b"a network of somebody else"
+    (model / "backbone.tflite").unlink()
+    (model / "backbone.tflite").write_bytes(evil)
+    card = replace(load_model(model).card, backbone_sha256=hashlib.sha256(evil).hexdigest())
+
+    backbone_id, weights = install_backbone(storage, model, card)
+
+    assert not has_backbone(storage, BACKBONE_ID)
+    assert backbone_id != BACKBONE_ID
+    assert seed_of(weights) is None
+
+
+def test_a_model_cannot_write_outside_the_storage(model, storage):
+    card = replace(load_model(model).card, backbone_id="../../elsewhere")
+
+    with pytest.raises(ModelError, match="no name of a backbone"):
+        install_backbone(storage, model, card)
 
 
 def test_an_altered_backbone_is_not_put_into_storage(model, storage):
@@ -193,4 +219,4 @@ def test_an_altered_backbone_is_not_put_into_storage(model, storage):
     with pytest.raises(ModelError, match="was altered"):
         install_backbone(storage, model, load_model(model).card)
 
-    assert not has_backbone(storage, BACKBONE_ID)
+    assert not (storage.root / "backbones").exists()

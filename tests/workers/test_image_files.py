@@ -1,5 +1,6 @@
 """Image files: which are opened, which are refused, and that nothing else ever happens."""
 
+import errno
 import hashlib
 import io
 import os
@@ -11,11 +12,13 @@ import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image
 
 from tests.made import make_picture
-from workers.errors import ImageError
-from workers.images import MAX_BYTES, ContentError, decode_image, load_image, looks_like_image
+from workers.errors import ImageError, StorageError
+from workers.images import MAX_BYTES, ContentError, load_image, looks_like_image
+from workers.isolation import MEMORY_BYTES
+from workers.pixels import MAX_PIXELS, decode_image
 
 SIZE = (8, 8)
 
@@ -181,10 +184,70 @@ def test_what_is_no_fault_of_the_exif_block_is_not_taken_for_one(monkeypatch, er
     def run_out(image):
         raise error
 
-    monkeypatch.setattr(ImageOps, "exif_transpose", run_out)
+    monkeypatch.setattr(Image.Image, "getexif", run_out)
 
     with pytest.raises(error):
         decode_image(JPEG, SIZE)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT])
+def test_trouble_of_the_machine_is_no_fault_of_an_image(tmp_path, monkeypatch, number):
+    (tmp_path / "a.jpg").write_bytes(JPEG)
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched, pytest.raises(StorageError, match="now"):
+        patched.setattr(os, "open", refuse)
+        load_image(str(tmp_path / "a.jpg"), SIZE)
+
+
+def test_what_may_be_a_lack_of_memory_is_not_kept_for_the_content(tmp_path):
+    content = FILES["WEBP"]
+    (tmp_path / "a.webp").write_bytes(content[:40])
+
+    with pytest.raises(ImageError) as refused:
+        load_image(str(tmp_path / "a.webp"), SIZE)
+
+    assert "could not create decoder object" in str(refused.value)
+    assert not isinstance(refused.value, ContentError)
+
+
+PEAK = """
+import sys
+from workers.images import load_image
+load_image(sys.argv[2], (224, 224))
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # forget the peak so far
+def peak():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+before = peak()
+load_image(sys.argv[1], (224, 224))
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="needs Linux")
+@pytest.mark.parametrize(
+    ("mode", "most_bytes"), [("RGB", 6), ("L", 3), ("P", 8), ("RGBA", 10), ("I;16", 14), ("F", 20)]
+)
+def test_a_large_picture_takes_few_bytes_a_pixel(tmp_path, mode, most_bytes):
+    """The largest one allowed must fit into the memory that one is given."""
+    side = 3000
+    kind = "TIFF" if mode == "F" else "PNG"
+    Image.new(mode, (side, side)).save(tmp_path / "large", kind)
+    (tmp_path / "small.jpg").write_bytes(JPEG)
+
+    found = subprocess.run(
+        [sys.executable, "-c", PEAK, str(tmp_path / "large"), str(tmp_path / "small.jpg")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert int(found.stdout) * 1024 / side**2 < most_bytes
+    assert most_bytes * MAX_PIXELS < MEMORY_BYTES
 
 
 def decode_or_refuse(content: bytes) -> None:

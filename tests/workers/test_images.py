@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from workers.errors import ImageError
-from workers.images import decode_image, load_image
+from workers.images import load_image
+from workers.pixels import decode_image
 
 SHADES = np.array([[0, 80], [160, 240]], np.uint8)
 # What each EXIF orientation does to [[0, 1], [2, 3]]: where the viewer sees the stored corners.
@@ -131,6 +132,33 @@ def test_a_real_sixteen_bit_photograph_is_not_white(data):
 
     assert np.abs(pixels[..., 0] - expected).max() <= 0.51
     assert pixels.max() < 250 or pixels.std() > 1
+
+
+def test_a_dark_sixteen_bit_picture_is_dark_in_every_format():
+    dark = Image.fromarray(np.full((8, 8), 200, np.uint16))
+
+    for kind in ("PNG", "TIFF", "PPM"):
+        assert decode_image(as_bytes(dark, kind), (8, 8)).max() == 1, kind
+
+
+def test_thirty_two_bit_numbers_are_stretched_over_all_shades():
+    values = np.full((8, 8), 70_000, np.int32)
+    values[4:] = 100_000
+
+    pixels = decode_image(as_bytes(Image.fromarray(values), "TIFF"), (8, 8))
+
+    assert (pixels.min(), pixels.max()) == (0, 255)
+
+
+def test_the_transparent_value_of_sixteen_bit_grey_is_white():
+    values = np.full((8, 8), 1000, np.uint16)
+    values[4:] = 7
+    content = as_bytes(Image.fromarray(values), "PNG", transparency=7)
+
+    pixels = decode_image(content, (8, 8))
+
+    assert (pixels[0] == 4).all()
+    assert (pixels[7] == 255).all()
 
 
 def test_floating_point_grey_is_stretched_over_all_shades():

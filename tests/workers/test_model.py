@@ -1,10 +1,14 @@
 """The folder of a model: saved once and whole, read only when nothing is amiss."""
 
+import io
 import json
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from workers.errors import ModelError, StorageError
 from workers.heads.head import Head
@@ -111,6 +115,63 @@ def test_a_damaged_card_is_refused(model, content):
 
     with pytest.raises(ModelError, match="is damaged"):
         read_card(model)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("labels", "ab"),
+        ("labels", ["a", 7]),
+        ("labels", ["a", "a"]),
+        ("labels", ["a", "\ud800"]),
+        ("backbone_id", 7),
+        ("bottleneck_size", "many"),
+        ("preprocessing", []),
+        ("preprocessing", {}),
+        ("preprocessing", {"input_size": [1]}),
+        ("metrics", None),
+    ],
+)
+def test_a_card_that_no_trainer_writes_is_refused(model, key, value):
+    values = json.loads((model / "model.json").read_text("utf-8"))
+    (model / "model.json").write_text(json.dumps({**values, key: value}))
+
+    with pytest.raises(ModelError, match="is damaged"):
+        read_card(model)
+
+
+def test_a_card_that_is_nested_without_end_is_refused(model):
+    (model / "model.json").write_text("[" * 200_000)
+
+    with pytest.raises(ModelError, match="is damaged"):
+        read_card(model)
+
+
+def test_a_head_that_claims_to_be_gigantic_is_refused_unread(model):
+    header = io.BytesIO()
+    shape = {"descr": "<f4", "fortran_order": False, "shape": (10**13,)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(model / "head.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("weights.npy", header.getvalue() + bytes(100_000_000))
+
+    with pytest.raises(ModelError, match="unpacks to"):
+        read_head(model, CARD)
+
+
+@given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+def test_an_altered_head_is_read_as_it_was_or_refused(model, place, bit):
+    whole = (model / "head.npz").read_bytes()
+    content = bytearray(whole)
+    content[place % len(content)] ^= 1 << bit
+    (model / "head.npz").write_bytes(content)
+    try:
+        head = read_head(model, CARD)
+        assert np.array_equal(head.weights, HEAD.weights)
+    except ModelError:
+        pass
+    finally:
+        (model / "head.npz").write_bytes(whole)
 
 
 def test_a_model_of_another_version_is_refused(model):

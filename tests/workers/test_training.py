@@ -199,6 +199,23 @@ def test_a_training_image_with_the_bytes_of_one_that_is_held_out_is_left_out(rea
     assert len(part) == gathered.counts["training"] == len(images_of(run, "training")) - 1
 
 
+def test_validation_never_sees_a_test_image_either(ready_storage, photos):
+    before = make_run(ready_storage, photos, "before")
+    secret, copy = images_of(before, "testing")[0], images_of(before, "validation")[0]
+    other = images_of(before, "training")[0]
+    for path in (copy.path, other.path):
+        shutil.copyfile(photos / secret.path, photos / path)
+    run = make_run(ready_storage, photos)
+    compute_run(ready_storage, run)
+
+    gathered = gather_bottlenecks(ready_storage, run, read_plan(run), nothing)
+
+    assert gathered.counts["left_out"] == 2
+    assert copy.path not in gathered.examples["validation"].paths
+    assert other.path not in gathered.examples["training"].paths
+    assert secret.path in gathered.examples["testing"].paths
+
+
 def test_each_example_keeps_its_own_label_and_bottleneck(ready_storage, photos):
     run = make_run(ready_storage, photos)
     compute_run(ready_storage, run)

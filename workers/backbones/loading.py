@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.backbones.litert import LiteRTBackbone
+from workers.backbones.stored import whole_backbone
 from workers.backbones.table import find_spec
 from workers.backbones.weights import seed_of
 from workers.storage.layout import Storage
 
 
 class Backbone(Protocol):
-    """What LiteRT and Keras have in common; both agree to within 1e-3.
+    """What LiteRT and Keras have in common; both agree to within 1e-3 of the largest number.
 
     Attributes:
         input_size: Height and width in pixels.
@@ -39,16 +40,19 @@ def open_backbone(
     """Return the backbone, loaded once in each process.
 
     Raises:
-        ModelError: When it has not been converted, or is damaged.
+        ModelError: When it has not been converted.
+        StorageError: When it is damaged; it was set aside, to be converted again.
     """
+    spec = find_spec(architecture)
     weights = None if seed_of(weights_digest) is not None else storage.weights(weights_digest)
-    # A model that was made elsewhere comes without the weights that Keras would need.
-    has_weights = weights is None or weights.exists()
-    if has_weights and (device == "gpu" or (device == "auto" and has_gpu())):
+    # A model that was made elsewhere comes without the weights that Keras would need; 8-bit
+    # weights exist in LiteRT only, and other ones would give other bottlenecks.
+    can_use_keras = (weights is None or weights.exists()) and not spec.is_quantized
+    if can_use_keras and (device == "gpu" or (device == "auto" and has_gpu())):
         from workers.backbones.keras import KerasBackbone
 
-        return KerasBackbone(find_spec(architecture), weights, weights_digest)
-    return LiteRTBackbone(storage.backbone(backbone_id) / "backbone.tflite")
+        return KerasBackbone(spec, weights, weights_digest)
+    return LiteRTBackbone(whole_backbone(storage, backbone_id))
 
 
 def has_gpu() -> bool:

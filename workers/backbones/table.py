@@ -5,7 +5,7 @@ import hashlib
 from dataclasses import dataclass
 
 from workers.errors import UnknownArchitectureError
-from workers.images import PIXELS_VERSION
+from workers.pixels import PIXELS_VERSION
 
 DEFAULT_ARCHITECTURE = "mobilenet_0.50_224"
 _KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications"

@@ -10,7 +10,6 @@ import os
 import shutil
 import uuid
 import zipfile
-import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,6 @@ from workers.heads.head import Head
 from workers.storage.atomic import storage_errors, sync_folder
 
 MODEL_VERSION = 1
-# What np.load raises for files that are not, or not any more, archives of arrays.
-_DAMAGED = (
-    OSError, ValueError, KeyError, EOFError, TypeError, AttributeError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 MODEL_FILES = ("model.json", "head.npz", "labels.txt", "backbone.tflite")
 
 
@@ -108,7 +102,7 @@ def copy_model(source: Path, target: Path) -> None:
 
 
 def read_card(folder: Path) -> ModelCard:
-    """Return what a model is.
+    """Return what a model is, checked: a model folder may come from anywhere.
 
     Raises:
         ModelError: When the folder holds no model that this poets can use.
@@ -120,13 +114,31 @@ def read_card(folder: Path) -> ModelCard:
                 f"Model {folder} has version {values['version']}; this poets reads "
                 f"{MODEL_VERSION}. Use the version of poets that made it."
             )
+        _check_values(values)
         return ModelCard(**{**values, "labels": tuple(values["labels"])})
     except FileNotFoundError as error:
         raise ModelError(
             f"{folder} holds no model (no model.json). Give a run, a model folder, or 'latest'."
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"The model {folder} is damaged: {error!r}.") from error
+
+
+def _check_values(values: dict[str, Any]) -> None:
+    """Raise ValueError, TypeError or KeyError for what no trainer of ours writes."""
+    kinds = {"labels": list, "bottleneck_size": int, "preprocessing": dict, "metrics": dict}
+    texts = ("name", "created", "architecture", "backbone_id", "weights", "backbone_sha256")
+    for name, kind in {**kinds, **dict.fromkeys(texts, str)}.items():
+        if not isinstance(values[name], kind):
+            raise TypeError(f"{name} is {values[name]!r}")
+    labels = values["labels"]
+    if not all(isinstance(label, str) for label in labels) or len(set(labels)) != len(labels):
+        raise ValueError("labels must be texts, all different")
+    # Text that no file can hold.
+    "".join([*labels, *(values[name] for name in texts)]).encode()
+    height, width = values["preprocessing"]["input_size"]
+    if not (isinstance(height, int) and isinstance(width, int)):
+        raise TypeError(f"input_size is {height!r}, {width!r}")
 
 
 def read_head(folder: Path, card: ModelCard) -> Head:
@@ -137,16 +149,29 @@ def read_head(folder: Path, card: ModelCard) -> Head:
     """
     try:
         content = io.BytesIO((folder / "head.npz").read_bytes())
+        _check_sizes(content, card)
         with np.load(content, allow_pickle=False) as arrays:
             head = Head(arrays["weights"].astype(np.float32), arrays["bias"].astype(np.float32))
-    except _DAMAGED as error:
-        raise ModelError(f"The head of model {folder} cannot be read: {error}.") from error
+    # zipfile, zlib and NumPy's reader raise a dozen kinds of errors on damaged files, also
+    # NotImplementedError, SyntaxError and, for a shape that is a lie, MemoryError.
+    except Exception as error:
+        raise ModelError(f"The head of model {folder} cannot be read: {error!r}.") from error
     expected = (card.bottleneck_size, len(card.labels))
     if head.weights.shape != expected or head.bias.shape != expected[1:]:
         raise ModelError(f"The head of model {folder} has shape {head.weights.shape}.")
     if not (np.isfinite(head.weights).all() and np.isfinite(head.bias).all()):
         raise ModelError(f"The head of model {folder} holds numbers that are not finite.")
     return head
+
+
+def _check_sizes(archive: io.BytesIO, card: ModelCard) -> None:
+    # A few kilobytes can unpack to many gigabytes.
+    most_bytes = 8 * (card.bottleneck_size + 1) * len(card.labels) + 4096
+    with zipfile.ZipFile(archive) as members:
+        unpacked = sum(member.file_size for member in members.infolist())
+    if unpacked > most_bytes:
+        raise ValueError(f"it unpacks to {unpacked} bytes")
+    archive.seek(0)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

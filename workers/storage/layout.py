@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.errors import RunError
+from workers.errors import ModelError, RunError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -90,18 +90,25 @@ class Storage:
         return RunFolder(self.runs / name)
 
     def weights(self, digest: str) -> Path:
-        return self.root / "weights" / f"{digest}.h5"
+        return self.root / "weights" / f"{_plain(digest)}.h5"
 
     def backbone(self, backbone_id: str) -> Path:
         """Folder of one converted backbone: ``backbone.tflite`` and ``backbone.json``."""
-        return self.root / "backbones" / backbone_id
+        return self.root / "backbones" / _plain(backbone_id)
 
     def bottlenecks(self, backbone_id: str) -> Path:
         """Folder of all bottleneck shards of one backbone, shared by every run."""
-        return self.root / "bottlenecks" / backbone_id
+        return self.root / "bottlenecks" / _plain(backbone_id)
 
     def shard(self, backbone_id: str, shard: str) -> Path:
         return self.bottlenecks(backbone_id) / shard[:2] / f"{shard}.arrow"
+
+
+def _plain(name: str) -> str:
+    """Return an identity that may come from a stranger's model, if it cannot leave its folder."""
+    if not _NAME.fullmatch(name):
+        raise ModelError(f"{name!r} is no name of a backbone or of weights.")
+    return name
 
 
 def check_run_name(name: str) -> None:
