@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,13 @@ DEBUG = "poets.debug"
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         ctx.meta[DEBUG] = True
+
+
+def finite(_ctx: click.Context, _parameter: click.Parameter, value: float) -> float:
+    """Refuse NaN, which no comparison of a range does, and infinity."""
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 debug_option = click.option(
@@ -38,7 +46,7 @@ detach = click.option(
     "--detach", is_flag=True, help="Return at once; the run goes on in the background."
 )
 batch_size = click.option(
-    "--batch-size", type=click.IntRange(1, 65536), metavar="N", help="Images a task. [by size]"
+    "--batch-size", type=click.IntRange(1, 4096), metavar="N", help="Images a task. [by size]"
 )
 
 
