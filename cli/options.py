@@ -56,11 +56,11 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     Raises:
         SettingsError: When a setting is malformed.
     """
-    return _STORAGE(with_settings_but_storage(command))
+    return _STORAGE(_BROKER_URL(with_weights_settings(command)))
 
 
-def with_settings_but_storage(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the flags of the settings but ``--storage``: for a command that has its own place."""
+def with_weights_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--weights-dir`` alone: for a command with a storage and a stack of its own."""
 
     @functools.wraps(command)
     def call(**values: Any) -> Any:
@@ -68,6 +68,4 @@ def with_settings_but_storage(command: Callable[..., Any]) -> Callable[..., Any]
         flags = {name: values.pop(name, None) for name in names}
         return command(settings=load_settings(flags), **values)
 
-    for option in (debug_option, _WEIGHTS_DIR, _BROKER_URL):
-        call = option(call)
-    return call
+    return _WEIGHTS_DIR(debug_option(call))

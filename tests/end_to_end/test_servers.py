@@ -84,6 +84,21 @@ def test_workers_and_a_coordinator_on_a_shared_broker(photos, broker_url, tmp_pa
     assert all("Traceback" not in err for _, err in outputs)
 
 
+def test_a_run_whose_workers_have_another_storage_ends_with_that_reason(
+    photos, broker_url, tmp_path
+):
+    elsewhere = str(tmp_path / "elsewhere")
+    worker = start("worker", "--concurrency", 1, POETS_STORAGE=elsewhere)
+    try:
+        _, err = poets("submit-dataset", photos, *TINY, exit_code=1)
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        worker.communicate(timeout=60)
+
+    assert f"has the storage {elsewhere}" in err.splitlines()[-1]
+    assert "POETS_STORAGE" in err.splitlines()[-1]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_flower_shows_the_workers_and_lets_nobody_change_anything(photos, runtime, number):
     poets("up", "-q")
