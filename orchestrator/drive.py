@@ -4,6 +4,7 @@ It runs inside an attached submit-dataset or classify-dir, inside `poets resume`
 inside `poets coordinator`. Everything it knows it can rebuild from storage.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from workers.storage.plan import Plan, read_plan
 
 TICK_S = 0.2
 _LEASE_S = 15
+_RENEW_S = 1.0
 _HELP_AFTER_S = 20.0
 
 
@@ -72,7 +74,7 @@ class _Driver:
         self.memory = Memory()
         self.state = Stored.look(self.storage, self.folder, self.plan)
         self.meter = Meter(plan.images)
-        self.idle_since = time.monotonic()
+        self.idle_since = self.renewed = time.monotonic()
 
     def drive(self) -> dict[str, Any]:
         try:
@@ -148,7 +150,7 @@ class _Driver:
 
     def _finish(self) -> dict[str, Any] | None:
         try:
-            return finish_run(self.storage, self.folder, self.plan)
+            return finish_run(self.folder, self.plan, self._renew_lock)
         except ShardError:
             self.state, self.memory = Stored.look(self.storage, self.folder, self.plan), Memory()
             return None
@@ -213,6 +215,14 @@ class _Driver:
         except LockError:
             self.lock.local.token = None
         return bool(self.lock.acquire(blocking=False))
+
+    def _renew_lock(self) -> None:
+        """Keep the lock during work that takes long; without it the end is the same."""
+        now = time.monotonic()
+        if now - self.renewed > _RENEW_S:
+            self.renewed = now
+            with contextlib.suppress(LockError, redis.RedisError):
+                self.lock.reacquire()
 
     def _release(self) -> None:
         try:

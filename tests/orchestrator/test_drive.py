@@ -1,20 +1,26 @@
 """Driving a run: storage decides, hints help; with a real server and tasks run by hand."""
 
 import json
+import shutil
 import threading
 
 import pytest
 from kombu.exceptions import BatchPublishError
 
+from orchestrator import merge
 from orchestrator.broker import Broker, open_broker
 from orchestrator.drive import drive_run
+from orchestrator.plan import plan_labelling
 from orchestrator.runs import cancel_run, find_model, list_states, reopen_run, state_of
-from tests.made import make_data_set, make_run
+from orchestrator.scan import scan_folder
+from tests.made import BACKBONE, BACKBONE_ID, make_data_set, make_run
 from workers import tasks
 from workers.app import QUEUES
 from workers.errors import ModelError, RunError
+from workers.heads.model import copy_model
 from workers.leases import Keys, connect, report_trouble
 from workers.settings import load_settings
+from workers.storage.plan import LabellingOptions
 
 
 @pytest.fixture
@@ -175,6 +181,40 @@ def test_a_second_driver_waits_for_the_end_of_the_first(ready_storage, run, busy
 
     assert results[0] == results[1]
     assert "driven by another process" in phases
+
+
+def label(storage, run, photos, output):
+    """Plan a job of four batches with the model of `run`."""
+    return plan_labelling(
+        storage,
+        scan_folder(photos),
+        BACKBONE,
+        LabellingOptions(run.name, str(output), "csv", 2),
+        lambda folder: copy_model(run.model, folder),
+        name="job",
+        batch_size=6,
+    )
+
+
+def test_the_lock_is_kept_while_the_labels_are_merged(
+    ready_storage, run, busy, broker_url, tmp_path, monkeypatch
+):
+    drive(ready_storage, run)
+    shutil.rmtree(ready_storage.bottlenecks(BACKBONE_ID))
+    job = label(ready_storage, run, tmp_path / "photos", tmp_path / "labels.csv")
+    held, read = [], merge._read
+
+    def read_slowly(path):
+        threading.Event().wait(1.1)
+        held.append(connect(broker_url).exists(Keys(job.name).reconciler))
+        return read(path)
+
+    monkeypatch.setattr("orchestrator.merge._read", read_slowly)
+    monkeypatch.setattr("orchestrator.drive._LEASE_S", 2)
+
+    drive(ready_storage, job)
+
+    assert held == [1] * 4
 
 
 def test_with_no_worker_the_progress_says_what_to_do(ready_storage, run, monkeypatch):
