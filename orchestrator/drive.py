@@ -4,7 +4,6 @@ It runs inside an attached submit-dataset or classify-dir, inside `poets resume`
 inside `poets coordinator`. Everything it knows it can rebuild from storage.
 """
 
-import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -12,8 +11,6 @@ from typing import Any
 
 import redis
 from kombu.exceptions import KombuError
-from redis.exceptions import LockError
-from redis.lock import Lock
 
 from orchestrator.broker import Broker
 from orchestrator.finish import finish_run, read_failure
@@ -21,6 +18,7 @@ from orchestrator.progress import Meter, Progress
 from orchestrator.quarantine import quarantine_batch
 from orchestrator.reconcile import TRAIN, Action, Memory, Seen, reconcile
 from orchestrator.stored import Stored
+from orchestrator.turn import Turn
 from workers.app import QUEUES
 from workers.backbones.stored import has_backbone
 from workers.errors import RunError, ShardError
@@ -30,9 +28,11 @@ from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Plan, read_plan
 
 TICK_S = 0.2
-_LEASE_S = 15
-_RENEW_S = 1.0
 _HELP_AFTER_S = 20.0
+
+
+class WatchInterrupt(KeyboardInterrupt):
+    """Ctrl-C while another process drives the run, which goes on."""
 
 
 def drive_run(
@@ -51,10 +51,19 @@ def drive_run(
 
     Raises:
         RunError: When the run failed, was cancelled, or cannot go on now.
+        WatchInterrupt: At Ctrl-C while another process drives the run.
     """
     folder = storage.run(name)
-    driver = _Driver(storage, broker, folder, read_plan(folder), on_progress, has_ended)
-    return driver.drive()
+    plan = read_plan(folder)
+    turn = Turn(broker.client, name)
+    try:
+        return _Driver(storage, broker, turn, folder, plan, on_progress, has_ended).drive()
+    except KeyboardInterrupt as interrupt:
+        if turn.is_of_another():
+            raise WatchInterrupt from interrupt
+        raise
+    finally:
+        turn.give_back()
 
 
 class _Driver:
@@ -62,6 +71,7 @@ class _Driver:
         self,
         storage: Storage,
         broker: Broker,
+        turn: Turn,
         folder: RunFolder,
         plan: Plan,
         on_progress: Callable[[Progress], None],
@@ -70,38 +80,35 @@ class _Driver:
         self.storage, self.broker, self.folder, self.plan = storage, broker, folder, plan
         self.keys = Keys(plan.name)
         self.on_progress, self.has_ended = on_progress, has_ended
-        self.lock = Lock(broker.client, self.keys.reconciler, timeout=_LEASE_S, blocking=False)
+        self.turn = turn
         self.memory = Memory()
         self.state = Stored.look(self.storage, self.folder, self.plan)
         self.meter = Meter(plan.images)
-        self.idle_since = self.renewed = time.monotonic()
+        self.idle_since = time.monotonic()
 
     def drive(self) -> dict[str, Any]:
-        try:
-            while True:
-                try:
-                    result = self._step()
-                except (redis.RedisError, KombuError) as error:
-                    if self.has_ended():
-                        raise RunError(
-                            f"The embedded stack has stopped under run {self.plan.name!r}. What "
-                            f"is done is kept; go on with `poets resume {self.plan.name}`."
-                        ) from error
-                    self._report(f"waiting for the broker ({type(error).__name__})")
-                    time.sleep(2)
-                    continue
-                if result is not None:
-                    return result
-                time.sleep(TICK_S)
-        finally:
-            self._release()
+        while True:
+            try:
+                result = self._step()
+            except (redis.RedisError, KombuError) as error:
+                if self.has_ended():
+                    raise RunError(
+                        f"The embedded stack has stopped under run {self.plan.name!r}. What "
+                        f"is done is kept; go on with `poets resume {self.plan.name}`."
+                    ) from error
+                self._report(f"waiting for the broker ({type(error).__name__})")
+                time.sleep(2)
+                continue
+            if result is not None:
+                return result
+            time.sleep(TICK_S)
 
     def _step(self) -> dict[str, Any] | None:
         if self.folder.result.exists():
             return dict(json.loads(self.folder.result.read_bytes()))
         if self.folder.paused.exists():
             raise RunError(f"Run {self.plan.name!r} was stopped; `poets resume` goes on with it.")
-        if not self._hold_lock():
+        if not self.turn.take():
             self._follow()
             return None
         self._take_hints()
@@ -150,7 +157,7 @@ class _Driver:
 
     def _finish(self) -> dict[str, Any] | None:
         try:
-            return finish_run(self.folder, self.plan, self._renew_lock)
+            return finish_run(self.folder, self.plan, self.turn.renew)
         except ShardError:
             self.state, self.memory = Stored.look(self.storage, self.folder, self.plan), Memory()
             return None
@@ -207,28 +214,6 @@ class _Driver:
             if self.state.has(self.storage, self.folder, self.plan, batch):
                 self.state.done.add(batch)
                 self.state.failed += failed
-
-    def _hold_lock(self) -> bool:
-        try:
-            if self.lock.owned():
-                return bool(self.lock.reacquire())
-        except LockError:
-            self.lock.local.token = None
-        return bool(self.lock.acquire(blocking=False))
-
-    def _renew_lock(self) -> None:
-        """Keep the lock during work that takes long; without it the end is the same."""
-        now = time.monotonic()
-        if now - self.renewed > _RENEW_S:
-            self.renewed = now
-            with contextlib.suppress(LockError, redis.RedisError):
-                self.lock.reacquire()
-
-    def _release(self) -> None:
-        try:
-            self.lock.release()
-        except (LockError, redis.RedisError):
-            return  # not ours any more, or gone with the broker: it ends by itself
 
     def _forget_attempts(self) -> None:
         # So that `poets resume` begins anew.

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.broker import open_broker
 from orchestrator.coordinator import ALIVE_KEY
-from orchestrator.drive import drive_run
+from orchestrator.drive import WatchInterrupt, drive_run
 from orchestrator.embedded import has_stopped, keep_stack, use_broker
 from orchestrator.merge import check_output
 from orchestrator.plan import BackboneChoice, check_name, plan_labelling, plan_training
@@ -122,13 +122,15 @@ def attend_run(
 ) -> dict[str, Any]:
     """Bring a run to its end, with a stack of its own if no broker is configured.
 
-    Ctrl-C leaves the run where it is, marked so that only `poets resume` goes on with it.
+    Ctrl-C leaves the run where it is, marked so that only `poets resume` goes on with it;
+    but a run that another process drives goes on there.
 
     Args:
         on_interrupt: Called at Ctrl-C, before the wait for what is under way.
 
     Raises:
         PoetsError: When the run failed or cannot go on now.
+        WatchInterrupt: At Ctrl-C while another process drives the run.
     """
     started = time.monotonic()
     folder = Storage(settings.storage).run(name)
@@ -143,10 +145,14 @@ def attend_run(
                     on_progress,
                     has_ended=lambda: has_stopped(settings),
                 )
+            except WatchInterrupt:
+                raise
             except KeyboardInterrupt:
                 folder.paused.touch()
                 on_interrupt()
                 raise
+    except WatchInterrupt:
+        raise
     except KeyboardInterrupt:
         # Also one that came while the stack was starting.
         folder.paused.touch()

@@ -133,6 +133,28 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed_and_no_process(photos, tmp_path
     assert (result["computed"], result["lost"]) == (81, 0)
 
 
+def test_ctrl_c_on_a_command_that_only_watches_leaves_the_run_to_its_driver(photos, tmp_path):
+    trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
+    name = ("--name", "spring")
+    driver = start("submit-dataset", photos, *TINY, *name, "--json", **lay_traps(tmp_path / "t"))
+    marker = trap.with_name(trap.name + ".pid")
+    child = int(wait_until(lambda: marker.exists() and marker.read_text()))
+    watcher = start("resume", "spring")
+    wait_until(lambda: "driven by another process" in watcher.stderr.readline())
+
+    watcher.send_signal(signal.SIGINT)
+    _, err = watcher.communicate(timeout=60)
+    kill(child)
+    out, _ = driver.communicate(timeout=120)
+
+    assert watcher.returncode == 130
+    assert err.splitlines()[-1] == (
+        "Run spring goes on: another process drives it. See `poets show spring`."
+    )
+    assert driver.returncode == 0
+    assert json.loads(out)["lost"] == 0
+
+
 def test_a_command_that_is_killed_leaves_no_process(photos, tmp_path, runtime):
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
     process = start("submit-dataset", photos, *TINY, **lay_traps(tmp_path / "traps"))

@@ -210,7 +210,7 @@ def test_the_lock_is_kept_while_the_labels_are_merged(
         return read(path)
 
     monkeypatch.setattr("orchestrator.merge._read", read_slowly)
-    monkeypatch.setattr("orchestrator.drive._LEASE_S", 2)
+    monkeypatch.setattr("orchestrator.turn._LEASE_S", 2)
 
     drive(ready_storage, job)
 
