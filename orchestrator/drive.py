@@ -4,6 +4,7 @@ It runs inside an attached submit-dataset or classify-dir, inside `poets resume`
 inside `poets coordinator`. Everything it knows it can rebuild from storage.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -21,9 +22,9 @@ from orchestrator.stored import Stored
 from orchestrator.turn import Turn
 from workers.app import QUEUES
 from workers.backbones.stored import has_backbone
-from workers.errors import RunError, ShardError
+from workers.errors import PoetsError, RunError, ShardError, StorageError
 from workers.leases import Keys
-from workers.storage.atomic import create_once
+from workers.storage.atomic import create_once, write_whole
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Plan, read_plan
 
@@ -41,6 +42,7 @@ def drive_run(
     name: str,
     on_progress: Callable[[Progress], None],
     has_ended: Callable[[], bool] = lambda: False,
+    advice: str = "is one running? (`poets worker`, `poets doctor`)",
 ) -> dict[str, Any]:
     """Bring a run to its end and return its result.
 
@@ -48,6 +50,7 @@ def drive_run(
 
     Args:
         has_ended: Whether a broker that does not answer will never do so again.
+        advice: What to do when no worker takes the work.
 
     Raises:
         RunError: When the run failed, was cancelled, or cannot go on now.
@@ -57,7 +60,7 @@ def drive_run(
     plan = read_plan(folder)
     turn = Turn(broker.client, name)
     try:
-        return _Driver(storage, broker, turn, folder, plan, on_progress, has_ended).drive()
+        return _Driver(storage, broker, turn, folder, plan, on_progress, has_ended, advice).drive()
     except KeyboardInterrupt as interrupt:
         if turn.is_of_another():
             raise WatchInterrupt from interrupt
@@ -76,10 +79,11 @@ class _Driver:
         plan: Plan,
         on_progress: Callable[[Progress], None],
         has_ended: Callable[[], bool],
+        advice: str,
     ) -> None:
         self.storage, self.broker, self.folder, self.plan = storage, broker, folder, plan
         self.keys = Keys(plan.name)
-        self.on_progress, self.has_ended = on_progress, has_ended
+        self.on_progress, self.has_ended, self.advice = on_progress, has_ended, advice
         self.turn = turn
         self.memory = Memory()
         self.state = Stored.look(self.storage, self.folder, self.plan)
@@ -149,6 +153,7 @@ class _Driver:
                 raise RunError(f"Run {self.plan.name!r} failed: {action.reason}")
             elif action.kind == "pause":
                 self._forget_attempts()
+                self._note_trouble(action.reason)
                 raise RunError(
                     f"Run {self.plan.name!r} cannot go on: {action.reason} What is done is kept; "
                     f"then go on with `poets resume {self.plan.name}`."
@@ -157,15 +162,26 @@ class _Driver:
 
     def _finish(self) -> dict[str, Any] | None:
         try:
-            return finish_run(self.folder, self.plan, self.turn.renew)
+            result = finish_run(self.folder, self.plan, self.turn.renew)
         except ShardError:
             self.state, self.memory = Stored.look(self.storage, self.folder, self.plan), Memory()
             return None
+        except PoetsError as error:
+            self._note_trouble(str(error))
+            raise
+        self.folder.trouble.unlink(missing_ok=True)
+        return result
+
+    def _note_trouble(self, reason: str) -> None:
+        """Leave the reason for `poets show`: a detached run has nobody to tell it to."""
+        # The storage may be what is in trouble.
+        with contextlib.suppress(StorageError):
+            write_whole(self.folder.trouble, reason.encode())
 
     def _look(self) -> Seen:
         queued = self.broker.queued(self.plan.name, QUEUES)
-        leased = self._leased()
-        troubles = self._read_hash(self.keys.troubles)
+        leased = self.broker.leased(self.plan.name, list(self.memory.last_alive))
+        troubles = self.broker.read_hash(self.keys.troubles)
         if TRAIN in troubles and TRAIN not in leased:
             self._look_again_after_training(troubles)
         return Seen(
@@ -174,26 +190,12 @@ class _Driver:
             has_model=self.folder.model.exists(),
             alive=queued | leased,
             leased=len(leased),
-            starts={item: int(n) for item, n in self._read_hash(self.keys.starts).items()},
+            starts={item: int(n) for item, n in self.broker.read_hash(self.keys.starts).items()},
             troubles=troubles,
             now=time.monotonic(),
             is_cancelled=self.folder.cancelled.exists(),
             failure=read_failure(self.folder),
         )
-
-    def _read_hash(self, key: str) -> dict[str, str]:
-        values = self.broker.client.hgetall(key)
-        return {str(name): str(value) for name, value in values.items()}
-
-    def _leased(self) -> set[str]:
-        """Return the items that somebody works on, among those that may be under way."""
-        client = self.broker.client
-        if not self.memory.last_alive:  # taken over from somebody else
-            prefix = self.keys.lease("")
-            return {str(key).removeprefix(prefix) for key in client.scan_iter(f"{prefix}*")}
-        items = list(self.memory.last_alive)
-        leases = client.mget([self.keys.lease(item) for item in items])
-        return {item for item, lease in zip(items, leases, strict=True) if lease is not None}
 
     def _look_again_after_training(self, troubles: dict[str, str]) -> None:
         """A trainer that found damaged shards has marked their batches to be done again."""
@@ -206,6 +208,7 @@ class _Driver:
     def _take_hints(self) -> None:
         """Take reports of finished batches, and believe them when storage agrees."""
         reports = self.broker.client.lpop(self.keys.done, 1000) or []
+        before = len(self.state.done)
         for report in reports:
             batch, failed = json.loads(str(report))
             # An earlier run of this name may have left reports.
@@ -214,6 +217,8 @@ class _Driver:
             if self.state.has(self.storage, self.folder, self.plan, batch):
                 self.state.done.add(batch)
                 self.state.failed += failed
+        if len(self.state.done) > before:
+            self.folder.trouble.unlink(missing_ok=True)
 
     def _forget_attempts(self) -> None:
         # So that `poets resume` begins anew.
@@ -226,7 +231,7 @@ class _Driver:
         if seen.leased or not seen.alive:
             self.idle_since = now
         if now - self.idle_since > _HELP_AFTER_S:
-            return "no worker takes the work; is one running? (`poets worker`, `poets doctor`)"
+            return f"no worker takes the work; {self.advice}"
         return ""
 
     def _report(self, note: str) -> None:

@@ -86,6 +86,15 @@ def test_a_wrong_setting_is_a_usage_error():
     assert "local or shared" in result.stderr
 
 
+def test_a_missing_folder_is_what_is_complained_of_first(tmp_path):
+    (tmp_path / "labels.csv").touch()
+
+    result = poets("classify-dir", tmp_path / "nowhere", "-o", tmp_path / "labels.csv")
+
+    assert result.exit_code == 1
+    assert "There is no folder" in result.stderr
+
+
 def test_debug_shows_the_traceback(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "cli.main", "submit-dataset", str(tmp_path / "no"), "--debug"],
