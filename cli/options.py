@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,13 @@ DEBUG = "poets.debug"
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         ctx.meta[DEBUG] = True
+
+
+def finite(_ctx: click.Context, _parameter: click.Parameter, value: float) -> float:
+    """Refuse NaN, which no comparison of a range does, and infinity."""
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 debug_option = click.option(
@@ -38,7 +46,7 @@ detach = click.option(
     "--detach", is_flag=True, help="Return at once; the run goes on in the background."
 )
 batch_size = click.option(
-    "--batch-size", type=click.IntRange(1, 65536), metavar="N", help="Images a task. [by size]"
+    "--batch-size", type=click.IntRange(1, 4096), metavar="N", help="Images a task. [by size]"
 )
 
 
@@ -48,11 +56,11 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     Raises:
         SettingsError: When a setting is malformed.
     """
-    return _STORAGE(with_settings_but_storage(command))
+    return _STORAGE(_BROKER_URL(with_weights_settings(command)))
 
 
-def with_settings_but_storage(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the flags of the settings but ``--storage``: for a command that has its own place."""
+def with_weights_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--weights-dir`` alone: for a command with a storage and a stack of its own."""
 
     @functools.wraps(command)
     def call(**values: Any) -> Any:
@@ -60,6 +68,4 @@ def with_settings_but_storage(command: Callable[..., Any]) -> Callable[..., Any]
         flags = {name: values.pop(name, None) for name in names}
         return command(settings=load_settings(flags), **values)
 
-    for option in (debug_option, _WEIGHTS_DIR, _BROKER_URL):
-        call = option(call)
-    return call
+    return _WEIGHTS_DIR(debug_option(call))

@@ -25,11 +25,16 @@ def conduct(settings: Settings, name: str, detach: bool, as_json: bool, quiet: b
 
 def attend(settings: Settings, name: str, quiet: bool) -> dict[str, Any]:
     """Bring a planned run to its end, show how far it is, and return its result."""
+    from orchestrator.drive import WatchInterrupt
     from orchestrator.jobs import attend_run
 
     try:
         with show_progress(quiet) as on_progress:
             return attend_run(settings, name, on_progress, lambda: _say_resume(name))
+    except WatchInterrupt:
+        raise KeyboardInterrupt(
+            f"Run {name} goes on: another process drives it. See `poets show {name}`."
+        ) from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Stopped. Go on with `poets resume {name}`.") from None
 

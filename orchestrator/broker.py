@@ -1,7 +1,7 @@
 """The broker as the orchestrator sees it: reachable and safe, what is queued, and sending."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ import redis
 
 from orchestrator.reconcile import CONVERT, TRAIN
 from workers.errors import BrokerError
-from workers.leases import connect
+from workers.leases import Keys, connect
 from workers.settings import Settings
 
 _MINIMUM_VERSION = (6, 2)
@@ -33,6 +33,22 @@ class Broker:
                 if sender == run:
                     items.add(item)
         return items
+
+    def leased(self, run: str, likely: Sequence[str]) -> set[str]:
+        """Return the items that somebody works on.
+
+        Args:
+            likely: Those that may be under way; none when that is not known.
+        """
+        if not likely:
+            prefix = Keys(run).lease("")
+            return {str(key).removeprefix(prefix) for key in self.client.scan_iter(f"{prefix}*")}
+        leases = self.client.mget([Keys(run).lease(item) for item in likely])
+        return {item for item, lease in zip(likely, leases, strict=True) if lease is not None}
+
+    def read_hash(self, key: str) -> dict[str, str]:
+        """Return the fields of a hash of Redis."""
+        return {str(name): str(value) for name, value in self.client.hgetall(key).items()}
 
     def queue_lengths(self, queues: Iterable[str]) -> dict[str, int]:
         """Return the number of messages that wait in each queue."""

@@ -40,22 +40,28 @@ def coordinate(settings: Settings, stop: threading.Event) -> None:
             broker = broker or open_broker(settings)
             broker.client.set(ALIVE_KEY, 1, ex=_ALIVE_S)
             open_runs = [
-                folder.name
-                for folder in list_runs(storage.runs)
-                if folder.name not in driven
-                and time.monotonic() >= retry_at.get(folder.name, 0)
-                and _is_open(folder)
-                and not _is_attended(broker, folder)
+                name for name in _open_runs(storage, broker, retry_at) if name not in driven
             ]
         except (PoetsError, redis.RedisError, OSError) as error:
             _log.warning("broker or storage does not answer: %s", error)
             continue
         for name in open_runs:
-            retry_at[name] = time.monotonic() + _RETRY_S
             driven[name] = threading.Thread(
-                target=_drive, args=(storage, settings, name), daemon=True
+                target=_drive, args=(storage, settings, name, retry_at), daemon=True
             )
             driven[name].start()
+
+
+def _open_runs(storage: Storage, broker: Broker, retry_at: dict[str, float]) -> list[str]:
+    """Return the runs that somebody should drive now."""
+    found = []
+    for folder in list_runs(storage.runs):
+        if not _is_open(folder):
+            # Whoever opens it again has looked at it: then it need not wait.
+            retry_at.pop(folder.name, None)
+        elif time.monotonic() >= retry_at.get(folder.name, 0) and not _is_attended(broker, folder):
+            found.append(folder.name)
+    return found
 
 
 def _is_open(folder: RunFolder) -> bool:
@@ -71,16 +77,20 @@ def _is_attended(broker: Broker, folder: RunFolder) -> bool:
     return not folder.detached.exists() and age_s < _ATTENDED_WITHIN_S
 
 
-def _drive(storage: Storage, settings: Settings, name: str) -> None:
+def _drive(storage: Storage, settings: Settings, name: str, retry_at: dict[str, float]) -> None:
+    folder = storage.run(name)
     try:
         drive_run(storage, open_broker(settings), name, lambda _: None)
         _log.warning("run %s has finished", name)
     except UsageError as error:
         # The output has come to exist: trying again will not help, a person must look.
-        storage.run(name).paused.touch()
+        folder.paused.touch()
         _log.warning("%s", error)
     except (PoetsError, OSError) as error:
         _log.warning("%s", error)
+    finally:
+        if _is_open(folder):
+            retry_at[name] = time.monotonic() + _RETRY_S
 
 
 def main() -> None:

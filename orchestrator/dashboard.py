@@ -9,8 +9,8 @@ import time
 
 from orchestrator.broker import open_broker
 from orchestrator.embedded import use_broker
-from orchestrator.supervisor import die_with_parent
 from workers.errors import UsageError
+from workers.lifeline import end_with_parent
 from workers.settings import Settings
 
 _TICK_S = 0.2
@@ -56,7 +56,7 @@ def run_flower(settings: Settings, address: str, port: int, basic_auth: str | No
             start_new_session=True,
             # Celery imports from the current folder, which is anybody's.
             cwd=connected.storage,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - there are no threads here
+            preexec_fn=lambda: end_with_parent(signal.SIGTERM),  # noqa: PLW1509 - there are no threads here
         )
         try:
             while process.poll() is None and not asked_to_end:

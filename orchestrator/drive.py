@@ -4,6 +4,7 @@ It runs inside an attached submit-dataset or classify-dir, inside `poets resume`
 inside `poets coordinator`. Everything it knows it can rebuild from storage.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -11,8 +12,6 @@ from typing import Any
 
 import redis
 from kombu.exceptions import KombuError
-from redis.exceptions import LockError
-from redis.lock import Lock
 
 from orchestrator.broker import Broker
 from orchestrator.finish import finish_run, read_failure
@@ -20,17 +19,21 @@ from orchestrator.progress import Meter, Progress
 from orchestrator.quarantine import quarantine_batch
 from orchestrator.reconcile import TRAIN, Action, Memory, Seen, reconcile
 from orchestrator.stored import Stored
+from orchestrator.turn import Turn
 from workers.app import QUEUES
 from workers.backbones.stored import has_backbone
-from workers.errors import RunError, ShardError
+from workers.errors import PoetsError, RunError, ShardError, StorageError
 from workers.leases import Keys
-from workers.storage.atomic import create_once
+from workers.storage.atomic import create_once, write_whole
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Plan, read_plan
 
 TICK_S = 0.2
-_LEASE_S = 15
 _HELP_AFTER_S = 20.0
+
+
+class WatchInterrupt(KeyboardInterrupt):
+    """Ctrl-C while another process drives the run, which goes on."""
 
 
 def drive_run(
@@ -39,6 +42,7 @@ def drive_run(
     name: str,
     on_progress: Callable[[Progress], None],
     has_ended: Callable[[], bool] = lambda: False,
+    advice: str = "is one running? (`poets worker`, `poets doctor`)",
 ) -> dict[str, Any]:
     """Bring a run to its end and return its result.
 
@@ -46,13 +50,23 @@ def drive_run(
 
     Args:
         has_ended: Whether a broker that does not answer will never do so again.
+        advice: What to do when no worker takes the work.
 
     Raises:
         RunError: When the run failed, was cancelled, or cannot go on now.
+        WatchInterrupt: At Ctrl-C while another process drives the run.
     """
     folder = storage.run(name)
-    driver = _Driver(storage, broker, folder, read_plan(folder), on_progress, has_ended)
-    return driver.drive()
+    plan = read_plan(folder)
+    turn = Turn(broker.client, name)
+    try:
+        return _Driver(storage, broker, turn, folder, plan, on_progress, has_ended, advice).drive()
+    except KeyboardInterrupt as interrupt:
+        if turn.is_of_another():
+            raise WatchInterrupt from interrupt
+        raise
+    finally:
+        turn.give_back()
 
 
 class _Driver:
@@ -60,46 +74,45 @@ class _Driver:
         self,
         storage: Storage,
         broker: Broker,
+        turn: Turn,
         folder: RunFolder,
         plan: Plan,
         on_progress: Callable[[Progress], None],
         has_ended: Callable[[], bool],
+        advice: str,
     ) -> None:
         self.storage, self.broker, self.folder, self.plan = storage, broker, folder, plan
         self.keys = Keys(plan.name)
-        self.on_progress, self.has_ended = on_progress, has_ended
-        self.lock = Lock(broker.client, self.keys.reconciler, timeout=_LEASE_S, blocking=False)
+        self.on_progress, self.has_ended, self.advice = on_progress, has_ended, advice
+        self.turn = turn
         self.memory = Memory()
         self.state = Stored.look(self.storage, self.folder, self.plan)
         self.meter = Meter(plan.images)
         self.idle_since = time.monotonic()
 
     def drive(self) -> dict[str, Any]:
-        try:
-            while True:
-                try:
-                    result = self._step()
-                except (redis.RedisError, KombuError) as error:
-                    if self.has_ended():
-                        raise RunError(
-                            f"The embedded stack has stopped under run {self.plan.name!r}. What "
-                            f"is done is kept; go on with `poets resume {self.plan.name}`."
-                        ) from error
-                    self._report(f"waiting for the broker ({type(error).__name__})")
-                    time.sleep(2)
-                    continue
-                if result is not None:
-                    return result
-                time.sleep(TICK_S)
-        finally:
-            self._release()
+        while True:
+            try:
+                result = self._step()
+            except (redis.RedisError, KombuError) as error:
+                if self.has_ended():
+                    raise RunError(
+                        f"The embedded stack has stopped under run {self.plan.name!r}. What "
+                        f"is done is kept; go on with `poets resume {self.plan.name}`."
+                    ) from error
+                self._report(f"waiting for the broker ({type(error).__name__})")
+                time.sleep(2)
+                continue
+            if result is not None:
+                return result
+            time.sleep(TICK_S)
 
     def _step(self) -> dict[str, Any] | None:
         if self.folder.result.exists():
             return dict(json.loads(self.folder.result.read_bytes()))
         if self.folder.paused.exists():
             raise RunError(f"Run {self.plan.name!r} was stopped; `poets resume` goes on with it.")
-        if not self._hold_lock():
+        if not self.turn.take():
             self._follow()
             return None
         self._take_hints()
@@ -140,6 +153,7 @@ class _Driver:
                 raise RunError(f"Run {self.plan.name!r} failed: {action.reason}")
             elif action.kind == "pause":
                 self._forget_attempts()
+                self._note_trouble(action.reason)
                 raise RunError(
                     f"Run {self.plan.name!r} cannot go on: {action.reason} What is done is kept; "
                     f"then go on with `poets resume {self.plan.name}`."
@@ -148,15 +162,26 @@ class _Driver:
 
     def _finish(self) -> dict[str, Any] | None:
         try:
-            return finish_run(self.storage, self.folder, self.plan)
+            result = finish_run(self.folder, self.plan, self.turn.renew)
         except ShardError:
             self.state, self.memory = Stored.look(self.storage, self.folder, self.plan), Memory()
             return None
+        except PoetsError as error:
+            self._note_trouble(str(error))
+            raise
+        self.folder.trouble.unlink(missing_ok=True)
+        return result
+
+    def _note_trouble(self, reason: str) -> None:
+        """Leave the reason for `poets show`: a detached run has nobody to tell it to."""
+        # The storage may be what is in trouble.
+        with contextlib.suppress(StorageError):
+            write_whole(self.folder.trouble, reason.encode())
 
     def _look(self) -> Seen:
         queued = self.broker.queued(self.plan.name, QUEUES)
-        leased = self._leased()
-        troubles = self._read_hash(self.keys.troubles)
+        leased = self.broker.leased(self.plan.name, list(self.memory.last_alive))
+        troubles = self.broker.read_hash(self.keys.troubles)
         if TRAIN in troubles and TRAIN not in leased:
             self._look_again_after_training(troubles)
         return Seen(
@@ -165,26 +190,12 @@ class _Driver:
             has_model=self.folder.model.exists(),
             alive=queued | leased,
             leased=len(leased),
-            starts={item: int(n) for item, n in self._read_hash(self.keys.starts).items()},
+            starts={item: int(n) for item, n in self.broker.read_hash(self.keys.starts).items()},
             troubles=troubles,
             now=time.monotonic(),
             is_cancelled=self.folder.cancelled.exists(),
             failure=read_failure(self.folder),
         )
-
-    def _read_hash(self, key: str) -> dict[str, str]:
-        values = self.broker.client.hgetall(key)
-        return {str(name): str(value) for name, value in values.items()}
-
-    def _leased(self) -> set[str]:
-        """Return the items that somebody works on, among those that may be under way."""
-        client = self.broker.client
-        if not self.memory.last_alive:  # taken over from somebody else
-            prefix = self.keys.lease("")
-            return {str(key).removeprefix(prefix) for key in client.scan_iter(f"{prefix}*")}
-        items = list(self.memory.last_alive)
-        leases = client.mget([self.keys.lease(item) for item in items])
-        return {item for item, lease in zip(items, leases, strict=True) if lease is not None}
 
     def _look_again_after_training(self, troubles: dict[str, str]) -> None:
         """A trainer that found damaged shards has marked their batches to be done again."""
@@ -197,6 +208,7 @@ class _Driver:
     def _take_hints(self) -> None:
         """Take reports of finished batches, and believe them when storage agrees."""
         reports = self.broker.client.lpop(self.keys.done, 1000) or []
+        before = len(self.state.done)
         for report in reports:
             batch, failed = json.loads(str(report))
             # An earlier run of this name may have left reports.
@@ -205,20 +217,8 @@ class _Driver:
             if self.state.has(self.storage, self.folder, self.plan, batch):
                 self.state.done.add(batch)
                 self.state.failed += failed
-
-    def _hold_lock(self) -> bool:
-        try:
-            if self.lock.owned():
-                return bool(self.lock.reacquire())
-        except LockError:
-            self.lock.local.token = None
-        return bool(self.lock.acquire(blocking=False))
-
-    def _release(self) -> None:
-        try:
-            self.lock.release()
-        except (LockError, redis.RedisError):
-            return  # not ours any more, or gone with the broker: it ends by itself
+        if len(self.state.done) > before:
+            self.folder.trouble.unlink(missing_ok=True)
 
     def _forget_attempts(self) -> None:
         # So that `poets resume` begins anew.
@@ -231,7 +231,7 @@ class _Driver:
         if seen.leased or not seen.alive:
             self.idle_since = now
         if now - self.idle_since > _HELP_AFTER_S:
-            return "no worker takes the work; is one running? (`poets worker`, `poets doctor`)"
+            return f"no worker takes the work; {self.advice}"
         return ""
 
     def _report(self, note: str) -> None:

@@ -86,7 +86,12 @@ def _check(name: str, find_out: Any) -> Check:
     except PoetsError as error:
         return Check(name, False, str(error))
     except importlib.metadata.PackageNotFoundError as error:
-        return Check(name, False, f"{error.name} is not installed. Run `pip install poets` again.")
+        return Check(
+            name,
+            False,
+            f"{error.name} is not installed. Install poets again from its source folder "
+            "(`pip install .`).",
+        )
 
 
 def _packages() -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 from orchestrator.broker import open_broker
 from orchestrator.coordinator import ALIVE_KEY
-from orchestrator.drive import drive_run
-from orchestrator.embedded import has_stopped, keep_stack, use_broker
+from orchestrator.drive import WatchInterrupt, drive_run
+from orchestrator.embedded import find_stack, has_stopped, keep_stack, use_broker
 from orchestrator.merge import check_output
 from orchestrator.plan import BackboneChoice, check_name, plan_labelling, plan_training
 from orchestrator.progress import Progress
@@ -92,6 +92,8 @@ def plan_classification(settings: Settings, request: LabellingRequest) -> RunFol
     """
     storage = check_surroundings(settings, request.detach)
     check_name(storage, request.name)
+    # Complains about the folder before anything else; looks for images later.
+    scan = stream_folder(request.folder)
     check_output(request.output, request.overwrite)
     model = find_model(storage, request.model)
     card = read_card(model)
@@ -99,7 +101,7 @@ def plan_classification(settings: Settings, request: LabellingRequest) -> RunFol
     backbone_id, weights_digest = install_backbone(storage, model, card)
     return plan_labelling(
         storage,
-        stream_folder(request.folder),
+        scan,
         BackboneChoice(card.architecture, weights_digest, backbone_id),
         LabellingOptions(
             model=card.name,
@@ -122,13 +124,15 @@ def attend_run(
 ) -> dict[str, Any]:
     """Bring a run to its end, with a stack of its own if no broker is configured.
 
-    Ctrl-C leaves the run where it is, marked so that only `poets resume` goes on with it.
+    Ctrl-C leaves the run where it is, marked so that only `poets resume` goes on with it;
+    but a run that another process drives goes on there.
 
     Args:
         on_interrupt: Called at Ctrl-C, before the wait for what is under way.
 
     Raises:
         PoetsError: When the run failed or cannot go on now.
+        WatchInterrupt: At Ctrl-C while another process drives the run.
     """
     started = time.monotonic()
     folder = Storage(settings.storage).run(name)
@@ -142,11 +146,16 @@ def attend_run(
                     name,
                     on_progress,
                     has_ended=lambda: has_stopped(settings),
+                    **_advice(settings),
                 )
+            except WatchInterrupt:
+                raise
             except KeyboardInterrupt:
                 folder.paused.touch()
                 on_interrupt()
                 raise
+    except WatchInterrupt:
+        raise
     except KeyboardInterrupt:
         # Also one that came while the stack was starting.
         folder.paused.touch()
@@ -157,6 +166,12 @@ def attend_run(
     if "images_per_second" in result:
         result["images_per_second"] = round(result["images"] / seconds, 1)
     return result
+
+
+def _advice(settings: Settings) -> dict[str, str]:
+    if settings.broker_url is not None:
+        return {}
+    return {"advice": f"the log of the stack may say why: {find_stack(settings).log}"}
 
 
 def hand_over(settings: Settings, name: str) -> None:

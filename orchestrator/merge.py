@@ -1,5 +1,6 @@
 """Merge the prediction shards of a job into the one file that was asked for."""
 
+import filecmp
 import json
 import os
 import uuid
@@ -22,10 +23,16 @@ from workers.storage.plan import LabellingOptions, Plan
 FORMATS = ("csv", "jsonl", "parquet")
 
 
-def merge_predictions(folder: RunFolder, plan: Plan, options: LabellingOptions) -> Counter[str]:
+def merge_predictions(
+    folder: RunFolder, plan: Plan, options: LabellingOptions, beat: Callable[[], None]
+) -> Counter[str]:
     """Write the output, whole or not at all, in manifest order; return rows by status.
 
-    Memory does not grow with the number of images.
+    Memory does not grow with the number of images. An output of the very content is this
+    job's own: written before a crash, or by another process that drives the job.
+
+    Args:
+        beat: Called for each batch, to show that the work goes on.
 
     Raises:
         UsageError: When the output has come to exist and may not be overwritten.
@@ -38,7 +45,7 @@ def merge_predictions(folder: RunFolder, plan: Plan, options: LabellingOptions) 
     with storage_errors(f"write {output}"):
         try:
             with temporary.open("wb") as file:
-                _WRITERS[options.format](file, _tables(folder, plan, counts))
+                _WRITERS[options.format](file, _tables(folder, plan, counts, beat))
                 file.flush()
                 os.fsync(file.fileno())
             if options.overwrite:
@@ -46,10 +53,11 @@ def merge_predictions(folder: RunFolder, plan: Plan, options: LabellingOptions) 
             else:
                 _put_new(temporary, output)
         except FileExistsError as error:
-            raise UsageError(
-                f"{output} exists already and was not overwritten. Move it away, then "
-                f"`poets resume {plan.name}` writes the labels."
-            ) from error
+            if not (output.is_file() and filecmp.cmp(temporary, output, shallow=False)):
+                raise UsageError(
+                    f"{output} exists already and was not overwritten. Move it away, then "
+                    f"`poets resume {plan.name}` writes the labels."
+                ) from error
         finally:
             temporary.unlink(missing_ok=True)
     return counts
@@ -88,8 +96,11 @@ def check_output(output: Path, overwrite: bool) -> None:
         raise StorageError(f"Cannot write into {output.parent}: {error.strerror}.") from error
 
 
-def _tables(folder: RunFolder, plan: Plan, counts: Counter[str]) -> Iterator[pa.Table]:
+def _tables(
+    folder: RunFolder, plan: Plan, counts: Counter[str], beat: Callable[[], None]
+) -> Iterator[pa.Table]:
     for batch in range(plan.batches):
+        beat()
         table = _read(folder.prediction_shard(batch))
         for entry in pc.value_counts(table.column("status")).to_pylist():
             counts[entry["values"]] += entry["counts"]

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from orchestrator.coordinator import ALIVE_KEY
-from orchestrator.embedded import attach_broker
+from orchestrator.embedded import attach_broker, find_stack
 from orchestrator.finish import read_failure
 from orchestrator.stored import Stored
 from workers.errors import ModelError, RunError
@@ -86,9 +86,13 @@ def state_of(settings: Settings, folder: RunFolder) -> RunState:
     failure = read_failure(folder)
     if failure is not None:
         return RunState(plan, "failed", failure, batches_done=done)
+    trouble = _read_trouble(folder)
     if _is_driven(settings, folder):
-        return RunState(plan, "running", batches_done=done)
+        note = f"cannot go on now: {trouble}; tried again every minute" if trouble else ""
+        return RunState(plan, "running", note, batches_done=done)
     note = f"`poets resume {plan.name}` goes on with it"
+    if trouble:
+        note = f"could not go on: {trouble}; when that is mended, {note}"
     return RunState(plan, "stopped", note, batches_done=done)
 
 
@@ -120,7 +124,7 @@ def reopen_run(storage: Storage, name: str) -> dict[str, Any] | None:
             result: dict[str, Any] = json.loads(folder.result.read_bytes())
             return result
         folder.result.unlink()
-    for marker in (folder.cancelled, folder.paused, folder.failure):
+    for marker in (folder.cancelled, folder.paused, folder.failure, folder.trouble):
         marker.unlink(missing_ok=True)
     return None
 
@@ -159,6 +163,13 @@ def find_model(storage: Storage, reference: str) -> Path:
     )
 
 
+def _read_trouble(folder: RunFolder) -> str:
+    try:
+        return folder.trouble.read_text("utf-8", "replace").rstrip(".")
+    except OSError:
+        return ""
+
+
 def _is_driven(settings: Settings, folder: RunFolder) -> bool:
     attached = attach_broker(settings)
     if attached is None or attached.broker_url is None:
@@ -167,7 +178,8 @@ def _is_driven(settings: Settings, folder: RunFolder) -> bool:
         client = connect(attached.broker_url)
         # A detached run that no coordinator has taken up yet is in good hands all the same.
         waits = folder.detached.exists() and not folder.paused.exists()
-        if waits and (client.exists(ALIVE_KEY) or settings.broker_url is None):
+        is_kept = settings.broker_url is None and find_stack(settings).keep.exists()
+        if waits and (client.exists(ALIVE_KEY) or is_kept):
             return True
         return bool(client.exists(Keys(folder.name).reconciler))
     except (redis.RedisError, ValueError):

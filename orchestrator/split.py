@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from workers.errors import DatasetError
+from workers.errors import DatasetError, UsageError
 
 TRAINING, VALIDATION, TESTING = "training", "validation", "testing"
 
@@ -25,8 +25,11 @@ class Shares:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.testing < 0 or self.validation < 0 or self.testing + self.validation > 90:
-            raise DatasetError(
+        # Said this way round, so that NaN is refused.
+        if not (
+            self.testing >= 0 and self.validation >= 0 and self.testing + self.validation <= 90
+        ):
+            raise UsageError(
                 "The testing and validation percentages must not be negative, and together "
                 f"at most 90; they are {self.testing:g} and {self.validation:g}."
             )

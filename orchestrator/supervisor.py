@@ -4,8 +4,8 @@ The same broker, tasks and code as on a rack of machines. Everything runs in the
 of this process, so one signal to the group reaches all of it.
 """
 
-import ctypes
 import fcntl
+import functools
 import importlib.util
 import json
 import os
@@ -26,6 +26,7 @@ from workers.app import QUEUES
 from workers.backbones.loading import default_concurrency
 from workers.errors import BrokerError
 from workers.leases import connect
+from workers.lifeline import end_with_parent
 from workers.settings import load_settings
 from workers.storage.atomic import write_whole
 
@@ -35,15 +36,20 @@ _RESTART_AFTER_S = 1.0
 # A person is waiting, and a batch that is cut short costs a few seconds of work.
 _WORKER_GRACE_S = 2.0
 _TOUCH_EVERY_S = 3600.0
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
 class _Service:
-    """One process that is started again when it ends."""
+    """One process that is started again when it ends.
+
+    Attributes:
+        last_signal: What it gets when the supervisor is killed.
+    """
 
     name: str
     command: list[str]
+    # Its own way to end needs the server, which is told to end at the same moment.
+    last_signal: int = signal.SIGKILL
     process: subprocess.Popen[bytes] | None = None
     started: float = field(default=0.0)
 
@@ -58,7 +64,9 @@ class _Service:
             self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - there are no threads here
+                preexec_fn=functools.partial(  # noqa: PLW1509 - there are no threads here
+                    end_with_parent, self.last_signal, os.getpid()
+                ),
             )
 
     def ask_to_stop(self) -> None:
@@ -107,7 +115,7 @@ def supervise(stack: Stack) -> None:
     fcntl.flock(alive, fcntl.LOCK_EX)
     alive.truncate(0)
     print(os.getpid(), file=alive, flush=True)
-    server = _Service("valkey", _server_command(stack))
+    server = _Service("valkey", _server_command(stack), signal.SIGTERM)
     server.keep_running()
     _wait_for_server(stack, server)
     python = [sys.executable, "-P", "-m"]
@@ -194,12 +202,6 @@ def _is_last(lock: object) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def die_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent ends; on Linux only."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import numpy as np
 
 from workers.bottlenecks import ImageResult, Request, compute_results
 from workers.errors import StorageError
+from workers.lifeline import end_with_parent
 from workers.storage.layout import Storage
 from workers.storage.plan import Plan
 
@@ -84,6 +85,7 @@ class _Child:
                 "workers.isolation",
                 str(storage.root),
                 json.dumps(identity),
+                str(os.getpid()),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -161,4 +163,5 @@ def _serve(storage: Storage, identity: tuple[str, str, str]) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent(parent=int(sys.argv[3]))
     _serve(Storage(Path(sys.argv[1])), json.loads(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""What a worker checks before it takes its first task.
+"""What a worker checks before it takes its first task, and each of its processes sets up.
 
 Nothing is computed here: a model that has run before a fork hangs the children for ever
 (tried), so models are loaded by the child that uses them, when it first does.
@@ -10,10 +10,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from celery.signals import celeryd_init
+from celery.signals import celeryd_init, worker_process_init
 
 import workers
 from workers.errors import PoetsError, SettingsError, StorageError
+from workers.lifeline import end_with_parent
 from workers.settings import load_settings
 
 
@@ -66,3 +67,9 @@ def _refuse_bad_surroundings(**_: Any) -> None:
         check_surroundings()
     except PoetsError as error:
         sys.exit(f"Error: {error}")
+
+
+@worker_process_init.connect
+def _end_with_worker(**_: Any) -> None:
+    # A child that is busy does not notice that the worker was killed.
+    end_with_parent()

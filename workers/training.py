@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+import numpy as np
+
 from workers.backbones.stored import read_description
 from workers.errors import DatasetError
 from workers.gathering import SPLITS, Gathered, gather_bottlenecks
@@ -31,7 +33,7 @@ def train_run(
 
     Raises:
         BottlenecksMissingError: Some batches must be done again; they are marked.
-        DatasetError: Too few images could be read.
+        DatasetError: Too few images could be read, or the solver diverged.
     """
     if folder.model.exists():
         return
@@ -40,6 +42,7 @@ def train_run(
     _check_labels(plan, gathered)
     training, validation, testing = (gathered.examples[split] for split in SPLITS)
     fit = fit_head(training, validation, len(plan.labels), options, beat)
+    _check_finite(fit)
     evaluations = {
         "validation": evaluate_head(fit.head, validation, plan.labels, beat),
         "test": evaluate_head(fit.head, testing, plan.labels, beat),
@@ -62,6 +65,14 @@ def _check_labels(plan: Plan, gathered: Gathered) -> None:
             f"Label {missing[0]!r} has no training image left: of {plan.images} images "
             f"{gathered.counts['quarantined']} cannot be read, and {gathered.counts['left_out']} "
             "are copies of held-out ones. Add or repair images, then submit the folder again."
+        )
+
+
+def _check_finite(fit: Fit) -> None:
+    if not (np.isfinite(fit.head.weights).all() and np.isfinite(fit.head.bias).all()):
+        raise DatasetError(
+            "The solver diverged: its head holds numbers that are not finite. Submit the folder "
+            "again with a lower --learning-rate, or with --solver lbfgs."
         )
 
 

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -72,10 +73,15 @@ def working_on(run: str, item: str) -> Iterator[Work]:
     """
     storage = Storage(load_settings().storage)
     folder = storage.run(run)
-    plan = read_plan(folder)
+    client = _client(os.getpid(), load_settings().broker_url or "")
+    try:
+        plan = read_plan(folder)
+    except RunError as error:
+        # The reconciler has read this plan, so this worker is not set up as it should be.
+        report_trouble(client, run, item, _describe_stranger(storage, folder, error))
+        raise
     if item not in _ITEMS and not 0 <= int(item) < plan.batches:
         raise RunError(f"A message names batch {item} of run {run!r}, which has {plan.batches}.")
-    client = _client(os.getpid(), load_settings().broker_url or "")
     try:
         with hold_lease(client, run, item) as lease:
             work = Work(storage, folder, plan, lease)
@@ -93,6 +99,15 @@ def working_on(run: str, item: str) -> Iterator[Work]:
 def is_wanted(run: str) -> bool:
     """Return whether a run has not been cancelled."""
     return not Storage(load_settings().storage).run(run).cancelled.exists()
+
+
+def _describe_stranger(storage: Storage, folder: RunFolder, error: RunError) -> str:
+    if folder.plan.exists():
+        return f"A worker on {socket.gethostname()} says: {error}"
+    return (
+        f"A worker on {socket.gethostname()} has the storage {storage.root}, where this run is "
+        "not: set its POETS_STORAGE to the storage of the command that submitted the run."
+    )
 
 
 # By process: a connection that was opened before a fork must not be shared.

@@ -28,18 +28,20 @@ _SMALL = ("mobilenet_v3_small", "random-0")
 )
 @options.as_json
 @options.quiet
-@options.with_settings_but_storage
+@options.with_weights_settings
 def command(settings: Settings, folder: Path, as_json: bool, quiet: bool) -> None:
     """Draw five made-up flower species, train a classifier, and label a folder with it.
 
-    Everything lies below one folder; delete it when you are done.
+    Everything lies below one folder; delete it when you are done. The stack is its own,
+    also when a broker is configured.
 
     \b
     Example:
       poets demo
     """
     folder = folder.absolute()
-    settings = replace(settings, storage=folder / "storage")
+    # The workers of a configured broker have another storage.
+    settings = replace(settings, storage=folder / "storage", broker_url=None)
     pictures, holiday = folder / "flowers", folder / "holiday_photos"
     _draw(pictures, holiday, quiet)
     results = {

@@ -32,7 +32,14 @@ from workers.settings import Settings
     help="lbfgs solves the problem; sgd descends as the codelab did.",
 )
 @click.option("--steps", type=click.IntRange(1), default=4000, show_default=True, help="sgd only.")
-@click.option("--learning-rate", type=float, default=0.01, show_default=True, help="sgd only.")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=options.finite,
+    default=0.01,
+    show_default=True,
+    help="sgd only.",
+)
 @click.option(
     "--train-batch-size", type=click.IntRange(1), default=100, show_default=True, help="sgd only."
 )

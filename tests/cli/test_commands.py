@@ -61,11 +61,38 @@ def test_an_expected_error_is_one_line_and_exit_code_1(tmp_path):
     assert result.stderr == f"Error: There is no folder '{tmp_path}/nowhere'. Check the path.\n"
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--learning-rate", "nan"),
+        ("--learning-rate", "inf"),
+        ("--learning-rate", 0),
+        ("--testing-percentage", "nan"),
+        ("--validation-percentage", 95),
+        ("--batch-size", 4097),
+    ],
+)
+def test_a_number_that_cannot_work_is_a_usage_error(tmp_path, option, value):
+    result = poets("submit-dataset", tmp_path, option, value)
+
+    assert result.exit_code == 2
+    assert "Traceback" not in result.stderr
+
+
 def test_a_wrong_setting_is_a_usage_error():
     result = poets("runs", "--storage", "s3://bucket/x")
 
     assert result.exit_code == 2
     assert "local or shared" in result.stderr
+
+
+def test_a_missing_folder_is_what_is_complained_of_first(tmp_path):
+    (tmp_path / "labels.csv").touch()
+
+    result = poets("classify-dir", tmp_path / "nowhere", "-o", tmp_path / "labels.csv")
+
+    assert result.exit_code == 1
+    assert "There is no folder" in result.stderr
 
 
 def test_debug_shows_the_traceback(tmp_path):

@@ -35,7 +35,7 @@ def lay_traps(folder: Path) -> dict[str, str]:
     """Return the environment in which the traps are laid."""
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(TRAPS)
-    return {"PYTHONPATH": str(folder)}
+    return {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
 
 
 def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:

@@ -7,6 +7,7 @@ import signal
 import numpy as np
 import pytest
 
+from orchestrator.embedded import find_stack
 from tests.end_to_end.conftest import TINY
 from tests.end_to_end.programs import (
     kill,
@@ -18,6 +19,7 @@ from tests.end_to_end.programs import (
     wait_until,
 )
 from tests.made import COLOURS, make_picture
+from workers.settings import load_settings
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 
@@ -65,6 +67,20 @@ def test_the_whole_worker_killed_is_started_again_and_the_run_completes(photos, 
 def parent_of(pid):
     with open(f"/proc/{pid}/stat") as file:
         return int(file.read().rsplit(")", 1)[1].split()[1])
+
+
+def test_a_supervisor_that_is_killed_takes_its_busy_worker_with_it(photos, tmp_path, runtime):
+    trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
+    process = start(
+        "submit-dataset", photos, *TINY, "--name", "spring", **lay_traps(tmp_path / "traps")
+    )
+    wait_until(trap.with_name(trap.name + ".pid").exists)
+
+    kill(find_stack(load_settings()).supervisor())
+    _, err = process.communicate(timeout=60)
+
+    assert err.splitlines()[-1].endswith("go on with `poets resume spring`.")
+    wait_until(lambda: not our_processes(runtime), 5)
 
 
 def test_images_that_kill_their_worker_become_rows_and_take_no_neighbour(photos, tmp_path):
@@ -115,6 +131,28 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed_and_no_process(photos, tmp_path
 
     result = poets_json("resume", "spring")
     assert (result["computed"], result["lost"]) == (81, 0)
+
+
+def test_ctrl_c_on_a_command_that_only_watches_leaves_the_run_to_its_driver(photos, tmp_path):
+    trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
+    name = ("--name", "spring")
+    driver = start("submit-dataset", photos, *TINY, *name, "--json", **lay_traps(tmp_path / "t"))
+    marker = trap.with_name(trap.name + ".pid")
+    child = int(wait_until(lambda: marker.exists() and marker.read_text()))
+    watcher = start("resume", "spring")
+    wait_until(lambda: "driven by another process" in watcher.stderr.readline())
+
+    watcher.send_signal(signal.SIGINT)
+    _, err = watcher.communicate(timeout=60)
+    kill(child)
+    out, _ = driver.communicate(timeout=120)
+
+    assert watcher.returncode == 130
+    assert err.splitlines()[-1] == (
+        "Run spring goes on: another process drives it. See `poets show spring`."
+    )
+    assert driver.returncode == 0
+    assert json.loads(out)["lost"] == 0
 
 
 def test_a_command_that_is_killed_leaves_no_process(photos, tmp_path, runtime):

@@ -21,7 +21,7 @@ from tests.end_to_end.programs import (
     start,
     wait_until,
 )
-from tests.made import COLOURS, make_picture
+from tests.made import COLOURS, make_picture, make_run
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 
@@ -44,6 +44,39 @@ def test_a_detached_run_goes_on_in_a_stack_that_stays_until_down(photos, runtime
 
     assert "is down" in err
     assert our_processes(runtime) == []
+
+
+def test_a_detached_run_that_cannot_go_on_says_why_and_how_it_goes_on(photos, ready_storage):
+    """The storage refuses: a file lies where the folder of bottlenecks should be."""
+    obstacle = ready_storage.root / "bottlenecks"
+    obstacle.write_text("in the way")
+    poets("submit-dataset", photos, *TINY, "--name", "spring", "--detach", "-q")
+
+    shown = wait_until(lambda: noted(json.loads(poets("show", "spring", "--json")[0])))
+    assert shown["state"] == "running"
+    assert shown["note"].startswith("cannot go on now: Cannot read")
+    poets("down")
+    assert "could not go on: Cannot read" in poets("show", "spring")[0]
+
+    obstacle.unlink()
+    assert poets_json("resume", "spring")["lost"] == 0
+
+
+def noted(shown):
+    return shown if shown["note"] else None
+
+
+def test_a_detached_run_is_not_running_where_nobody_will_drive_it(photos, ready_storage, tmp_path):
+    """The stack of an attached command has no coordinator."""
+    make_run(ready_storage, photos, "other").detached.touch()
+    trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
+    process = start("submit-dataset", photos, *TINY, **lay_traps(tmp_path / "traps"))
+    wait_until(trap.with_name(trap.name + ".pid").exists)
+
+    assert state_of("other") == "stopped"
+
+    process.kill()
+    process.communicate()
 
 
 def with_workers(facts):
@@ -82,6 +115,21 @@ def test_workers_and_a_coordinator_on_a_shared_broker(photos, broker_url, tmp_pa
             process.send_signal(signal.SIGTERM)
         outputs = [process.communicate(timeout=60) for process in (worker, coordinator)]
     assert all("Traceback" not in err for _, err in outputs)
+
+
+def test_a_run_whose_workers_have_another_storage_ends_with_that_reason(
+    photos, broker_url, tmp_path
+):
+    elsewhere = str(tmp_path / "elsewhere")
+    worker = start("worker", "--concurrency", 1, POETS_STORAGE=elsewhere)
+    try:
+        _, err = poets("submit-dataset", photos, *TINY, exit_code=1)
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        worker.communicate(timeout=60)
+
+    assert f"has the storage {elsewhere}" in err.splitlines()[-1]
+    assert "POETS_STORAGE" in err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

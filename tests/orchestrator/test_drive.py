@@ -1,20 +1,28 @@
 """Driving a run: storage decides, hints help; with a real server and tasks run by hand."""
 
 import json
+import shutil
 import threading
 
 import pytest
 from kombu.exceptions import BatchPublishError
 
+from orchestrator import jobs, merge
 from orchestrator.broker import Broker, open_broker
+from orchestrator.coordinator import ALIVE_KEY
 from orchestrator.drive import drive_run
+from orchestrator.embedded import find_stack
+from orchestrator.plan import plan_labelling
 from orchestrator.runs import cancel_run, find_model, list_states, reopen_run, state_of
-from tests.made import make_data_set, make_run
+from orchestrator.scan import scan_folder
+from tests.made import BACKBONE, BACKBONE_ID, make_data_set, make_run
 from workers import tasks
 from workers.app import QUEUES
-from workers.errors import ModelError, RunError
+from workers.errors import ModelError, RunError, UsageError
+from workers.heads.model import copy_model
 from workers.leases import Keys, connect, report_trouble
-from workers.settings import load_settings
+from workers.settings import Settings, load_settings
+from workers.storage.plan import LabellingOptions
 
 
 @pytest.fixture
@@ -55,6 +63,19 @@ def busy(broker_url):
 
 def drive(storage, run, on_progress=lambda _: None):
     return drive_run(storage, open_broker(load_settings()), run.name, on_progress)
+
+
+def label(storage, run, photos, output):
+    """Plan a job of four batches with the model of `run`."""
+    return plan_labelling(
+        storage,
+        scan_folder(photos),
+        BACKBONE,
+        LabellingOptions(run.name, str(output), "csv", 2),
+        lambda folder: copy_model(run.model, folder),
+        name="job",
+        batch_size=6,
+    )
 
 
 def test_a_run_ends_with_a_model_and_every_image_accounted_for(ready_storage, run, busy):
@@ -142,6 +163,54 @@ def test_trouble_that_stays_pauses_the_run_and_says_how_to_go_on(
 
     with pytest.raises(RunError, match=r"disk full.*poets resume run"):
         drive(ready_storage, run, take_messages)
+    state = state_of(load_settings(), run)
+    assert state.state == "stopped"
+    assert state.note.startswith("could not go on: Cannot write: disk full; ")
+    assert "poets resume run" in state.note
+
+
+def test_the_reason_of_a_detached_run_is_shown_while_it_is_tried_again(
+    ready_storage, run, broker_url
+):
+    run.detached.touch()
+    run.trouble.write_text("Cannot write: disk full.")
+    connect(broker_url).set(ALIVE_KEY, 1)
+
+    state = state_of(load_settings(), run)
+
+    assert state.state == "running"
+    assert state.note == "cannot go on now: Cannot write: disk full; tried again every minute"
+
+
+def test_a_reason_goes_when_the_work_goes_on(ready_storage, run, busy):
+    run.trouble.write_text("Cannot write: disk full.")
+    seen = []
+
+    drive(ready_storage, run, lambda progress: seen.append((progress.done, run.trouble.exists())))
+
+    assert seen[0] == (0, True)
+    assert {exists for done, exists in seen if done} == {False}
+
+
+def test_resume_clears_the_reason(ready_storage, run):
+    run.trouble.write_text("Cannot write: disk full.")
+
+    reopen_run(ready_storage, run.name)
+
+    assert not run.trouble.exists()
+
+
+def test_an_output_that_has_come_to_exist_is_the_reason_that_is_shown(
+    ready_storage, run, busy, tmp_path
+):
+    drive(ready_storage, run)
+    job = label(ready_storage, run, tmp_path / "photos", tmp_path / "labels.csv")
+    (tmp_path / "labels.csv").write_text("mine")
+
+    with pytest.raises(UsageError, match="not overwritten"):
+        drive(ready_storage, job)
+
+    assert "labels.csv exists already" in state_of(load_settings(), job).note
 
 
 def test_a_batch_that_ends_every_worker_becomes_rows_with_a_reason(
@@ -177,6 +246,27 @@ def test_a_second_driver_waits_for_the_end_of_the_first(ready_storage, run, busy
     assert "driven by another process" in phases
 
 
+def test_the_lock_is_kept_while_the_labels_are_merged(
+    ready_storage, run, busy, broker_url, tmp_path, monkeypatch
+):
+    drive(ready_storage, run)
+    shutil.rmtree(ready_storage.bottlenecks(BACKBONE_ID))
+    job = label(ready_storage, run, tmp_path / "photos", tmp_path / "labels.csv")
+    held, read = [], merge._read
+
+    def read_slowly(path):
+        threading.Event().wait(1.1)
+        held.append(connect(broker_url).exists(Keys(job.name).reconciler))
+        return read(path)
+
+    monkeypatch.setattr("orchestrator.merge._read", read_slowly)
+    monkeypatch.setattr("orchestrator.turn._LEASE_S", 2)
+
+    drive(ready_storage, job)
+
+    assert held == [1] * 4
+
+
 def test_with_no_worker_the_progress_says_what_to_do(ready_storage, run, monkeypatch):
     monkeypatch.setattr("orchestrator.drive._HELP_AFTER_S", 0.3)
 
@@ -186,6 +276,13 @@ def test_with_no_worker_the_progress_says_what_to_do(ready_storage, run, monkeyp
 
     with pytest.raises(KeyboardInterrupt):
         drive(ready_storage, run, until_help)
+
+
+def test_with_a_stack_of_its_own_the_advice_is_its_log(tmp_path):
+    settings = Settings(tmp_path / "storage")
+
+    assert jobs._advice(settings)["advice"].endswith(f"{find_stack(settings).log}")
+    assert jobs._advice(Settings(tmp_path, "redis://localhost")) == {}
 
 
 def test_runs_are_listed_with_how_they_stand(ready_storage, run, busy, tmp_path):

@@ -31,10 +31,10 @@ def job(tmp_path):
     return folder
 
 
-def merge(job, output, file_format="csv", overwrite=False):
+def merge(job, output, file_format="csv", overwrite=False, beat=lambda: None):
     options = LabellingOptions("spring", str(output), file_format, 2, overwrite)
     plan = Plan("job", "", "", "", "", "", 3, 2, 0, 8, labelling=options)
-    return merge_predictions(job, plan, options)
+    return merge_predictions(job, plan, options, beat)
 
 
 def test_csv_has_a_row_for_each_image_in_order(job, tmp_path):
@@ -70,6 +70,28 @@ def test_a_file_that_has_appeared_meanwhile_is_not_overwritten(job, tmp_path):
         merge(job, output)
     assert output.read_text() == "mine"
     assert list(tmp_path.glob(".labels*")) == []
+
+
+@pytest.mark.parametrize("file_format", ["csv", "jsonl", "parquet"])
+def test_an_output_that_this_job_has_written_already_is_a_success(job, tmp_path, file_format):
+    """A crash came before result.json, or another process drives the job too."""
+    output = tmp_path / f"labels.{file_format}"
+    first = merge(job, output, file_format)
+    inode = output.stat().st_ino
+
+    second = merge(job, output, file_format)
+
+    assert first == second == {"ok": 2, "failed": 1}
+    assert output.stat().st_ino == inode
+    assert list(tmp_path.glob(".labels*")) == []
+
+
+def test_each_batch_shows_that_the_work_goes_on(job, tmp_path):
+    beats = []
+
+    merge(job, tmp_path / "labels.csv", beat=lambda: beats.append(True))
+
+    assert len(beats) == 2
 
 
 def test_force_overwrites(job, tmp_path):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.split import TESTING, TRAINING, VALIDATION, Shares, split_images
-from workers.errors import DatasetError
+from workers.errors import DatasetError, UsageError
 
 NAMES = st.text("abcdefghij0123456789_-", min_size=1, max_size=12)
 LABELS = st.dictionaries(
@@ -112,7 +112,10 @@ def test_without_a_test_split_fewer_images_are_enough():
     assert sorted(split_images(images, Shares(0, 10)).splits) == [TRAINING, VALIDATION]
 
 
-@pytest.mark.parametrize(("testing", "validation"), [(-1, 10), (10, -1), (60, 40)])
+@pytest.mark.parametrize(
+    ("testing", "validation"),
+    [(-1, 10), (10, -1), (60, 40), (float("nan"), 10), (10, float("nan"))],
+)
 def test_impossible_percentages_are_refused(testing, validation):
-    with pytest.raises(DatasetError, match="percentages"):
+    with pytest.raises(UsageError, match="percentages"):
         Shares(testing, validation)

@@ -91,6 +91,16 @@ def test_the_model_says_what_it_is(ready_storage, photos):
     assert check_backbone(run.model, card).is_file()
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_solver_that_diverged_leaves_no_model_and_says_what_to_change(ready_storage, photos):
+    options = TrainingOptions(solver="sgd", learning_rate=1e300, steps=20)
+
+    with pytest.raises(DatasetError, match=r"diverged.*--learning-rate"):
+        trained(ready_storage, photos, options=options)
+
+    assert not (ready_storage.runs / "run" / "model").exists()
+
+
 def test_every_image_is_accounted_for(ready_storage, photos):
     make_picture(photos / "red" / "broken.jpg", (200, 0, 0)).write_bytes(b"broken")
     run = trained(ready_storage, photos)

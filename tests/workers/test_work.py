@@ -143,12 +143,32 @@ def test_a_cancelled_run_is_left_alone(client, ready_storage, run):
     assert list(client.scan_iter()) == []
 
 
-@pytest.mark.parametrize("name", ["nobody", "../run", "", "a/b"])
-def test_a_message_for_a_run_that_is_not_in_storage_is_refused(client, ready_storage, run, name):
+@pytest.mark.parametrize("name", ["../run", "", "a/b"])
+def test_a_message_with_a_name_that_no_run_can_have_is_refused(client, ready_storage, run, name):
     with pytest.raises(RunError):
         compute_batch(name, 0)
 
     assert list(client.scan_iter()) == []
+
+
+def test_a_worker_with_another_storage_says_which_it_has(client, run, tmp_path, monkeypatch):
+    monkeypatch.setenv("POETS_STORAGE", str(tmp_path / "elsewhere"))
+
+    with pytest.raises(RunError, match="no run 'run'"):
+        compute_batch("run", 0)
+
+    reason = client.hget(KEYS.troubles, "0")
+    assert f"has the storage {tmp_path}/elsewhere" in reason
+    assert "POETS_STORAGE" in reason
+
+
+def test_a_worker_that_cannot_read_the_plan_says_so(client, run):
+    run.plan.write_text("{}")
+
+    with pytest.raises(RunError):
+        compute_batch("run", 0)
+
+    assert "is damaged" in client.hget(KEYS.troubles, "0")
 
 
 @pytest.mark.parametrize("number", [3, -1])

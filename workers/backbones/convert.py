@@ -24,9 +24,11 @@ from workers.backbones.stored import has_backbone, write_backbone
 from workers.backbones.table import BackboneSpec, find_spec
 from workers.backbones.weights import digest_file, seed_of
 from workers.errors import PoetsError, StorageError, WeightsError
+from workers.lifeline import end_with_parent
 from workers.storage.layout import Storage
 from workers.storage.plan import Plan
 
+_PROGRAM = [sys.executable, "-P", "-m", "workers.backbones.convert"]
 _TIMEOUT_S = 1200
 # Exit codes: whether to try again depends on what refused.
 _WEIGHTS_REFUSED, _STORAGE_REFUSED = 3, 4
@@ -47,7 +49,7 @@ def convert_backbone(storage: Storage, plan: Plan, beat: Callable[[], None]) -> 
     request = json.dumps([plan.architecture, plan.backbone_id, plan.weights_digest])
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as messages:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "workers.backbones.convert", str(storage.root), request],
+            [*_PROGRAM, str(storage.root), request, str(os.getpid())],
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
             stdout=subprocess.DEVNULL,
             stderr=messages,
@@ -130,7 +132,8 @@ def _measure_speed(backbone: LiteRTBackbone, pixels: NDArray[np.uint8]) -> float
 
 def main() -> None:
     """Convert what the command line asks for; the last line of stderr says what failed."""
-    root, request = sys.argv[1:]
+    root, request, parent = sys.argv[1:]
+    end_with_parent(parent=int(parent))
     try:
         _convert(Storage(Path(root)), *json.loads(request))
     except PoetsError as error:

@@ -44,6 +44,11 @@ class RunFolder:
         return self.path / "failed.json"
 
     @property
+    def trouble(self) -> Path:
+        """Why the run could not go on when it was last tried, in words."""
+        return self.path / "trouble.txt"
+
+    @property
     def cancelled(self) -> Path:
         return self.path / "cancelled"
 
