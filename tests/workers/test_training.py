@@ -11,7 +11,8 @@ import pytest
 from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_data_set, make_picture, make_run
 from workers import gathering
 from workers.backbones.litert import LiteRTBackbone
-from workers.bottlenecks import complete_batch, compute_results
+from workers.bottlenecks import Request, complete_batch
+from workers.chunks import compute_results
 from workers.classification import check_backbone, load_model
 from workers.errors import BottlenecksMissingError, DatasetError, LeaseLostError, ModelError
 from workers.gathering import gather_bottlenecks
@@ -228,7 +229,7 @@ def test_each_example_keeps_its_own_label_and_bottleneck(ready_storage, photos):
         assert [("blue", "red")[n] for n in examples.labels] == [
             path.split("/")[0] for path in examples.paths
         ]
-        requests = [(str(photos / path), None) for path in examples.paths]
+        requests = [Request(str(photos / path)) for path in examples.paths]
         expected = [r.bottleneck for r in compute_results(requests, backbone, nothing)]
         assert np.array_equal(examples.bottlenecks, expected)
 
