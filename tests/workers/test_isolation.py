@@ -13,6 +13,7 @@ from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_picture
 from workers.backbones.litert import LiteRTBackbone
 from workers.bottlenecks import Request
 from workers.chunks import compute_results
+from workers.distortions import Recipe
 from workers.errors import StorageError
 from workers.isolation import compute_isolated
 from workers.storage.plan import Plan
@@ -194,3 +195,39 @@ def test_work_that_is_broken_off_leaves_no_process(ready_storage, tmp_path):
     )
 
     assert found.stdout == "[]\n"
+
+
+def with_variants(images, count=2):
+    recipes = [Recipe(True, 10, 5, 5, 0, number) for number in range(1, count + 1)]
+    return [
+        Request(path, planned, recipe) for path, planned, _ in images for recipe in (None, *recipes)
+    ]
+
+
+def test_careful_variants_are_the_very_variants_of_the_fast_way(ready_storage, tmp_path):
+    images = with_variants(pictures(tmp_path, "a.jpg", "b.jpg"), 9)
+    backbone = LiteRTBackbone(ready_storage.backbone(BACKBONE_ID) / "backbone.tflite")
+
+    found = isolated(ready_storage, images)
+
+    for one, other in zip(found, compute_results(images, backbone, lambda: None), strict=True):
+        assert (one.error, one.digest) == (None, other.digest)
+        assert np.array_equal(one.bottleneck, other.bottleneck)
+
+
+def test_a_poisonous_image_takes_its_variants_with_it_in_two_attempts(
+    poison, ready_storage, tmp_path, monkeypatch
+):
+    started, popen = [], subprocess.Popen
+
+    def note(*arguments, **options):
+        started.append(arguments)
+        return popen(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", note)
+
+    results = isolated(ready_storage, with_variants(pictures(tmp_path, "abort.jpg", "b.jpg"), 8))
+
+    reason = "killed the process that read it (SIGABRT)"
+    assert reasons(results) == [reason] * 9 + [None] * 9
+    assert len(started) == 3
