@@ -43,7 +43,7 @@ def describe_progress(progress: "Progress") -> str:
     """Return one line: ``labelling: 320 of 925 images, 212/s, 3 s left, 2 failed``."""
     parts = []
     if progress.total:
-        parts.append(f"{progress.done:,} of {progress.total:,} images")
+        parts.append(f"{progress.done:,} of {progress.total:,} {progress.unit}")
     if progress.rate is not None:
         parts.append(f"{progress.rate:,.0f}/s")
     if progress.left_s is not None and progress.done < progress.total:

@@ -62,6 +62,11 @@ def _trained(result: dict[str, Any]) -> list[str]:
         f"  labels      {len(result['labels'])}: {labels}",
         f"  split       {result['training']:,} training, {result['validation']:,} validation, "
         f"{result['testing']:,} testing",
+        f"  variants    {result['variants']:,} of the training images: "
+        f"{result['variants_computed']:,} computed, "
+        f"{result['variants'] - result['variants_computed']:,} from the cache"
+        if result["variants"]
+        else "",
         f"  left out    {result['left_out']:,} images that are copies of held-out ones"
         if result["left_out"]
         else "",

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from workers.bottlenecks import image_uri
 from workers.storage.manifest import PlannedImage
 from workers.storage.plan import Plan
 from workers.storage.shards import name_shard
@@ -23,19 +24,22 @@ def cut_batches(
 ) -> Iterator[tuple[PlannedImage, ...]]:
     """Yield the batches of a plan, each with the name of the shard for its new images.
 
+    A batch may be a little longer than asked for: an image and its variants stay together.
+
     Args:
         unsettled: Shards that must not be taken over (see `CacheIndex`).
     """
     batch: list[PlannedImage] = []
-    new = 0
+    new, is_full = 0, False
     for number, image in enumerate(images):
+        if is_full and not image.variant:
+            yield _with_own_shard(plan, batch, unsettled)
+            batch, new = [], 0
         batch.append(image)
         new += not image.is_cached
         # How many there will be is not known yet, so batches grow as the images come.
         size = plan.batch_size or choose_batch_size(number)
-        if new >= size or len(batch) == _MOST_IMAGES:
-            yield _with_own_shard(plan, batch, unsettled)
-            batch, new = [], 0
+        is_full = new >= size or len(batch) >= _MOST_IMAGES
     if batch:
         yield _with_own_shard(plan, batch, unsettled)
 
@@ -44,7 +48,7 @@ def _with_own_shard(
     plan: Plan, batch: list[PlannedImage], unsettled: set[str]
 ) -> tuple[PlannedImage, ...]:
     identities = [
-        (f"{plan.root}/{image.path}", image.size, image.version)
+        (image_uri(plan, image), image.size, image.version)
         for image in batch
         if not image.is_cached
     ]

@@ -58,6 +58,10 @@ class CacheIndex:
             known = self._by_digest.get(_digest(decode_name(uri)) or b"")
         return known
 
+    def find_content(self, digest: bytes) -> Known | None:
+        """Return where the result for content with this digest is, or None."""
+        return self._by_digest.get(digest)
+
 
 def _digest(path: str) -> bytes | None:
     try:

@@ -87,7 +87,8 @@ class _Driver:
         self.turn = turn
         self.memory = Memory()
         self.state = Stored.look(self.storage, self.folder, self.plan)
-        self.meter = Meter(plan.images)
+        unit = "images and variants" if plan.variants else "images"
+        self.meter = Meter(plan.images + plan.variants, unit)
         self.idle_since = time.monotonic()
 
     def drive(self) -> dict[str, Any]:
@@ -242,5 +243,5 @@ class _Driver:
             phase = "computing bottlenecks" if self.plan.kind == "train" else "labelling"
         else:
             phase = "training" if self.plan.kind == "train" else "writing labels"
-        done, failed = self.state.images_done, self.state.failed
+        done, failed = self.state.rows_done, self.state.failed
         self.on_progress(self.meter.measure(phase, done, failed, note))

@@ -56,6 +56,8 @@ def _trained(folder: RunFolder, plan: Plan) -> dict[str, Any]:
         "validation": counts.get("validation", 0),
         "testing": counts.get("testing", 0),
         "left_out": counts.get("left_out", 0),
+        "variants": counts.get("variants", 0),
+        "variants_computed": counts.get("variants_computed", 0),
         "validation_accuracy": card.metrics["validation_accuracy"],
         "test_accuracy": card.metrics["test_accuracy"],
         "model": str(folder.model),

@@ -14,7 +14,8 @@ from pathlib import Path
 from orchestrator.batches import choose_batch_size, cut_batches
 from orchestrator.cache import CacheIndex
 from orchestrator.scan import FoundImage, Scan
-from orchestrator.split import Shares, split_images
+from orchestrator.split import TRAINING, Shares, split_images
+from orchestrator.variants import plan_rows
 from workers.errors import DatasetError, RunError
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage, check_run_name
@@ -56,7 +57,8 @@ def plan_training(
     named = [(image.label or "", image.path.split("/", 1)[1]) for image in images]
     split = split_images(named, shares, _earlier_exceptions(storage))
     options = replace(options, split_exceptions=split.exceptions)
-    draft = _draft(scan, backbone, batch_size or choose_batch_size(len(images)))
+    rows = len(images) + options.variants * split.splits.count(TRAINING)
+    draft = _draft(scan, backbone, batch_size or choose_batch_size(rows))
     draft = replace(draft, labels=tuple(labels), training=options)
     base = _slug(scan.root) if name is None else name
     check_run_name(base)
@@ -183,11 +185,12 @@ def _write(
     counts: Counter[str] = Counter()
 
     def batches() -> Iterator[tuple[PlannedImage, ...]]:
-        planned = (_planned(draft, index, image, split) for image, split in images)
-        for batch in cut_batches(draft, planned, index.unsettled):
-            counts["images"] += len(batch)
+        rows = plan_rows(draft, index, images)
+        for batch in cut_batches(draft, rows, index.unsettled):
             counts["batches"] += 1
-            counts["cached"] += sum(image.is_cached for image in batch)
+            for row in batch:
+                counts["variants" if row.variant else "images"] += 1
+                counts["cached_variants" if row.variant else "cached"] += row.is_cached
             yield batch
 
     write_manifest(folder / "manifest.parquet", batches())
@@ -196,6 +199,8 @@ def _write(
         images=counts["images"],
         batches=counts["batches"],
         cached=counts["cached"],
+        variants=counts["variants"],
+        cached_variants=counts["cached_variants"],
     )
 
 
@@ -218,15 +223,6 @@ def _claim(storage: Storage, temporary: Path, plan: Plan, name: str, is_exact: b
                 with storage_errors(f"write {folder.path}"):
                     raise error
     raise AssertionError("unreachable")
-
-
-def _planned(plan: Plan, index: CacheIndex, image: FoundImage, split: str | None) -> PlannedImage:
-    known = index.find(plan.root, image)
-    label = image.label if split else None
-    if known:
-        place = (known.shard, known.row, known.digest)
-        return PlannedImage(image.path, image.size, image.version, label, split, *place)
-    return PlannedImage(image.path, image.size, image.version, label, split, shard="")
 
 
 def _slug(root: str) -> str:

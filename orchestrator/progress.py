@@ -13,8 +13,10 @@ class Progress:
 
     Attributes:
         phase: What is going on, in words for a person.
-        rate: Images a second, lately; None before anything can be said.
+        rate: Of `unit` a second, lately; None before anything can be said.
         left_s: Seconds to the end of this phase, at that rate.
+        failed: Images, whatever the unit.
+        unit: What is counted, in words.
     """
 
     phase: str
@@ -24,6 +26,7 @@ class Progress:
     rate: float | None = None
     left_s: float | None = None
     note: str = ""
+    unit: str = "images"
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Meter:
     """Turns counts into rates. Images that were done before it started do not count."""
 
     total: int
+    unit: str = "images"
     _phase: str = ""
     _marks: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -45,4 +49,4 @@ class Meter:
         since, before = self._marks[0]
         rate = (done - before) / (now - since) if done > before else None
         left_s = (self.total - done) / rate if rate else None
-        return Progress(phase, done, self.total, failed, rate, left_s, note)
+        return Progress(phase, done, self.total, failed, rate, left_s, note, self.unit)

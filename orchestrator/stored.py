@@ -12,7 +12,7 @@ class Stored:
     """What was found in storage; a driver keeps it up with hints.
 
     Attributes:
-        sizes: Images in each batch.
+        sizes: Rows in each batch.
         shards: The shard that each batch writes; None when all of it was cached.
         done: Batches whose result is in storage.
         failed: Images that could not be read, as far as hints have told.
@@ -49,5 +49,5 @@ class Stored:
         return shard is None or storage.shard(plan.backbone_id, shard).exists()
 
     @property
-    def images_done(self) -> int:
+    def rows_done(self) -> int:
         return sum(self.sizes[batch] for batch in self.done)

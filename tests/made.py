@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from orchestrator.plan import BackboneChoice, plan_training
 from orchestrator.scan import scan_folder
 from workers.backbones.table import find_spec, name_backbone
+from workers.distortions import PLAIN
+from workers.pixels import cut_pixels, decode_picture
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import TrainingOptions
 
@@ -25,6 +28,11 @@ def make_picture(path: Path, colour: tuple[int, int, int], seed: int = 0) -> Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, "JPEG", quality=90)
     return path
+
+
+def decode_image(content: bytes, input_size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the pixels of an image file's bytes, as `load_image` those of a file."""
+    return cut_pixels(decode_picture(content, input_size), input_size, PLAIN)
 
 
 def make_data_set(

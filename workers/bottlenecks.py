@@ -5,13 +5,13 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.backbones.loading import Backbone
-from workers.errors import ImageError, ShardError, StorageError
-from workers.images import ContentError, load_image
+from workers.distortions import Recipe, variant_uri
+from workers.errors import ShardError, StorageError
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import Batch, PlannedImage
@@ -29,9 +29,28 @@ class ImageResult:
     error: str | None = None
 
 
-# A path, and the size in bytes and version in ns that were planned (None: not planned).
-Request = tuple[str, tuple[int, int] | None]
-# Computes images in order; `workers.isolation` has a careful one.
+class Request(NamedTuple):
+    """One image to compute, or one variant of it.
+
+    Attributes:
+        planned: Size in bytes and version in ns; None when they were not planned.
+    """
+
+    path: str
+    planned: tuple[int, int] | None = None
+    recipe: Recipe | None = None
+
+    @property
+    def file(self) -> tuple[str, tuple[int, int] | None]:
+        """The same for requests that follow each other and can share one decoded file."""
+        return self.path, self.planned
+
+    def identify(self, digest: bytes) -> bytes:
+        """Return the digest of what is asked for, given that of the file."""
+        return self.recipe.identify(digest) if self.recipe else digest
+
+
+# Computes images in order: `workers.chunks` quickly, `workers.isolation` carefully.
 Compute = Callable[[list[Request]], Iterable[ImageResult]]
 
 
@@ -51,8 +70,13 @@ def complete_batch(
     missing = [i for i, result in enumerate(results) if result is None]
     if missing:
         images = [batch.images[i] for i in missing]
-        request: list[Request] = [
-            (image_path(plan, image), (image.size, image.version)) for image in images
+        request = [
+            Request(
+                image_path(plan, image),
+                (image.size, image.version),
+                image_recipe(plan, image),
+            )
+            for image in images
         ]
         for i, result in zip(missing, compute(request), strict=True):
             results[i] = result
@@ -110,43 +134,19 @@ def _look_up(
     return results, from_own
 
 
-def compute_results(
-    images: list[Request], backbone: Backbone, beat: Callable[[], None]
-) -> Iterable[ImageResult]:
-    """Yield one result for each image, in order.
-
-    Args:
-        beat: Called after every image, to show that the work goes on.
-    """
-    height, width = backbone.input_size
-    pixels = np.empty((backbone.chunk, height, width, 3), np.uint8)
-    for start in range(0, len(images), backbone.chunk):
-        results: list[ImageResult | bytes] = []
-        count = 0
-        for path, planned in images[start : start + backbone.chunk]:
-            try:
-                image = load_image(path, backbone.input_size, planned)
-                pixels[count] = image.pixels
-                count += 1
-                results.append(image.digest)
-            except ContentError as error:
-                results.append(ImageResult(None, error.digest, str(error)))
-            except ImageError as error:
-                results.append(ImageResult(None, None, str(error)))
-            beat()
-        bottlenecks = iter(backbone.compute(pixels[:count]))
-        for result in results:
-            yield ImageResult(next(bottlenecks), result) if isinstance(result, bytes) else result
-
-
 def image_path(plan: Plan, image: PlannedImage) -> str:
     """Return the path to open, with the exact bytes of its name."""
     return f"{decode_name(plan.root)}/{decode_name(image.path)}"
 
 
 def image_uri(plan: Plan, image: PlannedImage) -> str:
-    """Return where the image lies, as it is written in shards."""
-    return f"{plan.root}/{image.path}"
+    """Return where the image lies, as it is written in shards; a variant has its own place."""
+    return variant_uri(f"{plan.root}/{image.path}", image_recipe(plan, image))
+
+
+def image_recipe(plan: Plan, image: PlannedImage) -> Recipe | None:
+    """Return how a row of the manifest is made; None for an image as it is."""
+    return plan.training.recipe(image.variant) if plan.training else None
 
 
 def _own_shard(plan: Plan, batch: Batch) -> str:

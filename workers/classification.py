@@ -11,7 +11,8 @@ from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.stored import has_backbone, read_description, write_backbone
 from workers.backbones.table import find_spec
 from workers.backbones.weights import digest_file
-from workers.bottlenecks import ImageResult, Request, compute_results
+from workers.bottlenecks import ImageResult, Request
+from workers.chunks import compute_results
 from workers.errors import ModelError
 from workers.heads.head import Head
 from workers.heads.model import ModelCard, read_card, read_head
@@ -101,7 +102,7 @@ def classify_files(folder: Path, paths: list[str], top_k: int) -> Iterator[Predi
     backbone = LiteRTBackbone(check_backbone(folder, model.card), chunk=max(1, min(len(paths), 8)))
     for start in range(0, len(paths), backbone.chunk):
         part = paths[start : start + backbone.chunk]
-        images: list[Request] = [(os.path.realpath(path), None) for path in part]
+        images = [Request(os.path.realpath(path)) for path in part]
         results = list(compute_results(images, backbone, lambda: None))
         yield from predict_results(model, [encode_name(path) for path in part], results, top_k)
 

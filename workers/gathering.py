@@ -1,5 +1,6 @@
 """Gather the bottlenecks of a run from its shards, by split, with an account of every image."""
 
+import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,12 +21,18 @@ SPLITS = ("training", "validation", "testing")
 # Larger sets of bottlenecks are gathered in a temporary file and stream from there.
 _IN_MEMORY_BYTES = 2 * 1024**3
 _ROWS_AT_ONCE = 65_536
-_COUNTED = ("computed", "cached", "quarantined", "left_out", *SPLITS)
+_COUNTED = (
+    "computed", "cached", "quarantined", "left_out", *SPLITS, "variants", "variants_computed",
+)  # fmt: skip
 
 
 @dataclass
 class Gathered:
-    """All bottlenecks of a run by split, and what happened to every image."""
+    """All bottlenecks of a run by split, and what happened to every image.
+
+    Attributes:
+        counts: Of photographs, but for those of variants.
+    """
 
     examples: dict[str, Examples]
     counts: Counter[str] = field(default_factory=Counter)
@@ -38,7 +45,8 @@ def gather_bottlenecks(
     """Return the bottlenecks of every image that could be read.
 
     An image with the very content of a test image, or a training image with that of a
-    validation image, is left out: it would leak the answer.
+    validation image, is left out: it would leak the answer. An image goes with all of its
+    variants or not at all, so that none can be missed silently.
 
     Raises:
         BottlenecksMissingError: Some batches must be done again; they are marked.
@@ -48,13 +56,9 @@ def gather_bottlenecks(
     numbering = {label: number for number, label in enumerate(plan.labels)}
     with tempfile.TemporaryDirectory(prefix="poets-") as scratch:
         parts = {split: _Part.allocate(scratch, split, folder, width) for split in SPLITS}
-    for image, result in _results(storage, folder, plan, beat):
-        if result.bottleneck is None:
-            gathered.counts["quarantined"] += 1
-            gathered.quarantine.append((image.path, result.error or "unknown"))
-            continue
-        gathered.counts["cached" if image.is_cached else "computed"] += 1
-        parts[image.split or "training"].add(image, numbering, result)
+    rows = _results(storage, folder, plan, beat)
+    for _, group in itertools.groupby(rows, key=lambda row: row[0].path):
+        _add_photograph(gathered, parts, numbering, list(group))
     # The test split keeps all of its images; the others lose what would tell them its answers.
     held_out = set(parts["testing"].digests)
     for split in ("validation", "training"):
@@ -62,8 +66,29 @@ def gather_bottlenecks(
         held_out.update(parts[split].digests)
     for split, part in parts.items():
         gathered.examples[split] = part.examples()
-        gathered.counts[split] = len(part.labels)
+        gathered.counts[split] = len(part.labels) - part.variants
+        gathered.counts["variants"] += part.variants
     return gathered
+
+
+def _add_photograph(
+    gathered: Gathered,
+    parts: dict[str, "_Part"],
+    numbering: dict[str, int],
+    rows: list[tuple[PlannedImage, ImageResult]],
+) -> None:
+    """Take in one image, its variants behind it, or say why not."""
+    (image, own), variants = rows[0], rows[1:]
+    failed = next((result for _, result in rows if result.bottleneck is None), None)
+    if failed:
+        gathered.counts["quarantined"] += 1
+        gathered.quarantine.append((image.path, failed.error or "unknown"))
+        return
+    gathered.counts["cached" if image.is_cached else "computed"] += 1
+    gathered.counts["variants_computed"] += sum(not row.is_cached for row, _ in variants)
+    part = parts[image.split or "training"]
+    for row, result in rows:
+        part.add(row, numbering[image.label or ""], result.bottleneck, own.digest)
 
 
 @dataclass
@@ -74,6 +99,7 @@ class _Part:
     labels: list[int] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     digests: list[bytes | None] = field(default_factory=list)
+    is_variant: list[bool] = field(default_factory=list)
 
     @classmethod
     def allocate(cls, scratch: str, split: str, folder: RunFolder, width: int) -> "_Part":
@@ -83,16 +109,25 @@ class _Part:
         # Its name goes with the scratch folder; the mapping keeps the file alive.
         return cls(np.memmap(f"{scratch}/{split}", np.float32, "w+", shape=shape))
 
-    def add(self, image: PlannedImage, numbering: dict[str, int], result: ImageResult) -> None:
-        self.bottlenecks[len(self.labels)] = result.bottleneck
-        self.labels.append(numbering[image.label or ""])
-        self.paths.append(image.path)
-        self.digests.append(result.digest)
+    def add(
+        self, row: PlannedImage, label: int, bottleneck: np.ndarray | None, digest: bytes | None
+    ) -> None:
+        """Add an image or a variant; `digest` is that of the image in both cases."""
+        self.bottlenecks[len(self.labels)] = bottleneck
+        self.labels.append(label)
+        self.paths.append(row.path)
+        self.digests.append(digest)
+        self.is_variant.append(row.variant > 0)
+
+    @property
+    def variants(self) -> int:
+        return sum(self.is_variant)
 
     def leave_out(self, digests: set[bytes | None]) -> int:
+        """Remove the images with these digests and their variants; return how many images."""
         keep = [i for i, digest in enumerate(self.digests) if digest not in digests]
-        left_out = len(self.labels) - len(keep)
-        if left_out:
+        images = len(self.labels) - self.variants
+        if len(keep) < len(self.labels):
             # In place and in pieces: the bottlenecks may be larger than memory.
             for start in range(0, len(keep), _ROWS_AT_ONCE):
                 rows = keep[start : start + _ROWS_AT_ONCE]
@@ -100,7 +135,8 @@ class _Part:
             self.labels = [self.labels[i] for i in keep]
             self.paths = [self.paths[i] for i in keep]
             self.digests = [self.digests[i] for i in keep]
-        return left_out
+            self.is_variant = [self.is_variant[i] for i in keep]
+        return images - (len(self.labels) - self.variants)
 
     def examples(self) -> Examples:
         count = len(self.labels)

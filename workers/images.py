@@ -1,21 +1,24 @@
 """One image file becomes the pixels that a backbone sees; the same way everywhere.
 
-Bottlenecks, classification, evaluation and export checks all call `load_image`, so an
-image can never be prepared in two ways.
+Bottlenecks, classification, evaluation and export checks all go through `OpenImage`, so
+an image can never be prepared in two ways.
 """
 
+import contextlib
 import errno
 import hashlib
 import io
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.distortions import PLAIN, Draw
 from workers.errors import ImageError, StorageError
-from workers.pixels import decode_image
+from workers.pixels import cut_pixels, decode_picture
 
 _PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".heif", ".heic")
 _OTHERS = (".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
@@ -55,6 +58,29 @@ class ContentError(ImageError):
         self.digest = digest
 
 
+class OpenImage:
+    """One file, read and decoded once, for the image itself and any of its variants.
+
+    Attributes:
+        digest: SHA-256 of the file, 32 bytes.
+    """
+
+    def __init__(
+        self, path: str, input_size: tuple[int, int], expected: tuple[int, int] | None = None
+    ) -> None:
+        """Read, check and decode one image; arguments and errors as `load_image`."""
+        content = _read(path, expected)
+        self.digest = hashlib.sha256(content).digest()
+        self._input_size = input_size
+        with _content_errors(self.digest):
+            self._picture = decode_picture(content, input_size)
+
+    def cut(self, draw: Draw = PLAIN) -> NDArray[np.uint8]:
+        """Return upright pixels, distorted as drawn; errors as `load_image`."""
+        with _content_errors(self.digest):
+            return cut_pixels(self._picture, self._input_size, draw)
+
+
 def load_image(
     path: str, input_size: tuple[int, int], expected: tuple[int, int] | None = None
 ) -> LoadedImage:
@@ -71,10 +97,14 @@ def load_image(
         ImageError: When the file is gone, changed, or cannot be read.
         StorageError: When the machine or the mount is in trouble, which is no image's fault.
     """
-    content = _read(path, expected)
-    digest = hashlib.sha256(content).digest()
+    image = OpenImage(path, input_size, expected)
+    return LoadedImage(image.cut(), image.digest)
+
+
+@contextlib.contextmanager
+def _content_errors(digest: bytes) -> Iterator[None]:
     try:
-        return LoadedImage(decode_image(content, input_size), digest)
+        yield
     except ImageError as error:
         if _AMBIGUOUS in str(error):
             raise

@@ -3,11 +3,13 @@
 The parent knows which image is being worked on, so an image that kills the process,
 hangs it or eats its memory is named at once and becomes a row with that reason; any
 number of such images in one batch costs two attempts, and a process that was killed
-from outside costs its image one retry, never a wrong verdict.
+from outside costs its image one retry, never a wrong verdict. An image and its variants
+share the file, so they share its fate.
 """
 
 import base64
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -17,12 +19,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, cast
 
 import numpy as np
 
-from workers.bottlenecks import ImageResult, Request, compute_results
+from workers.bottlenecks import ImageResult, Request
+from workers.chunks import compute_results
+from workers.distortions import Recipe
 from workers.errors import StorageError
 from workers.lifeline import end_with_parent
 from workers.storage.layout import Storage
@@ -30,6 +35,7 @@ from workers.storage.plan import Plan
 
 IMAGE_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 120.0
+_REQUESTS_A_TIMEOUT = 16
 # Decoding the largest image allowed takes 0.8 GB (RGB) to 3 GB (floating-point grey).
 MEMORY_BYTES = 4 * 1024**3
 
@@ -49,24 +55,26 @@ def compute_isolated(
 
     Args:
         beat: Called whenever the process has shown progress.
-        timeout_s: For one image.
+        timeout_s: For one image with up to fifteen variants; more get more.
 
     Raises:
         StorageError: When the process cannot even start working.
     """
     child: _Child | None = None
     try:
-        for image in images:
+        for _, group in itertools.groupby(images, key=lambda request: request.file):
+            requests = list(group)
             for last in (False, True):
                 child = child or _Child(storage, plan, beat)
                 try:
-                    yield child.compute(image, timeout_s)
+                    results = child.compute(requests, timeout_s)
                     break
                 except _DeathError as died:
                     child.stop()
                     child = None
                     if last:
-                        yield ImageResult(None, None, str(died))
+                        results = [ImageResult(None, None, str(died))] * len(requests)
+            yield from results
             beat()
     finally:
         if child:
@@ -99,20 +107,18 @@ class _Child:
             self.stop()
             raise StorageError(f"The process for single images cannot start: {died}.") from died
 
-    def compute(self, image: Request, timeout_s: float) -> ImageResult:
-        path, planned = image
-        request = json.dumps([base64.b64encode(os.fsencode(path)).decode(), planned])
+    def compute(self, requests: list[Request], timeout_s: float) -> list[ImageResult]:
+        """Return the results of the requests for one file."""
+        path, planned = requests[0].file
+        recipes = [request.recipe and asdict(request.recipe) for request in requests]
+        question = json.dumps([base64.b64encode(os.fsencode(path)).decode(), planned, recipes])
         try:
-            self._stdin.write(request.encode() + b"\n")
+            self._stdin.write(question.encode() + b"\n")
             self._stdin.flush()
         except BrokenPipeError as error:
             raise _DeathError(self._cause()) from error
-        answer = json.loads(self._read_line(timeout_s))
-        bottleneck = None
-        if answer["bottleneck"] is not None:
-            bottleneck = np.frombuffer(base64.b64decode(answer["bottleneck"]), np.float32)
-        digest = bytes.fromhex(answer["digest"]) if answer["digest"] else None
-        return ImageResult(bottleneck, digest, answer["error"])
+        enough_s = timeout_s * (1 + len(requests) // _REQUESTS_A_TIMEOUT)
+        return [_from_json(answer) for answer in json.loads(self._read_line(enough_s))]
 
     def stop(self) -> None:
         self._process.kill()
@@ -148,18 +154,33 @@ def _serve(storage: Storage, identity: tuple[str, str, str]) -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for line in sys.stdin:
-        encoded, planned = json.loads(line)
+        encoded, planned, recipes = json.loads(line)
+        path = os.fsdecode(base64.b64decode(encoded))
         expected = tuple(planned) if planned else None
-        image = (os.fsdecode(base64.b64decode(encoded)), expected)
-        (result,) = compute_results([image], backbone, lambda: None)
-        numbers = result.bottleneck
-        answer = {
-            "bottleneck": None if numbers is None else base64.b64encode(numbers.tobytes()).decode(),
-            "digest": result.digest.hex() if result.digest else None,
-            "error": result.error,
-        }
-        sys.stdout.write(json.dumps(answer) + "\n")
+        requests = [
+            Request(path, expected, Recipe(**recipe) if recipe else None) for recipe in recipes
+        ]
+        answers = [_to_json(result) for result in compute_results(requests, backbone, lambda: None)]
+        sys.stdout.write(json.dumps(answers) + "\n")
         sys.stdout.flush()
+
+
+def _to_json(result: ImageResult) -> dict[str, str | None]:
+    numbers = result.bottleneck
+    return {
+        "bottleneck": None if numbers is None else base64.b64encode(numbers.tobytes()).decode(),
+        "digest": result.digest.hex() if result.digest else None,
+        "error": result.error,
+    }
+
+
+def _from_json(answer: dict[str, str | None]) -> ImageResult:
+    numbers, digest = answer["bottleneck"], answer["digest"]
+    return ImageResult(
+        None if numbers is None else np.frombuffer(base64.b64decode(numbers), np.float32),
+        bytes.fromhex(digest) if digest else None,
+        answer["error"],
+    )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
 """The bytes of an image file become RGB pixels, or a reason why not."""
 
+import contextlib
 import importlib
 import io
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from billiard.exceptions import SoftTimeLimitExceeded
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
+from workers.distortions import Draw
 from workers.errors import ImageError
 
 # An allow-list: Pillow has decoders for formats that nobody photographs in, and some
@@ -20,7 +24,7 @@ MAX_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb
 # it is given a list of formats.
 _DECODERS = ("Avif", "Tiff", "WebP", "Ppm")
 _FILTER = Image.Resampling.BILINEAR
-# Part of every backbone's identity: raise it when the pixels of any image change.
+# Part of every backbone's identity: raise it when the pixels of any image or variant change.
 PIXELS_VERSION = 2
 
 Image.preinit()
@@ -31,8 +35,23 @@ ImageFile.LOAD_TRUNCATED_IMAGES = False
 Image.MAX_IMAGE_PIXELS = None
 
 
-def decode_image(content: bytes, input_size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return RGB pixels of shape (height, width, 3) for the bytes of an image file.
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded picture, from which pixels can be cut any number of times.
+
+    Attributes:
+        image: In a mode that can be resized as it is: RGB, L, RGBa or F.
+        turn: What makes it upright.
+        shades: For F, the values that are black and white.
+    """
+
+    image: Image.Image
+    turn: Image.Transpose | None
+    shades: tuple[float, float] = (0, 255)
+
+
+def decode_picture(content: bytes, input_size: tuple[int, int]) -> Picture:
+    """Return the picture in the bytes of an image file, ready for pixels of `input_size`.
 
     Raises:
         ImageError: For every content that cannot be decoded, with the reason.
@@ -40,8 +59,32 @@ def decode_image(content: bytes, input_size: tuple[int, int]) -> NDArray[np.uint
     """
     if not content:
         raise ImageError("empty file")
-    try:
+    with _reasons(content):
         return _decode(content, input_size)
+
+
+def cut_pixels(picture: Picture, input_size: tuple[int, int], draw: Draw) -> NDArray[np.uint8]:
+    """Return RGB pixels of shape (height, width, 3) of a picture, distorted as drawn.
+
+    Raises:
+        ImageError, MemoryError: As `decode_picture`.
+    """
+    with _reasons(b""):
+        small = _resize(picture, input_size, draw)
+        upright = small if picture.turn is None else small.transpose(picture.turn)
+        pixels = np.asarray(upright)
+    if draw.is_flipped:
+        pixels = pixels[:, ::-1]
+    if draw.brightness != 1:
+        bright = pixels * np.float32(draw.brightness)
+        pixels = np.rint(np.minimum(bright, 255)).astype(np.uint8)
+    return pixels
+
+
+@contextlib.contextmanager
+def _reasons(content: bytes) -> Iterator[None]:
+    try:
+        yield
     except (ImageError, MemoryError, SoftTimeLimitExceeded):
         raise
     # Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error, TypeError,
@@ -51,8 +94,7 @@ def decode_image(content: bytes, input_size: tuple[int, int]) -> NDArray[np.uint
         raise ImageError(_reason(error, content)) from error
 
 
-def _decode(content: bytes, input_size: tuple[int, int]) -> NDArray[np.uint8]:
-    height, width = input_size
+def _decode(content: bytes, input_size: tuple[int, int]) -> Picture:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(
@@ -63,10 +105,14 @@ def _decode(content: bytes, input_size: tuple[int, int]) -> NDArray[np.uint8]:
         image.draft(image.mode, (2 * max(input_size), 2 * max(input_size)))
         image.load()
         turn = _turn(image)
-        size = (height, width) if turn in _ON_ITS_SIDE else (width, height)
-        # Made small before anything else: what comes after works on a few pixels.
-        small = _resize(image, size)
-        return np.asarray(small if turn is None else small.transpose(turn))
+        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+            return _wide_grey(image, turn)
+        if image.has_transparency_data:
+            # What a viewer shows: hidden colours under full transparency are often noise.
+            # They must not be mixed into their neighbours, so they are multiplied away.
+            layered = image if image.mode == "RGBA" else image.convert("RGBA")
+            return Picture(layered.convert("RGBa"), turn)
+        return Picture(image if image.mode in ("RGB", "L") else image.convert("RGB"), turn)
 
 
 # EXIF orientation, tag 0x0112 -> what makes the picture upright (as ImageOps.exif_transpose).
@@ -92,22 +138,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return the picture as RGB in another size, with few bytes a pixel on the way."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _resize_wide_grey(image, size)
-    if image.has_transparency_data:
-        # What a viewer shows: hidden colours under full transparency are often noise. They
-        # must not be mixed into their neighbours either, so they are multiplied away first.
-        layered = image if image.mode == "RGBA" else image.convert("RGBA")
-        weighted = layered.convert("RGBa").resize(size, _FILTER)
-        backdrop = Image.new("RGBA", size, "white")
-        return Image.alpha_composite(backdrop, weighted.convert("RGBA")).convert("RGB")
-    plain = image if image.mode in ("RGB", "L") else image.convert("RGB")
-    return plain.resize(size, _FILTER).convert("RGB")
-
-
-def _resize_wide_grey(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _wide_grey(image: Image.Image, turn: Image.Transpose | None) -> Picture:
     # Pillow's own conversion clips at 255 and turns such a picture white.
     values = np.asarray(image).astype(np.float32)
     np.nan_to_num(values, copy=False, posinf=0, neginf=0)
@@ -115,9 +146,24 @@ def _resize_wide_grey(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         values[values == transparent] = high
-    small = np.asarray(Image.fromarray(values).resize(size, _FILTER))
-    shades = (small.astype(np.float64) - low) / (high - low) * 255
-    return Image.fromarray(np.clip(np.rint(shades), 0, 255).astype(np.uint8)).convert("RGB")
+    return Picture(Image.fromarray(values), turn, (low, high))
+
+
+def _resize(picture: Picture, input_size: tuple[int, int], draw: Draw) -> Image.Image:
+    """Return a part of the picture as RGB; made small before anything else is done to it."""
+    image, (height, width) = picture.image, input_size
+    size = (height, width) if picture.turn in _ON_ITS_SIDE else (width, height)
+    left, top, right, lower = draw.box
+    box = (left * image.width, top * image.height, right * image.width, lower * image.height)
+    small = image.resize(size, _FILTER, box)
+    if small.mode == "RGBa":
+        backdrop = Image.new("RGBA", size, "white")
+        return Image.alpha_composite(backdrop, small.convert("RGBA")).convert("RGB")
+    if small.mode == "F":
+        low, high = picture.shades
+        shades = (np.asarray(small).astype(np.float64) - low) / (high - low) * 255
+        small = Image.fromarray(np.clip(np.rint(shades), 0, 255).astype(np.uint8))
+    return small.convert("RGB")
 
 
 def _range(image: Image.Image, lowest: float, highest: float) -> tuple[float, float]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import redis
 
 from workers.backbones.loading import open_backbone
-from workers.bottlenecks import ImageResult, Request, complete_batch, compute_results
+from workers.bottlenecks import ImageResult, Request, complete_batch
+from workers.chunks import compute_results
 from workers.errors import DatasetError, ModelError, PoetsError, RunError, WeightsError
 from workers.isolation import compute_isolated
 from workers.leases import Lease, connect, hold_lease, report_done, report_trouble
@@ -43,7 +44,9 @@ class Work:
     def complete(self, batch: Batch) -> list[ImageResult]:
         """Return one result for each image of a batch; what was computed is in storage."""
         results = complete_batch(self.storage, self.folder, self.plan, batch, self._compute)
-        self.failed = sum(result.error is not None for result in results)
+        # By path: an image that fails takes its variants with it, and is one failure.
+        rows = zip(batch.images, results, strict=True)
+        self.failed = len({image.path for image, result in rows if result.error is not None})
         return results
 
     def _compute(self, images: list[Request]) -> Iterable[ImageResult]:

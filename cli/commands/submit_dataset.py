@@ -44,6 +44,36 @@ from workers.settings import Settings
     "--train-batch-size", type=click.IntRange(1), default=100, show_default=True, help="sgd only."
 )
 @click.option(
+    "--flip-left-right", is_flag=True, help="Distort training images: mirror every second one."
+)
+@click.option(
+    "--random-crop",
+    type=int,
+    default=0,
+    metavar="PERCENT",
+    help="Distort training images: cut off a margin of so much.",
+)
+@click.option(
+    "--random-scale",
+    type=int,
+    default=0,
+    metavar="PERCENT",
+    help="Distort training images: enlarge by up to so much.",
+)
+@click.option(
+    "--random-brightness",
+    type=int,
+    default=0,
+    metavar="PERCENT",
+    help="Distort training images: lighten or darken by up to so much.",
+)
+@click.option(
+    "--variants",
+    type=int,
+    metavar="N",
+    help="Distorted variants of each training image. [8 with a distortion]",
+)
+@click.option(
     "--weights",
     metavar="PATH",
     help="Keras weights file, or random-SEED for none. [found or downloaded]",
@@ -58,6 +88,7 @@ def command(
     folder: Path,
     name: str | None,
     architecture: str,
+    variants: int | None,
     weights: str | None,
     batch_size: int | None,
     detach: bool,
@@ -73,21 +104,34 @@ def command(
     Examples:
       poets submit-dataset flower_photos
       poets submit-dataset flower_photos --name spring --architecture inception_v3
+      poets submit-dataset flower_photos --flip-left-right --random-crop 10
     """
     from orchestrator.jobs import TrainingRequest, plan_submission
+    from orchestrator.variants import choose_variants
     from workers.storage.layout import Storage
     from workers.storage.plan import TrainingOptions, read_plan
 
     request = TrainingRequest(
-        folder, architecture, TrainingOptions(**training), name, weights, batch_size, detach
+        folder,
+        architecture,
+        choose_variants(TrainingOptions(**training), variants),
+        name,
+        weights,
+        batch_size,
+        detach,
     )
     with show_download(quiet) as on_download:
         run = plan_submission(settings, request, on_download).name
     plan = read_plan(Storage(settings.storage).run(run))
     ignored = f", {sum(plan.ignored.values())} other files ignored" if plan.ignored else ""
+    distorted = (
+        f", {plan.variants:,} variants of training images, {plan.cached_variants:,} known already"
+        if plan.variants
+        else ""
+    )
     say(
         f"Run {run}: {plan.images:,} images, {len(plan.labels)} labels, "
-        f"{plan.cached:,} known already{ignored}",
+        f"{plan.cached:,} known already{distorted}{ignored}",
         quiet,
     )
     conduct(settings, run, detach, as_json, quiet)

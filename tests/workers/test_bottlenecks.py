@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.made import BACKBONE_ID, make_data_set, make_picture, make_run
-from workers.bottlenecks import ImageResult, complete_batch, compute_results, read_results
+from workers.bottlenecks import ImageResult, Request, complete_batch, read_results
+from workers.chunks import compute_results
 from workers.errors import StorageError
 from workers.images import load_image
 from workers.storage.manifest import read_batch, read_batches
@@ -18,7 +19,7 @@ FAILED = "cannot be opened: Input/output error"
 
 def pretend(images):
     """Give each image numbers made of its content, without decoding it."""
-    for path, _ in images:
+    for path, *_ in images:
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
         yield ImageResult(np.frombuffer(digest * 8, np.uint8).astype(np.float32), digest)
@@ -164,7 +165,7 @@ def test_only_what_is_new_is_computed(storage, photos, run):
     computed = []
 
     def note(images):
-        computed.extend(path for path, _ in images)
+        computed.extend(path for path, *_ in images)
         return pretend(images)
 
     complete(storage, grown, note)
@@ -173,7 +174,7 @@ def test_only_what_is_new_is_computed(storage, photos, run):
     assert computed == [str(photos / "blue" / "new.jpg")]
     assert_equal(
         results,
-        list(pretend([(str(photos / i.path), None) for i in read_batch(grown, 0).images])),
+        list(pretend([Request(str(photos / i.path)) for i in read_batch(grown, 0).images])),
     )
 
 
@@ -289,7 +290,7 @@ def test_a_broken_image_gets_its_reason_and_the_others_their_own_bottlenecks(tmp
     backbone, beats = Darkest(), []
 
     results = list(
-        compute_results([(path, None) for path in paths], backbone, lambda: beats.append(1))
+        compute_results([Request(path) for path in paths], backbone, lambda: beats.append(1))
     )
 
     for place, (path, result) in enumerate(zip(paths, results, strict=True)):
@@ -304,7 +305,7 @@ def test_a_broken_image_gets_its_reason_and_the_others_their_own_bottlenecks(tmp
 
 
 def test_a_failure_of_the_file_is_not_remembered_under_any_content(tmp_path):
-    (result,) = compute_results([(str(tmp_path / "gone.jpg"), None)], Darkest(), lambda: None)
+    (result,) = compute_results([Request(str(tmp_path / "gone.jpg"))], Darkest(), lambda: None)
 
     assert result.digest is None
     assert result.error.startswith("cannot be opened")

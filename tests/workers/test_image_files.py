@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.made import make_picture
+from tests.made import decode_image, make_picture
 from workers.errors import ImageError, StorageError
 from workers.images import MAX_BYTES, ContentError, load_image, looks_like_image
 from workers.isolation import MEMORY_BYTES
-from workers.pixels import MAX_PIXELS, decode_image
+from workers.pixels import MAX_PIXELS
 
 SIZE = (8, 8)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.made import decode_image
 from workers.errors import ImageError
 from workers.images import load_image
-from workers.pixels import decode_image
 
 SHADES = np.array([[0, 80], [160, 240]], np.uint8)
 # What each EXIF orientation does to [[0, 1], [2, 3]]: where the viewer sees the stored corners.

@@ -11,7 +11,9 @@ import pytest
 
 from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_picture
 from workers.backbones.litert import LiteRTBackbone
-from workers.bottlenecks import compute_results
+from workers.bottlenecks import Request
+from workers.chunks import compute_results
+from workers.distortions import Recipe
 from workers.errors import StorageError
 from workers.isolation import compute_isolated
 from workers.storage.plan import Plan
@@ -51,7 +53,7 @@ def poison(tmp_path, monkeypatch):
 def pictures(folder, *names):
     """Write a picture of each name, each its own, and return requests for them."""
     return [
-        (str(make_picture(folder / name, (9, 99, 200), n)), None) for n, name in enumerate(names)
+        Request(str(make_picture(folder / name, (9, 99, 200), n))) for n, name in enumerate(names)
     ]
 
 
@@ -118,7 +120,7 @@ def test_an_image_that_hangs_is_given_up_in_time(poison, ready_storage, tmp_path
 def test_a_careful_result_is_the_very_result_of_the_fast_way(ready_storage, tmp_path):
     images = pictures(tmp_path, "a.jpg", "b.jpg", "c.jpg", "name \udcff\n'.jpg")
     size, version = os.stat(images[2][0]).st_size, os.stat(images[2][0]).st_mtime_ns
-    images[2] = (images[2][0], (size, version))
+    images[2] = Request(images[2].path, (size, version))
     backbone = LiteRTBackbone(ready_storage.backbone(BACKBONE_ID) / "backbone.tflite")
 
     found = isolated(ready_storage, images)
@@ -133,7 +135,7 @@ def test_a_careful_result_is_the_very_result_of_the_fast_way(ready_storage, tmp_
 def test_broken_changed_and_missing_images_keep_their_reasons(ready_storage, tmp_path):
     images = pictures(tmp_path, "broken.jpg", "changed.jpg", "pipe.jpg", "gone.jpg", "good.jpg")
     Path(images[0][0]).write_bytes(b"")
-    images[1] = (images[1][0], (1, 1))
+    images[1] = Request(images[1].path, (1, 1))
     os.unlink(images[2][0])
     os.mkfifo(images[2][0])
     os.unlink(images[3][0])
@@ -166,12 +168,13 @@ def test_nothing_is_started_for_no_images(ready_storage, monkeypatch):
 BREAK_OFF = """
 import json, os, sys
 from pathlib import Path
+from workers.bottlenecks import Request
 from workers.isolation import compute_isolated
 from workers.storage.layout import Storage
 from workers.storage.plan import Plan
 
 plan = Plan(*json.loads(sys.argv[2]))
-storage, images = Storage(Path(sys.argv[1])), [(sys.argv[3], None)] * 2
+storage, images = Storage(Path(sys.argv[1])), [Request(sys.argv[3]), Request(sys.argv[4])]
 results = compute_isolated(storage, plan, images, lambda: None)
 assert next(results).error is None
 results.close()
@@ -182,13 +185,49 @@ print(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 def test_work_that_is_broken_off_leaves_no_process(ready_storage, tmp_path):
     plan = json.dumps([*vars(PLAN).values()][:10])
-    picture = pictures(tmp_path, "a.jpg")[0][0]
+    paths = [request.path for request in pictures(tmp_path, "a.jpg", "b.jpg")]
 
     found = subprocess.run(
-        [sys.executable, "-c", BREAK_OFF, str(ready_storage.root), plan, picture],
+        [sys.executable, "-c", BREAK_OFF, str(ready_storage.root), plan, *paths],
         capture_output=True,
         text=True,
         check=True,
     )
 
     assert found.stdout == "[]\n"
+
+
+def with_variants(images, count=2):
+    recipes = [Recipe(True, 10, 5, 5, 0, number) for number in range(1, count + 1)]
+    return [
+        Request(path, planned, recipe) for path, planned, _ in images for recipe in (None, *recipes)
+    ]
+
+
+def test_careful_variants_are_the_very_variants_of_the_fast_way(ready_storage, tmp_path):
+    images = with_variants(pictures(tmp_path, "a.jpg", "b.jpg"), 9)
+    backbone = LiteRTBackbone(ready_storage.backbone(BACKBONE_ID) / "backbone.tflite")
+
+    found = isolated(ready_storage, images)
+
+    for one, other in zip(found, compute_results(images, backbone, lambda: None), strict=True):
+        assert (one.error, one.digest) == (None, other.digest)
+        assert np.array_equal(one.bottleneck, other.bottleneck)
+
+
+def test_a_poisonous_image_takes_its_variants_with_it_in_two_attempts(
+    poison, ready_storage, tmp_path, monkeypatch
+):
+    started, popen = [], subprocess.Popen
+
+    def note(*arguments, **options):
+        started.append(arguments)
+        return popen(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", note)
+
+    results = isolated(ready_storage, with_variants(pictures(tmp_path, "abort.jpg", "b.jpg"), 8))
+
+    reason = "killed the process that read it (SIGABRT)"
+    assert reasons(results) == [reason] * 9 + [None] * 9
+    assert len(started) == 3

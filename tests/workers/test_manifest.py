@@ -1,5 +1,7 @@
 """The manifest: every image of a run, one row group a batch."""
 
+from dataclasses import replace
+
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,8 +19,9 @@ from workers.storage.manifest import (
 
 NEW = PlannedImage("red/a 雛菊\n.jpg", 2**40, 2**60, "red", "training", "shard-of-batch")
 CACHED = PlannedImage(r"red/\xff.jpg", 5, 6, None, None, "older-shard", 3, bytes(range(32)))
+VARIANT = PlannedImage("red/b.jpg", 7, 8, "red", "training", "shard-of-batch", variant=3)
 TESTING = PlannedImage("blue/b.jpg", 7, 8, "blue", "testing", "shard-of-batch")
-BATCHES = [(NEW, CACHED), (TESTING,), (CACHED, CACHED, NEW)]
+BATCHES = [(NEW, CACHED), (TESTING,), (CACHED, NEW, VARIANT)]
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ def test_a_batch_that_the_run_does_not_have_is_refused(run, number):
 
 
 @pytest.mark.parametrize(
-    ("split", "count"), [("training", 2), ("testing", 1), ("validation", 0), ("", 0)]
+    ("split", "count"), [("training", 3), ("testing", 1), ("validation", 0), ("", 0)]
 )
 def test_the_images_of_a_split_are_counted(run, split, count):
     assert count_split(run, split) == count
@@ -61,6 +64,16 @@ def test_the_images_of_a_split_are_counted(run, split, count):
 
 def test_a_batch_knows_its_own_shard(run):
     assert [batch.own_shard for batch in read_batches(run)] == ["shard-of-batch"] * 3
+
+
+def test_a_manifest_of_before_there_were_variants_is_read(run):
+    table = pq.read_table(run.manifest).drop_columns("variant")
+    pq.write_table(table, run.manifest)
+
+    (batch,) = read_batches(run)
+
+    rows = [image for images in BATCHES for image in images]
+    assert batch.images == tuple(replace(image, variant=0) for image in rows)
 
 
 def test_a_batch_that_is_wholly_cached_has_no_shard_of_its_own(tmp_path):

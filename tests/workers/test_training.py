@@ -11,7 +11,8 @@ import pytest
 from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_data_set, make_picture, make_run
 from workers import gathering
 from workers.backbones.litert import LiteRTBackbone
-from workers.bottlenecks import complete_batch, compute_results
+from workers.bottlenecks import Request, complete_batch
+from workers.chunks import compute_results
 from workers.classification import check_backbone, load_model
 from workers.errors import BottlenecksMissingError, DatasetError, LeaseLostError, ModelError
 from workers.gathering import gather_bottlenecks
@@ -238,7 +239,7 @@ def test_each_example_keeps_its_own_label_and_bottleneck(ready_storage, photos):
         assert [("blue", "red")[n] for n in examples.labels] == [
             path.split("/")[0] for path in examples.paths
         ]
-        requests = [(str(photos / path), None) for path in examples.paths]
+        requests = [Request(str(photos / path)) for path in examples.paths]
         expected = [r.bottleneck for r in compute_results(requests, backbone, nothing)]
         assert np.array_equal(examples.bottlenecks, expected)
 
@@ -338,3 +339,85 @@ def test_the_codelabs_solver_can_be_chosen(ready_storage, photos):
 
     assert card.training["solver"] == "sgd"
     assert card.training["steps"] == 50
+
+
+CROPS = TrainingOptions(random_crop=10, variants=2)
+
+
+def quarantined(run):
+    with open(run.model / "quarantine.csv", newline="", encoding="utf-8") as file:
+        return {row["path"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def gather(storage, run):
+    return gather_bottlenecks(storage, run, read_plan(run), nothing)
+
+
+def test_variants_are_training_examples_and_no_photographs(ready_storage, photos):
+    run = trained(ready_storage, photos, options=CROPS)
+
+    counts = load_model(run.model).card.counts
+    gathered = gather(ready_storage, run)
+
+    assert counts["computed"] + counts["cached"] == 24
+    assert counts["training"] + counts["validation"] + counts["testing"] == 24
+    assert counts["variants"] == counts["variants_computed"] == 2 * counts["training"]
+    assert len(gathered.examples["training"]) == 3 * counts["training"]
+    assert len(gathered.examples["testing"]) == counts["testing"]
+    images = images_of(run, "training")
+    assert gathered.examples["training"].paths == [image.path for image in images]
+    assert load_model(run.model).card.training["random_crop"] == 10
+
+
+@pytest.mark.parametrize("in_memory_bytes", [0, 2**31])
+def test_variants_of_a_copy_of_a_held_out_image_are_left_out_with_it(
+    ready_storage, photos, monkeypatch, in_memory_bytes
+):
+    monkeypatch.setattr(gathering, "_IN_MEMORY_BYTES", in_memory_bytes)
+    before = make_run(ready_storage, photos, "before")
+    held_out = images_of(before, "testing")[0]
+    learnt = [image for image in images_of(before, "training") if image.label == held_out.label]
+    shutil.copy(photos / held_out.path, photos / learnt[3].path)
+    run = make_run(ready_storage, photos, "after", options=CROPS)
+    compute_run(ready_storage, run)
+
+    found = gather(ready_storage, run)
+
+    assert found.counts["left_out"] == 1
+    assert found.counts["training"] == len(images_of(before, "training")) - 1
+    assert found.counts["variants"] == 2 * found.counts["training"]
+    assert learnt[3].path not in found.examples["training"].paths
+    others = [row for row in images_of(run, "training") if row.path != learnt[3].path]
+    assert found.examples["training"].paths == [row.path for row in others]
+    backbone = LiteRTBackbone(ready_storage.backbone(BACKBONE_ID) / "backbone.tflite")
+    requests = [Request(str(photos / r.path), None, CROPS.recipe(r.variant)) for r in others]
+    expected = [result.bottleneck for result in compute_results(requests, backbone, nothing)]
+    assert np.array_equal(found.examples["training"].bottlenecks, expected)
+
+
+def test_an_unreadable_image_with_variants_is_one_photograph(ready_storage, photos):
+    broken = images_of(make_run(ready_storage, photos, "before"), "training")[2].path
+    (photos / broken).write_bytes(b"broken")
+
+    run = trained(ready_storage, photos, name="after", options=CROPS)
+
+    counts = load_model(run.model).card.counts
+    assert (counts["quarantined"], counts["computed"]) == (1, 23)
+    assert quarantined(run) == {broken: "not an image: no known format"}
+    assert counts["variants"] == 2 * counts["training"]
+
+
+def test_an_image_whose_variants_cannot_be_made_is_not_passed_over(ready_storage, photos):
+    """It is known already, and vanishes before its variants are computed."""
+    trained(ready_storage, photos, name="before")
+    run = make_run(ready_storage, photos, "after", options=CROPS)
+    vanished = images_of(run, "training")[0].path
+    (photos / vanished).unlink()
+
+    compute_run(ready_storage, run)
+    train(ready_storage, run)
+
+    counts = load_model(run.model).card.counts
+    assert (counts["quarantined"], counts["cached"], counts["computed"]) == (1, 23, 0)
+    assert quarantined(run) == {vanished: "cannot be opened: No such file or directory"}
+    assert counts["variants"] == 2 * counts["training"]

@@ -19,7 +19,7 @@ from workers.errors import LeaseLostError, RunError, StorageError
 from workers.heads.model import copy_model
 from workers.leases import Keys, connect
 from workers.storage.manifest import read_batches
-from workers.storage.plan import LabellingOptions, read_plan
+from workers.storage.plan import LabellingOptions, TrainingOptions, read_plan
 from workers.storage.shards import read_shard
 from workers.tasks import compute_batch, convert_backbone, label_batch, train_head
 from workers.work import working_on
@@ -86,6 +86,20 @@ def test_failed_images_are_counted_in_the_report(client, ready_storage, photos):
     compute_batch("run", 0)
 
     assert read_shard(shard_of(ready_storage, run, 0)).errors == [None, BROKEN, *[None] * 6]
+    assert client.lrange(KEYS.done, 0, -1) == ["[0, 1]"]
+
+
+def test_an_image_that_fails_with_its_variants_is_one_failure(client, ready_storage, photos):
+    options = TrainingOptions(flip_left_right=True, variants=2)
+    broken = next(image for image in read_batches(make_run(ready_storage, photos, "before")))
+    path = next(image.path for image in broken.images if image.split == "training")
+    (photos / path).write_bytes(b"broken")
+    run = make_run(ready_storage, photos, options=options, batch_size=100)
+
+    compute_batch("run", 0)
+
+    errors = read_shard(shard_of(ready_storage, run, 0)).errors
+    assert errors.count(BROKEN) == 3
     assert client.lrange(KEYS.done, 0, -1) == ["[0, 1]"]
 
 

@@ -1,4 +1,4 @@
-"""manifest.parquet: every image of a run, one row group a batch, written once."""
+"""manifest.parquet: every image of a run and its variants, one row group a batch."""
 
 import contextlib
 import errno
@@ -26,14 +26,19 @@ _SCHEMA = pa.schema(
         ("split", pa.string()),  # training, validation or testing
         ("shard", pa.string()),  # where the bottleneck is, or will be
         ("shard_row", pa.int32()),  # its row there if it was cached, else NOT_CACHED
-        ("digest", pa.binary(32)),  # SHA-256 of the content, if it was cached
+        ("digest", pa.binary(32)),  # of what the bottleneck is of, if it was cached
+        ("variant", pa.int32()),  # 0 for the image itself
     ]
 )
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
-    """One row of a manifest."""
+    """One row of a manifest: an image, or a variant of the image in the rows before.
+
+    Attributes:
+        variant: 0 for the image itself; else what `TrainingOptions.recipe` takes.
+    """
 
     path: str
     size: int
@@ -43,6 +48,7 @@ class PlannedImage:
     shard: str
     shard_row: int = NOT_CACHED
     digest: bytes | None = None
+    variant: int = 0
 
     @property
     def is_cached(self) -> bool:
@@ -101,7 +107,7 @@ def read_batches(folder: RunFolder) -> Iterator[Batch]:
 
 
 def batch_sizes(folder: RunFolder) -> list[int]:
-    """Return the number of images in each batch, read from the footer alone."""
+    """Return the number of rows in each batch, read from the footer alone."""
     with _manifest(folder) as file:
         groups = range(file.metadata.num_row_groups)
         return [file.metadata.row_group(number).num_rows for number in groups]
@@ -119,7 +125,7 @@ def own_shards(folder: RunFolder) -> list[str | None]:
 
 
 def count_split(folder: RunFolder, split: str) -> int:
-    """Return how many images of a run belong to a split."""
+    """Return how many rows of a run belong to a split."""
     with _manifest(folder) as file:
         column = file.read(["split"])
     return int(pc.sum(pc.equal(column.column(0), split)).as_py() or 0)
@@ -143,5 +149,7 @@ def _open(path: str, modified_ns: int) -> pq.ParquetFile:
 
 
 def _rows(table: pa.Table) -> tuple[PlannedImage, ...]:
+    if "variant" not in table.column_names:  # of a poets that made none
+        table = table.append_column("variant", pa.nulls(table.num_rows, pa.int32()).fill_null(0))
     columns = (table.column(name).to_pylist() for name in _SCHEMA.names)
     return tuple(PlannedImage(*values) for values in zip(*columns, strict=True))

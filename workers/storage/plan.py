@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from workers.distortions import Recipe
 from workers.errors import RunError
 from workers.storage.layout import RunFolder
 
@@ -18,7 +19,10 @@ class TrainingOptions:
     Attributes:
         solver: "lbfgs" (default; the convex problem solved) or "sgd" (as the codelab).
         steps, learning_rate, train_batch_size: For "sgd" only.
-        seed: Salts the split and seeds the solver.
+        seed: Salts the split, seeds the solver and the distortions.
+        flip_left_right, random_crop, random_scale, random_brightness: How the variants of
+            training images are distorted, in percent (see workers.distortions).
+        variants: How many there are of each training image.
         split_exceptions: Names that hashing alone would have put elsewhere, with their
             split; later runs keep them (see orchestrator.split).
     """
@@ -30,7 +34,31 @@ class TrainingOptions:
     steps: int = 4000
     learning_rate: float = 0.01
     train_batch_size: int = 100
+    flip_left_right: bool = False
+    random_crop: int = 0
+    random_scale: int = 0
+    random_brightness: int = 0
+    variants: int = 0
     split_exceptions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def distorts(self) -> bool:
+        """Whether any distortion was asked for."""
+        percents = (self.random_crop, self.random_scale, self.random_brightness)
+        return self.flip_left_right or any(percents)
+
+    def recipe(self, variant: int) -> Recipe | None:
+        """Return how a variant is made, counted from 1; None for 0, the image as it is."""
+        if not variant:
+            return None
+        return Recipe(
+            self.flip_left_right,
+            self.random_crop,
+            self.random_scale,
+            self.random_brightness,
+            self.seed,
+            variant,
+        )
 
 
 @dataclass(frozen=True)
@@ -49,7 +77,12 @@ class LabellingOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """One run: `training` is set for submit-dataset, `labelling` for classify-dir."""
+    """One run: `training` is set for submit-dataset, `labelling` for classify-dir.
+
+    Attributes:
+        images, variants: Rows of the manifest that are photographs, and that are variants.
+        cached, cached_variants: Those of them whose bottlenecks were known.
+    """
 
     name: str
     root: str
@@ -65,6 +98,8 @@ class Plan:
     ignored: dict[str, int] = field(default_factory=dict)
     training: TrainingOptions | None = None
     labelling: LabellingOptions | None = None
+    variants: int = 0
+    cached_variants: int = 0
     version: int = PLAN_VERSION
 
     @property
