@@ -25,11 +25,18 @@ _COUNTED = ("computed", "cached", "quarantined", "left_out", *SPLITS)
 
 @dataclass
 class Gathered:
-    """All bottlenecks of a run by split, and what happened to every image."""
+    """All bottlenecks of a run by split, and what happened to every image.
+
+    Attributes:
+        digests: SHA-256 of each example by split, in the order of the examples.
+        copies: Training images that were left out: path, number of the label, digest.
+    """
 
     examples: dict[str, Examples]
     counts: Counter[str] = field(default_factory=Counter)
     quarantine: list[tuple[str, str]] = field(default_factory=list)
+    digests: dict[str, list[bytes | None]] = field(default_factory=dict)
+    copies: list[tuple[str, int, bytes | None]] = field(default_factory=list)
 
 
 def gather_bottlenecks(
@@ -55,11 +62,13 @@ def gather_bottlenecks(
             continue
         gathered.counts["cached" if image.is_cached else "computed"] += 1
         parts[image.split or "training"].add(image, numbering, result)
-    gathered.counts["left_out"] = parts["training"].leave_out(
+    gathered.copies = parts["training"].leave_out(
         {digest for split in SPLITS[1:] for digest in parts[split].digests}
     )
+    gathered.counts["left_out"] = len(gathered.copies)
     for split, part in parts.items():
         gathered.examples[split] = part.examples()
+        gathered.digests[split] = part.digests
         gathered.counts[split] = len(part.labels)
     return gathered
 
@@ -87,16 +96,18 @@ class _Part:
         self.paths.append(image.path)
         self.digests.append(result.digest)
 
-    def leave_out(self, digests: set[bytes | None]) -> int:
-        keep = [i for i, digest in enumerate(self.digests) if digest not in digests]
-        left_out = len(self.labels) - len(keep)
+    def leave_out(self, digests: set[bytes | None]) -> list[tuple[str, int, bytes | None]]:
+        images = zip(self.paths, self.labels, self.digests, strict=True)
+        left_out = [image for image in images if image[2] in digests]
         if left_out:
+            keep = [i for i, digest in enumerate(self.digests) if digest not in digests]
             # In place and in pieces: the bottlenecks may be larger than memory.
             for start in range(0, len(keep), _ROWS_AT_ONCE):
                 rows = keep[start : start + _ROWS_AT_ONCE]
                 self.bottlenecks[start : start + len(rows)] = self.bottlenecks[rows]
             self.labels = [self.labels[i] for i in keep]
             self.paths = [self.paths[i] for i in keep]
+            self.digests = [self.digests[i] for i in keep]
         return left_out
 
     def examples(self) -> Examples:

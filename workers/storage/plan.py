@@ -19,6 +19,9 @@ class TrainingOptions:
         solver: "lbfgs" (default; the convex problem solved) or "sgd" (as the codelab).
         steps, learning_rate, train_batch_size: For "sgd" only.
         seed: Salts the split and seeds the solver.
+        class_weight: "none", or "balanced": every label counts the same in all.
+        target_precision: Precision that each label shall have among the images that
+            bulk labelling calls sure, 0 to 1; None for no thresholds.
         split_exceptions: Names that hashing alone would have put elsewhere, with their
             split; later runs keep them (see orchestrator.split).
     """
@@ -30,6 +33,8 @@ class TrainingOptions:
     steps: int = 4000
     learning_rate: float = 0.01
     train_batch_size: int = 100
+    class_weight: str = "none"
+    target_precision: float | None = None
     split_exceptions: dict[str, str] = field(default_factory=dict)
 
 
