@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 
 from workers.gathering import SPLITS, Gathered
 from workers.heads.duplicates import find_near_copies
-from workers.heads.evaluate import Evaluation
 from workers.heads.fit import L2_WITHOUT_VALIDATION, Fit
-from workers.heads.suspects import find_label_errors, guess_training
+from workers.heads.suspects import find_label_errors, guess_unseen
 from workers.storage.plan import TrainingOptions
 
 # What a split is called in reports.
@@ -72,7 +71,6 @@ def examine_images(
     gathered: Gathered,
     labels: tuple[str, ...],
     fit: Fit,
-    evaluations: dict[str, Evaluation],
     options: TrainingOptions,
     beat: Callable[[], None],
 ) -> Findings:
@@ -88,12 +86,7 @@ def examine_images(
         and frozenset((image, other)) not in known
     ]
     strength = float(fit.details.get("l2", L2_WITHOUT_VALIDATION))
-    training = gathered.examples["training"]
-    guesses = {
-        "training": guess_training(training, len(labels), strength, options, beat),
-        "validation": evaluations["validation"].guesses,
-        "testing": evaluations["test"].guesses,
-    }
+    guesses = guess_unseen(gathered.examples, len(labels), strength, options, beat)
     errors = [
         Suspect(
             image := _sight(gathered, labels, error.split, error.row),

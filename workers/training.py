@@ -53,7 +53,7 @@ def train_run(
     if options.target_precision is not None:
         guesses = evaluations["validation"].guesses
         thresholds = find_thresholds(guesses, plan.labels, options.target_precision)
-    findings = examine_images(gathered, plan.labels, fit, evaluations, options, beat)
+    findings = examine_images(gathered, plan.labels, fit, options, beat)
     card = _card(storage, plan, gathered, fit, evaluations)
     card = replace(card, thresholds=thresholds, counts={**card.counts, **_counts(findings)})
     may_commit()
