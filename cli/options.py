@@ -17,9 +17,9 @@ def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None
         ctx.meta[DEBUG] = True
 
 
-def finite(_ctx: click.Context, _parameter: click.Parameter, value: float) -> float:
+def finite(_ctx: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
     """Refuse NaN, which no comparison of a range does, and infinity."""
-    if not math.isfinite(value):
+    if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a finite number.")
     return value
 

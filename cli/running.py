@@ -8,8 +8,14 @@ from cli.console import describe_seconds, print_json, say, show_progress
 from workers.settings import Settings
 
 
-def conduct(settings: Settings, name: str, detach: bool, as_json: bool, quiet: bool) -> None:
-    """Bring a planned run to its end, or leave it to the background, and print how it is."""
+def conduct(
+    settings: Settings, name: str, detach: bool, as_json: bool, quiet: bool
+) -> dict[str, Any] | None:
+    """Bring a planned run to its end, or leave it to the background, and print how it is.
+
+    Returns:
+        The result; None when the run goes on in the background.
+    """
     from orchestrator.jobs import hand_over
 
     if detach:
@@ -18,9 +24,32 @@ def conduct(settings: Settings, name: str, detach: bool, as_json: bool, quiet: b
         if settings.broker_url is None:
             say("The stack stays up for it until `poets down`.", quiet)
         print_json({"run": name, "state": "running"}) if as_json else click.echo(name)
-        return
+        return None
     result = attend(settings, name, quiet)
     print_json(result) if as_json else print_result(result)
+    return result
+
+
+def assert_accuracy(result: dict[str, Any], least: float) -> None:
+    """Refuse a result whose accuracy on test (else on validation) is below `least`.
+
+    Raises:
+        AccuracyError: When it is, or when no image was held out.
+    """
+    from workers.errors import AccuracyError
+
+    splits = ("test", "validation")
+    known = [(s, result[f"{s}_accuracy"]) for s in splits if result[f"{s}_accuracy"] is not None]
+    if not known:
+        raise AccuracyError(
+            "No image was held out, so no accuracy can be asserted. Give --testing-percentage."
+        )
+    split, accuracy = known[0]
+    if accuracy < least:
+        raise AccuracyError(
+            f"The {split} accuracy of {accuracy:.2%} is below the {least:.2%} that was asked for; "
+            f"the model is kept in {result['model']}."
+        )
 
 
 def attend(settings: Settings, name: str, quiet: bool) -> dict[str, Any]:
@@ -71,19 +100,28 @@ def _trained(result: dict[str, Any]) -> list[str]:
         if result["left_out"]
         else "",
         f"  accuracy    {_percent(result['validation_accuracy'])} validation, "
-        f"{_percent(result['test_accuracy'])} test",
+        f"{_percent(result['test_accuracy'])} test{_interval(result)}",
         f"  unreadable  {result['model']}/quarantine.csv" if bad else "",
         f"  mistakes    {result['model']}/mistakes.csv",
+        _finding("suspects", result, "images whose label may be wrong"),
+        _finding("duplicates", result, "pairs of copies under two splits or labels"),
         f"  model       {result['model']}",
         "Label other photographs with it: poets classify-dir DIR",
     ]
 
 
+def _finding(name: str, result: dict[str, Any], meaning: str) -> str:
+    count = result.get(name, 0)
+    return f"  {name:<11} {count:,} {meaning}: {result['model']}/{name}.csv" if count else ""
+
+
 def _labelled(result: dict[str, Any]) -> list[str]:
+    unsure = f"{result['unsure']:,} unsure, " if result.get("unsure") else ""
     return [
         f"Job {result['job']} has finished in {describe_seconds(result['seconds'])} "
         f"({result['images_per_second']:,.0f} images a second).",
-        f"  images   {result['images']:,}: {result['ok']:,} labelled, {result['failed']:,} failed",
+        f"  images   {result['images']:,}: {result['ok']:,} labelled, {unsure}"
+        f"{result['failed']:,} failed",
         f"  model    {result['model']}",
         f"  output   {result['output']}",
         "  The rows of failed images say why in the column `error`." if result["failed"] else "",
@@ -92,3 +130,8 @@ def _labelled(result: dict[str, Any]) -> list[str]:
 
 def _percent(accuracy: float | None) -> str:
     return "none held out for" if accuracy is None else f"{accuracy:.1%}"
+
+
+def _interval(result: dict[str, Any]) -> str:
+    interval = result.get("test_accuracy_interval")
+    return f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f}%)" if interval else ""

@@ -60,6 +60,9 @@ def _trained(folder: RunFolder, plan: Plan) -> dict[str, Any]:
         "variants_computed": counts.get("variants_computed", 0),
         "validation_accuracy": card.metrics["validation_accuracy"],
         "test_accuracy": card.metrics["test_accuracy"],
+        "test_accuracy_interval": card.metrics.get("test_accuracy_interval"),
+        "suspects": counts.get("suspects", 0),
+        "duplicates": counts.get("duplicates", 0),
         "model": str(folder.model),
     }
 
@@ -73,6 +76,7 @@ def _labelled(folder: RunFolder, plan: Plan, beat: Callable[[], None]) -> dict[s
         "job": plan.name,
         "images": plan.images,
         "ok": counts["ok"],
+        "unsure": counts["unsure"],
         "failed": counts["failed"],
         "output": options.output,
         "model": options.model,

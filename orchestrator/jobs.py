@@ -19,7 +19,7 @@ from orchestrator.split import Shares
 from orchestrator.weights import OnDownload, resolve_backbone
 from workers.backbones.table import find_spec
 from workers.classification import install_backbone
-from workers.errors import RunError
+from workers.errors import RunError, UsageError
 from workers.heads.model import copy_model, read_card, read_head
 from workers.process_start import check_storage
 from workers.settings import Settings
@@ -74,6 +74,11 @@ def plan_submission(
     # Before a scan that may take minutes.
     find_spec(request.architecture)
     Shares(request.options.testing_percentage, request.options.validation_percentage)
+    if request.options.target_precision is not None and not request.options.validation_percentage:
+        raise UsageError(
+            "A target precision needs validation images. Leave out --validation-percentage 0, "
+            "or --target-precision."
+        )
     scan = scan_folder(request.folder)
     spec, digest, backbone_id = resolve_backbone(
         settings, request.architecture, request.weights, on_download

@@ -36,7 +36,9 @@ class RunState:
         if self.result is None:
             return self.note
         if self.plan.labelling:
-            return f"{self.result['ok']} labelled, {self.result['failed']} failed"
+            unsure = self.result.get("unsure", 0)
+            middle = f"{unsure} unsure, " if unsure else ""
+            return f"{self.result['ok']} labelled, {middle}{self.result['failed']} failed"
         accuracy = self.result["test_accuracy"]
         return "no test split" if accuracy is None else f"{accuracy:.1%} test accuracy"
 

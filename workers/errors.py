@@ -59,3 +59,7 @@ class BottlenecksMissingError(PoetsError):
 
 class LeaseLostError(PoetsError):
     """Somebody else has taken over this work; what was computed is thrown away."""
+
+
+class AccuracyError(PoetsError):
+    """A model is less accurate than the command was told to assert; it is kept."""

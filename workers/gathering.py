@@ -4,9 +4,10 @@ import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workers.backbones.stored import read_description
 from workers.bottlenecks import ImageResult, read_results
@@ -31,12 +32,45 @@ class Gathered:
     """All bottlenecks of a run by split, and what happened to every image.
 
     Attributes:
+        examples: By split; in training each photograph is followed by its variants.
         counts: Of photographs, but for those of variants.
+        copies: Photographs that were left out because a held-out one has their content.
+        digests: SHA-256 of the photograph of each example, by split.
+        is_variant: Which training examples are no photographs, bool, shape (n,).
     """
 
     examples: dict[str, Examples]
     counts: Counter[str] = field(default_factory=Counter)
     quarantine: list[tuple[str, str]] = field(default_factory=list)
+    copies: list["Copy"] = field(default_factory=list)
+    digests: dict[str, list[bytes | None]] = field(default_factory=dict)
+    is_variant: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+
+    def photographs(self) -> "Gathered":
+        """Return the same without variants."""
+        if not self.is_variant.any():
+            return self
+        rows = np.flatnonzero(~self.is_variant)
+        training, digests = self.examples["training"], self.digests["training"]
+        alone = Examples(
+            training.bottlenecks[rows], training.labels[rows], [training.paths[i] for i in rows]
+        )
+        return replace(
+            self,
+            examples={**self.examples, "training": alone},
+            digests={**self.digests, "training": [digests[i] for i in rows]},
+            is_variant=np.zeros(len(rows), np.bool_),
+        )
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A photograph that was left out; `label` is the number of its label."""
+
+    split: str
+    path: str
+    label: int
+    digest: bytes | None
 
 
 def gather_bottlenecks(
@@ -62,12 +96,15 @@ def gather_bottlenecks(
     # The test split keeps all of its images; the others lose what would tell them its answers.
     held_out = set(parts["testing"].digests)
     for split in ("validation", "training"):
-        gathered.counts["left_out"] += parts[split].leave_out(held_out)
+        gathered.copies += parts[split].leave_out(split, held_out)
         held_out.update(parts[split].digests)
+    gathered.counts["left_out"] = len(gathered.copies)
     for split, part in parts.items():
         gathered.examples[split] = part.examples()
+        gathered.digests[split] = part.digests
         gathered.counts[split] = len(part.labels) - part.variants
         gathered.counts["variants"] += part.variants
+    gathered.is_variant = np.array(parts["training"].is_variant, np.bool_)
     return gathered
 
 
@@ -123,11 +160,17 @@ class _Part:
     def variants(self) -> int:
         return sum(self.is_variant)
 
-    def leave_out(self, digests: set[bytes | None]) -> int:
-        """Remove the images with these digests and their variants; return how many images."""
+    def leave_out(self, split: str, digests: set[bytes | None]) -> list[Copy]:
+        """Remove the photographs with these digests and their variants; return the former."""
         keep = [i for i, digest in enumerate(self.digests) if digest not in digests]
-        images = len(self.labels) - self.variants
-        if len(keep) < len(self.labels):
+        copies = [
+            Copy(split, path, label, digest)
+            for path, label, digest, is_variant in zip(
+                self.paths, self.labels, self.digests, self.is_variant, strict=True
+            )
+            if digest in digests and not is_variant
+        ]
+        if copies:
             # In place and in pieces: the bottlenecks may be larger than memory.
             for start in range(0, len(keep), _ROWS_AT_ONCE):
                 rows = keep[start : start + _ROWS_AT_ONCE]
@@ -136,7 +179,7 @@ class _Part:
             self.paths = [self.paths[i] for i in keep]
             self.digests = [self.digests[i] for i in keep]
             self.is_variant = [self.is_variant[i] for i in keep]
-        return images - (len(self.labels) - self.variants)
+        return copies
 
     def examples(self) -> Examples:
         count = len(self.labels)

@@ -2,14 +2,17 @@
 
 import importlib.metadata
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
 from workers.backbones.stored import read_description
 from workers.errors import DatasetError
+from workers.findings import Findings, examine_images
 from workers.gathering import SPLITS, Gathered, gather_bottlenecks
+from workers.heads.calibration import calibrate_head, find_thresholds
 from workers.heads.evaluate import Evaluation, evaluate_head
 from workers.heads.fit import Fit, fit_head
 from workers.heads.model import ModelCard, save_model
@@ -43,18 +46,31 @@ def train_run(
     training, validation, testing = (gathered.examples[split] for split in SPLITS)
     fit = fit_head(training, validation, len(plan.labels), options, beat)
     _check_finite(fit)
+    head, temperature = calibrate_head(fit.head, validation, beat)
+    fit = Fit(head, {**fit.details, "temperature": temperature})
     evaluations = {
-        "validation": evaluate_head(fit.head, validation, plan.labels, beat),
-        "test": evaluate_head(fit.head, testing, plan.labels, beat),
+        "validation": evaluate_head(head, validation, plan.labels, beat),
+        "test": evaluate_head(head, testing, plan.labels, beat),
     }
+    thresholds = None
+    if options.target_precision is not None:
+        guesses = evaluations["validation"].guesses
+        thresholds = find_thresholds(guesses, plan.labels, options.target_precision)
+    findings = examine_images(gathered.photographs(), plan.labels, fit, options, beat)
+    card = _card(storage, plan, gathered, fit, evaluations)
+    card = replace(card, thresholds=thresholds, counts={**card.counts, **_counts(findings)})
     may_commit()
     save_model(
         folder.model,
-        _card(storage, plan, gathered, fit, evaluations),
-        fit.head,
+        card,
+        head,
         storage.backbone(plan.backbone_id) / "backbone.tflite",
-        write_reports(plan, gathered, evaluations),
+        write_reports(card, gathered, evaluations, findings),
     )
+
+
+def _counts(findings: Findings) -> dict[str, int]:
+    return {"suspects": len(findings.suspects), "duplicates": len(findings.duplicates)}
 
 
 def _check_labels(plan: Plan, gathered: Gathered) -> None:
@@ -84,9 +100,10 @@ def _card(
     evaluations: dict[str, Evaluation],
 ) -> ModelCard:
     backbone = read_description(storage, plan.backbone_id)
-    metrics: dict[str, float | None] = {}
+    metrics: dict[str, Any] = {}
     for split, evaluation in evaluations.items():
         metrics[f"{split}_accuracy"] = evaluation.accuracy
+        metrics[f"{split}_accuracy_interval"] = evaluation.accuracy_interval
         metrics[f"{split}_log_loss"] = evaluation.log_loss
     libraries = ("poets", "numpy", "scipy", "pillow", "ai-edge-litert")
     return ModelCard(

@@ -26,6 +26,9 @@ def command(
 ) -> None:
     """Label each IMAGE and print its best labels.
 
+    With a model that was trained for a --target-precision, `unsure` follows a best label
+    whose score is too low for it.
+
     \b
     Examples:
       poets classify rose.jpg
@@ -43,14 +46,22 @@ def command(
         failed += prediction.error is not None
         if as_json:
             ranked = [{"label": label, "score": score} for label, score in prediction.ranked]
-            rows.append({"path": prediction.path, "labels": ranked, "error": prediction.error})
+            rows.append(
+                {
+                    "path": prediction.path,
+                    "labels": ranked,
+                    "unsure": prediction.is_unsure,
+                    "error": prediction.error,
+                }
+            )
             continue
         if prediction.error:
             click.echo(f"{path}: {prediction.error}", err=True)
         elif len(images) > 1:
             click.echo(prediction.path)
-        for label, score in prediction.ranked:
-            click.echo(f"{label} (score = {score:.5f})")
+        for place, (label, score) in enumerate(prediction.ranked):
+            unsure = " unsure" if prediction.is_unsure and place == 0 else ""
+            click.echo(f"{label} (score = {score:.5f}){unsure}")
     if as_json:
         print_json(rows)
     if failed:

@@ -57,6 +57,8 @@ def command(
     """Label every image below DIR, and write one row for each.
 
     An image that cannot be read has a row with the reason; it never ends the job.
+    With a model that was trained for a --target-precision, the status of an image is
+    `unsure` when its score is too low for it.
 
     \b
     Examples:

@@ -7,7 +7,13 @@ import click
 
 from cli import options
 from cli.console import say, show_download
-from cli.running import conduct
+from cli.running import assert_accuracy, conduct
+from cli.training_options import (
+    DISTORTION_OPTIONS,
+    HEAD_OPTIONS,
+    SPLIT_OPTIONS,
+    training_options,
+)
 from workers.settings import Settings
 
 
@@ -21,62 +27,18 @@ from workers.settings import Settings
     show_default=True,
     help="The backbone; `poets architectures` lists all.",
 )
-@click.option("--testing-percentage", type=float, default=10, show_default=True)
-@click.option("--validation-percentage", type=float, default=10, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split and solver.")
-@click.option(
-    "--solver",
-    type=click.Choice(["lbfgs", "sgd"]),
-    default="lbfgs",
-    show_default=True,
-    help="lbfgs solves the problem; sgd descends as the codelab did.",
-)
-@click.option("--steps", type=click.IntRange(1), default=4000, show_default=True, help="sgd only.")
-@click.option(
-    "--learning-rate",
-    type=click.FloatRange(min=0, min_open=True),
-    callback=options.finite,
-    default=0.01,
-    show_default=True,
-    help="sgd only.",
-)
-@click.option(
-    "--train-batch-size", type=click.IntRange(1), default=100, show_default=True, help="sgd only."
-)
-@click.option(
-    "--flip-left-right", is_flag=True, help="Distort training images: mirror every second one."
-)
-@click.option(
-    "--random-crop",
-    type=int,
-    default=0,
-    metavar="PERCENT",
-    help="Distort training images: cut off a margin of so much.",
-)
-@click.option(
-    "--random-scale",
-    type=int,
-    default=0,
-    metavar="PERCENT",
-    help="Distort training images: enlarge by up to so much.",
-)
-@click.option(
-    "--random-brightness",
-    type=int,
-    default=0,
-    metavar="PERCENT",
-    help="Distort training images: lighten or darken by up to so much.",
-)
-@click.option(
-    "--variants",
-    type=int,
-    metavar="N",
-    help="Distorted variants of each training image. [8 with a distortion]",
-)
+@training_options(SPLIT_OPTIONS, HEAD_OPTIONS, DISTORTION_OPTIONS)
 @click.option(
     "--weights",
     metavar="PATH",
     help="Keras weights file, or random-SEED for none. [found or downloaded]",
+)
+@click.option(
+    "--assert-accuracy-at-least",
+    "least_accuracy",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="End with exit code 1 when the test accuracy is below, such as 0.9.",
 )
 @options.batch_size
 @options.detach
@@ -88,13 +50,13 @@ def command(
     folder: Path,
     name: str | None,
     architecture: str,
-    variants: int | None,
+    training: dict[str, Any],
     weights: str | None,
+    least_accuracy: float | None,
     batch_size: int | None,
     detach: bool,
     as_json: bool,
     quiet: bool,
-    **training: Any,
 ) -> None:
     """Turn the photographs in DIR into a classifier.
 
@@ -105,16 +67,19 @@ def command(
       poets submit-dataset flower_photos
       poets submit-dataset flower_photos --name spring --architecture inception_v3
       poets submit-dataset flower_photos --flip-left-right --random-crop 10
+      poets submit-dataset flower_photos --target-precision 0.98
     """
     from orchestrator.jobs import TrainingRequest, plan_submission
     from orchestrator.variants import choose_variants
     from workers.storage.layout import Storage
     from workers.storage.plan import TrainingOptions, read_plan
 
+    if detach and least_accuracy is not None:
+        raise click.UsageError("--assert-accuracy-at-least waits for the end; leave out --detach.")
     request = TrainingRequest(
         folder,
         architecture,
-        choose_variants(TrainingOptions(**training), variants),
+        choose_variants(TrainingOptions(**training), training.get("variants")),
         name,
         weights,
         batch_size,
@@ -134,4 +99,6 @@ def command(
         f"{plan.cached:,} known already{distorted}{ignored}",
         quiet,
     )
-    conduct(settings, run, detach, as_json, quiet)
+    result = conduct(settings, run, detach, as_json, quiet)
+    if result is not None and least_accuracy is not None:
+        assert_accuracy(result, least_accuracy)

@@ -172,6 +172,38 @@ def test_each_result_gets_the_prediction_of_its_own_bottleneck(model):
     assert [p.ranked[0][0] if p.ranked else p.error for p in found] == ["owl", "gone", "cat", "dog"]
 
 
+def test_an_image_is_unsure_below_the_threshold_of_its_best_label(model):
+    card = load_model(model).card
+    head = Head(np.zeros((256, 3), np.float32), np.zeros(3, np.float32))
+    head.weights[:3] = np.eye(3) * 3  # a best score of 0.9094
+    results = [ImageResult(row, b"") for row in np.eye(256, dtype=np.float32)[:3]]
+    results.append(ImageResult(None, None, "gone"))
+
+    def statuses(thresholds):
+        found = predict_results(
+            Model(replace(card, thresholds=thresholds), head), list("abcd"), results, 2
+        )
+        assert [len(prediction.ranked) for prediction in found] == [2, 2, 2, 0]
+        return [prediction.status for prediction in found]
+
+    assert statuses(None) == ["ok", "ok", "ok", "failed"]
+    thresholds = {"cat": 0.9, "dog": 0.91, "owl": None}
+    assert statuses(thresholds) == ["ok", "unsure", "unsure", "failed"]
+
+
+def test_the_score_that_is_written_is_the_one_that_is_compared(model):
+    card = replace(load_model(model).card, thresholds={"cat": 0.5, "dog": 0.909443, "owl": 0.5})
+    head = Head(np.zeros((256, 3), np.float32), np.zeros(3, np.float32))
+    head.weights[:3] = np.eye(3) * 3
+
+    (found,) = predict_results(
+        Model(card, head), ["a"], [ImageResult(np.eye(256, dtype=np.float32)[1], b"")], 1
+    )
+
+    assert found.ranked == [("dog", 0.909443)]
+    assert found.status == "ok"
+
+
 def test_the_backbone_of_a_model_made_elsewhere_is_put_into_storage(model, storage, converted):
     card = load_model(model).card
 

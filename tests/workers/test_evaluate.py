@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import top_k_accuracy_score
 
 from workers.heads import evaluate
 from workers.heads.evaluate import evaluate_head, log_loss
@@ -74,6 +75,8 @@ def test_an_empty_split_has_no_figures():
     found = evaluate_head(HEAD, nothing, LABELS, lambda: None)
 
     assert (found.images, found.accuracy, found.log_loss) == (0, None, None)
+    assert (found.accuracy_interval, found.top5_accuracy, found.calibration_error) == (None,) * 3
+    assert len(found.guesses) == 0
     assert found.confusion.tolist() == [[0] * 3] * 3
     assert found.mistakes == []
 
@@ -84,3 +87,26 @@ def test_a_probability_of_zero_gives_a_finite_loss():
     found = evaluate_head(HEAD, sure, LABELS, lambda: None)
 
     assert 60 < found.log_loss < 100
+
+
+def test_a_guess_says_how_sure_and_how_wrong_it_is():
+    guesses = evaluate_head(HEAD, MIXED, LABELS, lambda: None).guesses
+
+    assert guesses.predicted.tolist() == [0, 1, 1, 1, 0]
+    assert guesses.score == pytest.approx([0.8, 0.6, 0.9998, 0.9, 0.7], rel=1e-5)
+    assert guesses.label_score == pytest.approx([0.8, 0.3, 0.9998, 0.05, 0.1], rel=1e-5)
+    assert guesses.margin == pytest.approx([0.7, 0.3, 0.9997, 0.85, 0.5], rel=1e-5)
+    # Of two labels with 0.05 the one that comes first is the better one.
+    assert guesses.rank.tolist() == [0, 1, 0, 2, 2]
+
+
+def test_the_best_five_are_those_of_scikit_learn():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(300, 12)).astype(np.float32)
+    labels = generator.integers(0, 12, 300)
+    head = Head(np.eye(12, dtype=np.float32), np.zeros(12, np.float32))
+
+    found = evaluate_head(head, Examples(logits, labels, [""] * 300), tuple("abcdefghijkl"), int)
+
+    expected = top_k_accuracy_score(labels, logits, k=5, labels=range(12))
+    assert found.top5_accuracy == pytest.approx(expected)

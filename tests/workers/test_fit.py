@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
+from sklearn.utils.class_weight import compute_class_weight
 
 from workers.heads import fit
+from workers.heads.balance import weigh_labels
 from workers.heads.evaluate import evaluate_head
-from workers.heads.fit import L2_STRENGTHS, L2_WITHOUT_VALIDATION, fit_head
+from workers.heads.fit import L2_STRENGTHS, L2_WITHOUT_VALIDATION, fit_at_strength, fit_head
 from workers.heads.head import Examples, Head, softmax
 from workers.storage.plan import TrainingOptions
 
@@ -238,3 +240,68 @@ def test_the_solver_finds_the_lowest_loss_there_is():
     ).fun
 
     assert problem._loss_and_gradient(solution, 0.01)[0] == pytest.approx(lowest, abs=1e-5)
+
+
+BALANCED = [
+    TrainingOptions(class_weight="balanced"),
+    TrainingOptions(**{**vars(SGD), "class_weight": "balanced", "steps": 2000}),
+]
+
+
+def make_imbalanced(count, seed):
+    """Return clusters in which the last label is rare."""
+    every = make_clusters(count, seed)
+    keep = np.flatnonzero((every.labels < 2) | (np.arange(count) % 15 == 0))
+    return Examples(every.bottlenecks[keep], every.labels[keep], [""] * len(keep))
+
+
+def test_balanced_weights_give_the_head_of_scikit_learn():
+    training, testing = make_imbalanced(1200, 1), make_clusters(1000, 2)
+    mean = training.bottlenecks.mean(axis=0)
+    deviation = (training.bottlenecks - mean).std()
+
+    found = fit_examples(training, EMPTY, BALANCED[0])
+
+    reference = LogisticRegression(
+        C=1 / (found.details["l2"] * len(training)),
+        class_weight="balanced",
+        max_iter=1000,
+        tol=1e-8,
+    )
+    reference.fit((training.bottlenecks - mean) / deviation, training.labels)
+    expected = reference.predict_proba((testing.bottlenecks - mean) / deviation)
+    assert np.abs(found.head.predict(testing.bottlenecks) - expected).max() < 5e-3
+
+
+@pytest.mark.parametrize("options", BALANCED, ids=["lbfgs", "sgd"])
+def test_balanced_weights_find_more_images_of_a_rare_label(options):
+    training, testing = make_imbalanced(1200, 1), make_clusters(2000, 2)
+
+    plain = TrainingOptions(**{**vars(options), "class_weight": "none"})
+    recalls = [
+        evaluate_head(fit_examples(training, EMPTY, one).head, testing, LABELS, lambda: None)
+        .by_label[2]
+        .recall
+        for one in (plain, options)
+    ]
+
+    assert recalls[1] > recalls[0] + 0.1
+
+
+def test_weights_of_labels_are_those_of_scikit_learn():
+    labels = np.array([0] * 6 + [1] * 3 + [2])
+
+    found = weigh_labels(labels, 3, "balanced")
+
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert found[labels].sum() == pytest.approx(len(labels), rel=1e-6)
+    assert weigh_labels(labels, 3, "none").tolist() == [1, 1, 1]
+
+
+def test_a_given_strength_is_used_without_choosing():
+    training = make_clusters(300, 1)
+
+    found = fit_at_strength(training, 3, L2_WITHOUT_VALIDATION, TrainingOptions(), lambda: None)
+
+    assert np.array_equal(found.weights, fit_examples(training).head.weights)

@@ -64,6 +64,17 @@ def test_a_model_is_read_as_it_was_saved(model):
     assert head.bias.tobytes() == HEAD.bias.tobytes()
 
 
+def test_a_model_that_was_saved_before_there_were_thresholds_is_read(model):
+    values = json.loads((model / "model.json").read_text("utf-8"))
+    del values["thresholds"]
+    (model / "model.json").write_text(json.dumps(values))
+
+    card = read_card(model)
+
+    assert card == CARD
+    assert not card.is_unsure("red", 0.0)
+
+
 def test_the_folder_holds_what_is_needed_and_the_reports(model):
     assert set(contents(model)) == {*MODEL_FILES, "report.csv"}
     assert (model / "labels.txt").read_text("utf-8") == "gänse\\xff\nred\n"

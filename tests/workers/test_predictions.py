@@ -15,7 +15,7 @@ from workers.storage.predictions import (
 ROWS = [
     Prediction("b.jpg", [("owl", 0.75), ("cat", 0.25)]),
     Prediction("a\n.jpg", error="empty file"),
-    Prediction("c.jpg", [("cat", 1.0)]),
+    Prediction("c.jpg", [("cat", 1.0)], is_unsure=True),
 ]
 
 
@@ -28,7 +28,7 @@ def test_rows_are_read_as_they_were_written_in_their_order(tmp_path):
     assert [tuple(row.values()) for row in found.to_pylist()] == [
         ("b.jpg", "ok", "owl", 0.75, "cat", 0.25, None, "m"),
         ("a\n.jpg", "failed", None, None, None, None, "empty file", "m"),
-        ("c.jpg", "ok", "cat", 1.0, None, None, None, "m"),
+        ("c.jpg", "unsure", "cat", 1.0, None, None, None, "m"),
     ]
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_data_set, make_picture, make_run
@@ -15,7 +16,8 @@ from workers.bottlenecks import Request, complete_batch
 from workers.chunks import compute_results
 from workers.classification import check_backbone, load_model
 from workers.errors import BottlenecksMissingError, DatasetError, LeaseLostError, ModelError
-from workers.gathering import gather_bottlenecks
+from workers.gathering import SPLITS, gather_bottlenecks
+from workers.heads import calibration
 from workers.storage.manifest import read_batches
 from workers.storage.plan import TrainingOptions, read_plan
 from workers.training import train_run
@@ -67,6 +69,9 @@ def test_a_run_becomes_a_model_with_its_reports(ready_storage, photos):
         "backbone.tflite",
         "evaluation.json",
         "mistakes.csv",
+        "predictions.parquet",
+        "suspects.csv",
+        "duplicates.csv",
         "quarantine.csv",
     }
     assert (run.model / "labels.txt").read_text() == "blue\nred\n"
@@ -137,6 +142,155 @@ def test_the_evaluation_agrees_with_itself_and_with_the_card(ready_storage, phot
         assert card.metrics[f"{split}_log_loss"] == figures["log_loss"]
 
 
+def test_the_evaluation_has_every_figure_of_every_split(ready_storage, photos):
+    run = trained(ready_storage, photos, options=TrainingOptions(target_precision=0.9))
+
+    found = json.loads((run.model / "evaluation.json").read_text())
+    card = load_model(run.model).card
+    assert found["temperature"] == card.training["temperature"] == 1  # too few images
+    assert found["near_duplicates_searched"] is True
+    assert card.thresholds.keys() == {"blue", "red"}
+    for split in ("validation", "test"):
+        figures = found[split]
+        low, high = figures["accuracy_interval"]
+        assert low < figures["accuracy"] <= high == 1
+        assert figures["top5_accuracy"] == 1
+        assert 0 <= figures["calibration_error"] < 0.5
+        assert figures["macro"].keys() == {"precision", "recall", "f1"}
+        for label, row in zip(("blue", "red"), figures["per_label"], strict=True):
+            assert row["label"] == label
+            assert row["support"] > 0
+            assert row["precision"] == row["recall"] == row["f1"] == 1
+            assert row["threshold"] == card.thresholds[label] > 0.5
+        assert len(figures["calibration_bins"]) == 15
+        assert sum(row["count"] for row in figures["calibration_bins"]) == figures["images"]
+        assert figures["calibration_bins"][0].keys() == {
+            *("low", "high", "count", "mean_score", "accuracy")
+        }
+    # The thresholds come from the validation images, so all of them are sure.
+    assert found["validation"]["sure"]["images"] == found["validation"]["images"]
+
+
+def test_undefined_figures_are_null(ready_storage, photos):
+    options = TrainingOptions(testing_percentage=0, target_precision=0.9)
+    run = trained(ready_storage, photos, options=options)
+
+    figures = json.loads((run.model / "evaluation.json").read_text())["test"]
+
+    for name in ("accuracy", "accuracy_interval", "top5_accuracy", "log_loss", "calibration_error"):
+        assert figures[name] is None
+    assert set(figures["macro"].values()) == {None}
+    assert figures["per_label"][0]["recall"] is None
+    assert figures["calibration_bins"][3]["accuracy"] is None
+    assert figures["sure"] == {"images": 0, "accuracy": None, "accuracy_interval": None}
+
+
+def test_without_a_target_there_are_no_thresholds(ready_storage, photos):
+    run = trained(ready_storage, photos)
+
+    figures = json.loads((run.model / "evaluation.json").read_text())["validation"]
+
+    assert load_model(run.model).card.thresholds is None
+    assert [row["threshold"] for row in figures["per_label"]] == [None, None]
+    assert figures["sure"] is None
+
+
+def test_every_held_out_image_has_its_prediction(ready_storage, photos):
+    run = trained(ready_storage, photos)
+    model = load_model(run.model)
+    backbone = LiteRTBackbone(ready_storage.backbone(BACKBONE_ID) / "backbone.tflite")
+
+    rows = pq.read_table(run.model / "predictions.parquet").to_pylist()
+
+    held_out = {
+        image.path: reported
+        for planned, reported in (("validation", "validation"), ("testing", "test"))
+        for image in images_of(run, planned)
+    }
+    assert {row["path"]: row["split"] for row in rows} == held_out
+    requests = [Request(str(photos / row["path"])) for row in rows]
+    results = compute_results(requests, backbone, nothing)
+    for row, result in zip(rows, results, strict=True):
+        scores = model.head.predict(result.bottleneck[np.newaxis])[0]
+        assert row["label"] == row["path"].split("/")[0]
+        assert row["predicted"] == ("blue", "red")[scores.argmax()]
+        assert row["score"] == pytest.approx(scores.max(), abs=1e-6)
+        assert row["label_score"] == pytest.approx(scores[row["label"] == "red"], abs=1e-6)
+        assert row["margin"] == pytest.approx(abs(scores[0] - scores[1]), abs=2e-6)
+
+
+def test_enough_validation_images_give_a_temperature_that_is_in_the_head(
+    ready_storage, photos, monkeypatch
+):
+    plain = load_model(trained(ready_storage, photos, name="plain").model)
+    monkeypatch.setattr(calibration, "MIN_IMAGES", 1)
+
+    scaled = load_model(trained(ready_storage, photos, name="scaled").model)
+
+    temperature = scaled.card.training["temperature"]
+    assert temperature != 1
+    assert np.allclose(scaled.head.weights * temperature, plain.head.weights, rtol=1e-5)
+    assert np.allclose(scaled.head.bias * temperature, plain.head.bias, rtol=1e-5)
+
+
+def rows_of(run, report):
+    with open(run.model / report, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_copies_across_splits_and_labels_are_listed(ready_storage, photos):
+    # The same picture under both labels, and a held-out one again.
+    make_picture(photos / "blue" / "twice.jpg", (90, 90, 90), 5)
+    shutil.copy(photos / "blue" / "twice.jpg", photos / "red" / "twice.jpg")
+    planned = make_run(ready_storage, photos, name="planned")
+    held_out = images_of(planned, "testing")[0].path
+    shutil.copy(photos / held_out, photos / held_out.split("/")[0] / "again.jpg")
+    run = trained(ready_storage, photos)
+
+    duplicates = {
+        frozenset({row["path"], row["other"]}): row for row in rows_of(run, "duplicates.csv")
+    }
+
+    again = f"{held_out.split('/')[0]}/again.jpg"
+    found = duplicates[frozenset({held_out, again})]
+    splits = {found["path"]: found["split"], found["other"]: found["other_split"]}
+    planned_as = next(s for s in SPLITS[:2] if again in [i.path for i in images_of(run, s)])
+    assert splits == {held_out: "test", again: planned_as}
+    assert float(found["similarity"]) == 1
+    both = duplicates[frozenset({"blue/twice.jpg", "red/twice.jpg"})]
+    assert {both["label"], both["other_label"]} == {"blue", "red"}
+
+
+def test_an_image_that_is_there_under_two_labels_is_suspect_under_both(ready_storage, photos):
+    make_picture(photos / "blue" / "twice.jpg", (90, 90, 90), 5)
+    shutil.copy(photos / "blue" / "twice.jpg", photos / "red" / "twice.jpg")
+    run = trained(ready_storage, photos)
+
+    first = rows_of(run, "suspects.csv")[:2]
+
+    assert {(row["path"], row["label"], row["suggested"]) for row in first} == {
+        ("blue/twice.jpg", "blue", "red"),
+        ("red/twice.jpg", "red", "blue"),
+    }
+    assert "has the very content of" in first[0]["reason"]
+    counts = load_model(run.model).card.counts
+    assert counts["suspects"] == len(rows_of(run, "suspects.csv"))
+    assert counts["duplicates"] == len(rows_of(run, "duplicates.csv"))
+
+
+def test_a_picture_under_the_wrong_label_is_suspect(ready_storage, photos):
+    for label, colour in (("red", (30, 40, 220)), ("blue", (220, 30, 30))):
+        make_picture(photos / label / "wrong.jpg", colour, 800)
+    run = trained(ready_storage, photos)
+
+    suspects = rows_of(run, "suspects.csv")
+
+    assert {row["path"] for row in suspects[:2]} == {"red/wrong.jpg", "blue/wrong.jpg"}
+    for row in suspects[:2]:
+        assert row["reason"] == f"looks like {row['suggested']!r} rather than {row['label']!r}"
+        assert 0.5 < float(row["score"]) <= 1
+
+
 def test_two_colours_are_told_apart(ready_storage, photos):
     model = load_model(trained(ready_storage, photos).model)
 
@@ -179,8 +333,7 @@ def test_mistakes_are_listed_with_what_was_said_instead(ready_storage, photos):
     found = json.loads((run.model / "evaluation.json").read_text())
     wrong = sum(
         np.sum(found[s]["confusion"]) - np.trace(found[s]["confusion"])
-        for s in found
-        if s != "labels"
+        for s in ("validation", "test")
     )
     held_out = {
         image.path for split in ("validation", "testing") for image in images_of(run, split)

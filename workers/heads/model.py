@@ -33,6 +33,8 @@ class ModelCard:
         backbone_sha256: Hash of ``backbone.tflite``, checked before it is used.
         counts: Images by split, and quarantined ones.
         metrics: Figures on validation and test, kept apart.
+        thresholds: For each label the score from which on an image is sure, None when
+            none is; None in all when no precision was asked for.
     """
 
     name: str
@@ -48,7 +50,15 @@ class ModelCard:
     metrics: dict[str, Any]
     training: dict[str, Any]
     versions: dict[str, str]
+    thresholds: dict[str, float | None] | None = None
     version: int = field(default=MODEL_VERSION)
+
+    def is_unsure(self, label: str, score: float) -> bool:
+        """Return whether a best label with this score misses the precision asked for."""
+        if self.thresholds is None:
+            return False
+        threshold = self.thresholds.get(label)
+        return threshold is None or score < threshold
 
 
 def save_model(

@@ -23,6 +23,9 @@ class TrainingOptions:
         flip_left_right, random_crop, random_scale, random_brightness: How the variants of
             training images are distorted, in percent (see workers.distortions).
         variants: How many there are of each training image.
+        class_weight: "none", or "balanced": every label counts the same in all.
+        target_precision: Precision that each label shall have among the images that
+            bulk labelling calls sure, 0 to 1; None for no thresholds.
         split_exceptions: Names that hashing alone would have put elsewhere, with their
             split; later runs keep them (see orchestrator.split).
     """
@@ -39,6 +42,8 @@ class TrainingOptions:
     random_scale: int = 0
     random_brightness: int = 0
     variants: int = 0
+    class_weight: str = "none"
+    target_precision: float | None = None
     split_exceptions: dict[str, str] = field(default_factory=dict)
 
     @property

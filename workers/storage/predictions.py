@@ -14,11 +14,23 @@ from workers.storage.atomic import write_whole
 
 @dataclass(frozen=True)
 class Prediction:
-    """The row of one image: ranked labels with scores, or the reason of its failure."""
+    """The row of one image: ranked labels with scores, or the reason of its failure.
+
+    Attributes:
+        is_unsure: The best score misses the threshold of its label.
+    """
 
     path: str
     ranked: Sequence[tuple[str, float]] = ()
     error: str | None = None
+    is_unsure: bool = False
+
+    @property
+    def status(self) -> str:
+        """``ok``, ``unsure`` or ``failed``."""
+        if self.error:
+            return "failed"
+        return "unsure" if self.is_unsure else "ok"
 
 
 def prediction_schema(top_k: int) -> pa.Schema:
@@ -36,7 +48,7 @@ def write_predictions(path: Path, rows: Sequence[Prediction], *, top_k: int, mod
     columns: dict[str, list[object]] = {name: [] for name in schema.names}
     for row in rows:
         columns["path"].append(row.path)
-        columns["status"].append("failed" if row.error else "ok")
+        columns["status"].append(row.status)
         columns["error"].append(row.error)
         columns["model"].append(model)
         for rank in range(top_k):

@@ -1,0 +1,129 @@
+"""Figures from counts and scores, without any head: intervals, precision, calibration."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Guo et al. 2017 use 15 in all their tables.
+CALIBRATION_BINS = 15
+_Z_95 = 1.959963984540054  # two-sided 95 % of the normal distribution
+
+
+@dataclass(frozen=True)
+class LabelFigures:
+    """Figures of one label; None where nothing can be divided.
+
+    Attributes:
+        precision: Of the images predicted so, the share that is; None without any.
+        recall: Of the images that are so, the share predicted so; None without any.
+        f1: 2 true positives / (2 true positives + both kinds of mistake); None without any.
+        support: Images that are so.
+    """
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Images whose best score lies from `low` to `high`, the upper end left out but for 1.
+
+    Attributes:
+        mean_score, accuracy: None when the bin is empty.
+    """
+
+    low: float
+    high: float
+    count: int
+    mean_score: float | None
+    accuracy: float | None
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float] | None:
+    """Return the 95 % score interval of a share; None without trials.
+
+    Wilson 1927, "Probable inference, the law of succession, and statistical inference". Unlike
+    the textbook one it stays inside 0 and 1 and is not a point when all trials succeed.
+    """
+    if not trials:
+        return None
+    share, z2 = successes / trials, _Z_95**2
+    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    spread = share * (1 - share) / trials + z2 / (4 * trials**2)
+    half = _Z_95 * float(np.sqrt(spread)) / (1 + z2 / trials)
+    # Exactly 0 and 1 at the ends, where rounding would leave 1e-17.
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == trials else centre + half
+    return low, high
+
+
+def figures_by_label(confusion: NDArray[np.int64]) -> list[LabelFigures]:
+    """Return precision, recall and F1 of each label; rows of `confusion` are true labels."""
+    right = np.diag(confusion).tolist()
+    support = confusion.sum(axis=1).tolist()
+    predicted = confusion.sum(axis=0).tolist()
+    return [
+        LabelFigures(
+            precision=_share(hits, guesses),
+            recall=_share(hits, images),
+            f1=_share(2 * hits, guesses + images),
+            support=images,
+        )
+        for hits, images, guesses in zip(right, support, predicted, strict=True)
+    ]
+
+
+def macro_averages(by_label: list[LabelFigures]) -> dict[str, float | None]:
+    """Return the plain means over labels; a label whose figure is undefined is left out."""
+    means: dict[str, float | None] = {}
+    for name in ("precision", "recall", "f1"):
+        known = [value for row in by_label if (value := getattr(row, name)) is not None]
+        means[name] = float(np.mean(known)) if known else None
+    return means
+
+
+def bin_calibration(
+    scores: NDArray[np.float64], is_right: NDArray[np.bool_]
+) -> list[CalibrationBin]:
+    """Return the reliability diagram of best scores, shape (n,), in equal bins from 0 to 1.
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
+    """
+    places = np.minimum((scores * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    counts = np.bincount(places, minlength=CALIBRATION_BINS).tolist()
+    sums = np.bincount(places, scores, CALIBRATION_BINS).tolist()
+    hits = np.bincount(places, is_right, CALIBRATION_BINS).tolist()
+    return [
+        CalibrationBin(
+            low=place / CALIBRATION_BINS,
+            high=(place + 1) / CALIBRATION_BINS,
+            count=counts[place],
+            mean_score=_share(sums[place], counts[place]),
+            accuracy=_share(hits[place], counts[place]),
+        )
+        for place in range(CALIBRATION_BINS)
+    ]
+
+
+def expected_calibration_error(bins: list[CalibrationBin]) -> float | None:
+    """Return the mean distance of score and accuracy over the bins, weighted by their images.
+
+    Guo et al. 2017. None without images. With few images it is above 0 by chance alone:
+    about 0.06 for 100.
+    """
+    total = sum(one.count for one in bins)
+    if not total:
+        return None
+    gaps = (
+        one.count * abs(one.accuracy - one.mean_score)
+        for one in bins
+        if one.accuracy is not None and one.mean_score is not None
+    )
+    return sum(gaps) / total
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
