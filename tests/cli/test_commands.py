@@ -1,17 +1,20 @@
 """Every command: its help, its JSON, its exit code, and no traceback."""
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from cli.main import SECTIONS, main
 from tests.made import make_data_set, make_picture, make_run
 from workers.backbones.table import BACKBONES
+from workers.storage.plan import TrainingOptions
 
 COMMANDS = [name for section in SECTIONS.values() for name in section]
 
@@ -265,3 +268,93 @@ def test_detach_on_a_shared_broker_needs_a_coordinator(broker_url, tmp_path):
     assert result.exit_code == 1
     assert "poets coordinator" in result.stderr
     assert "No runs" in poets("runs").stderr
+
+
+RESULT = {
+    "run": "r", "images": 50, "labels": ["a", "b"], "computed": 50, "cached": 0,
+    "quarantined": 0, "lost": 0, "training": 40, "validation": 5, "testing": 5, "left_out": 0,
+    "validation_accuracy": 0.8, "test_accuracy": 0.9, "model": "/m", "seconds": 3.0,
+}  # fmt: skip
+
+
+def test_the_flags_of_training_are_the_fields_of_its_options():
+    from cli.training_options import training_options
+
+    values = {}
+    command = click.command()(training_options(lambda **given: values.update(given)))
+    CliRunner().invoke(command, [])
+
+    expected = vars(TrainingOptions())
+    assert values == {name: expected[name] for name in values}
+    assert expected.keys() - values.keys() == {"split_exceptions"}
+
+
+@pytest.mark.parametrize(
+    ("figures", "least", "reason"),
+    [
+        ({}, 0.9, None),
+        ({}, 0.91, "test accuracy of 90.00% is below the 91.00%"),
+        ({"test_accuracy": None}, 0.8, None),
+        ({"test_accuracy": None}, 0.81, "validation accuracy of 80.00%"),
+        ({"test_accuracy": None, "validation_accuracy": None}, 0, "No image was held out"),
+    ],
+)
+def test_an_accuracy_can_be_asserted(figures, least, reason):
+    from cli.running import assert_accuracy
+    from workers.errors import AccuracyError
+
+    refused = pytest.raises(AccuracyError, match=reason) if reason else contextlib.nullcontext()
+    with refused:
+        assert_accuracy({**RESULT, **figures}, least)
+
+
+def test_an_assertion_cannot_wait_for_a_detached_run(tmp_path):
+    result = poets("submit-dataset", tmp_path, "--assert-accuracy-at-least", "0.9", "--detach")
+
+    assert result.exit_code == 2
+    assert "leave out --detach" in result.stderr
+
+
+@pytest.mark.parametrize("share", ["0", "1.01", "98"])
+def test_a_target_precision_is_a_share(tmp_path, share):
+    assert poets("submit-dataset", tmp_path, "--target-precision", share).exit_code == 2
+
+
+def test_a_target_precision_needs_validation_images(tmp_path):
+    result = poets(
+        "submit-dataset", tmp_path, "--target-precision", "0.9", "--validation-percentage", "0"
+    )
+
+    assert result.exit_code == 2
+    assert "needs validation images" in result.stderr
+
+
+def test_a_result_shows_how_sure_the_accuracy_is_and_what_looks_wrong(capsys):
+    from cli.running import print_result
+
+    print_result(RESULT)
+    plain = capsys.readouterr().out
+    more = {"test_accuracy_interval": [0.821, 0.946], "suspects": 3, "duplicates": 1}
+    print_result({**RESULT, **more})
+    full = capsys.readouterr().out
+
+    assert "80.0% validation, 90.0% test\n" in plain
+    assert "suspects" not in plain
+    assert "90.0% test (82.1 to 94.6%)" in full
+    assert "suspects    3 images whose label may be wrong: /m/suspects.csv" in full
+    assert "/m/duplicates.csv" in full
+
+
+def test_a_labelling_result_counts_unsure_images(capsys):
+    from cli.running import print_result
+
+    job = {
+        "job": "j", "images": 9, "ok": 5, "unsure": 3, "failed": 1, "output": "l.csv",
+        "model": "m", "seconds": 1, "images_per_second": 9,
+    }  # fmt: skip
+    print_result(job)
+    unsure = capsys.readouterr().out
+    print_result({**job, "unsure": 0})
+
+    assert "9: 5 labelled, 3 unsure, 1 failed" in unsure
+    assert "unsure" not in capsys.readouterr().out

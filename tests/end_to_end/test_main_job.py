@@ -18,10 +18,11 @@ from tests.made import COLOURS, make_data_set, make_picture
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 SUBMIT_KEYS = {
     "run", "images", "labels", "computed", "cached", "quarantined", "lost", "training",
-    "validation", "testing", "validation_accuracy", "test_accuracy", "model", "seconds",
+    "validation", "testing", "validation_accuracy", "test_accuracy", "test_accuracy_interval",
+    "suspects", "duplicates", "model", "seconds",
 }  # fmt: skip
 CLASSIFY_KEYS = {
-    "job", "images", "ok", "failed", "output", "model", "seconds", "images_per_second",
+    "job", "images", "ok", "unsure", "failed", "output", "model", "seconds", "images_per_second",
 }  # fmt: skip
 
 
@@ -50,7 +51,7 @@ def test_a_folder_becomes_a_classifier_and_the_classifier_labels_a_folder(photos
     job = poets_json("classify-dir", tmp_path / "new", "--output", tmp_path / "labels.csv")
 
     assert job.keys() >= CLASSIFY_KEYS
-    assert (job["images"], job["ok"], job["failed"]) == (3, 2, 1)
+    assert (job["images"], job["ok"], job["unsure"], job["failed"]) == (3, 2, 0, 1)
     rows = rows_of(tmp_path / "labels.csv")
     assert [(row["path"], row["status"], row["label"]) for row in rows] == [
         ("broken.jpg", "failed", ""),

@@ -1,19 +1,25 @@
 """What must be true on real photographs with real pretrained weights."""
 
 import csv
+import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from orchestrator.plan import BackboneChoice, plan_training
 from orchestrator.scan import scan_folder
 from tests.end_to_end.programs import poets, poets_json
 from workers.gathering import SPLITS, gather_bottlenecks
+from workers.heads.calibration import calibrate_head
 from workers.heads.evaluate import evaluate_head
 from workers.heads.fit import fit_head
+from workers.heads.model import read_card
 from workers.storage.layout import Storage
 from workers.storage.plan import TrainingOptions, read_plan
 
@@ -136,3 +142,130 @@ def test_a_photograph_is_named_as_the_codelab_names_it(data, submitted, environm
     assert len(lines) == 5
     assert lines[0].startswith("daisy (score = 0.")
     assert err == ""
+
+
+def rows_of(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def splits_of(result):
+    table = pq.read_table(Path(result["model"]) / "predictions.parquet")
+    return {row["path"]: row["split"] for row in table.to_pylist()}
+
+
+def test_swapped_labels_are_most_of_the_first_suspects(data, submitted, environment, tmp_path):
+    submitted(FLOWERS)
+    swapped = shutil.copytree(data / FLOWERS, tmp_path / "flowers")
+    wrong = set()
+    for label, other in (("daisy", "roses"), ("roses", "daisy")):
+        for path in sorted((data / FLOWERS / label).iterdir())[:10]:
+            (swapped / label / path.name).rename(swapped / other / path.name)
+            wrong.add(f"{other}/{path.name}")
+
+    result = poets_json("submit-dataset", swapped, **environment)
+
+    suspects = [row["path"] for row in rows_of(Path(result["model"]) / "suspects.csv")]
+    found = [len(wrong & set(suspects[:first])) for first in (20, 40)]
+    print(f"{found} of 20 swapped labels in the first [20, 40] of {len(suspects)} suspects")
+    assert result["computed"] == 0
+    # Chance would find one in forty; the set has wrong labels of its own besides.
+    assert found[1] >= 11
+
+
+def test_a_test_photograph_saved_again_in_training_is_a_near_copy(
+    data, submitted, environment, tmp_path
+):
+    first = submitted(FLOWERS)
+    held_out = [path for path, split in splits_of(first).items() if split == "test"][:15]
+    grown = shutil.copytree(data / FLOWERS, tmp_path / "flowers")
+    copies = {}
+    for number, path in enumerate(held_out):
+        copies[f"{path.split('/')[0]}/again-{number}.jpg"] = path
+        with Image.open(grown / path) as image:
+            image.save(grown / path.split("/")[0] / f"again-{number}.jpg", quality=70)
+
+    result = poets_json("submit-dataset", grown, **environment)
+
+    duplicates = rows_of(Path(result["model"]) / "duplicates.csv")
+    pairs = {frozenset({row["path"], row["other"]}) for row in duplicates}
+    # A copy that is held out for the test as well leaks nothing.
+    splits = splits_of(result)
+    leaks = {frozenset(pair) for pair in copies.items() if splits.get(pair[0]) != "test"}
+    print(f"{len(leaks & pairs)} of {len(leaks)} near-copies among {len(pairs)} pairs")
+    assert len(leaks) >= 8
+    assert len(leaks & pairs) >= len(leaks) - 2
+    assert len(pairs) <= len(leaks) + 3
+
+
+def test_a_target_precision_makes_bulk_labelling_say_unsure(data, submitted, environment, tmp_path):
+    trained = poets_json(
+        "submit-dataset", data / TRASH, "--target-precision", "0.95", **environment
+    )
+    card = read_card(Path(trained["model"]))
+
+    job = poets_json(
+        "classify-dir",
+        *(data / TRASH, "--model", trained["run"], "-o", tmp_path / "labels.csv"),
+        **environment,
+    )
+
+    rows = rows_of(tmp_path / "labels.csv")
+    statuses = Counter(row["status"] for row in rows)
+    assert (job["ok"], job["unsure"], job["failed"]) == (statuses["ok"], statuses["unsure"], 0)
+    assert job["ok"] + job["unsure"] == job["images"]
+    assert statuses["unsure"] > 20
+    for row in rows:
+        threshold = card.thresholds[row["label"]]
+        is_sure = threshold is not None and float(row["score"]) >= threshold
+        assert row["status"] == ("ok" if is_sure else "unsure")
+        assert row["error"] == ""
+    one = poets(
+        "classify", data / TRASH / rows[0]["path"], "--model", trained["run"], **environment
+    )
+    assert one[0].splitlines()[0].endswith(" unsure") == (rows[0]["status"] == "unsure")
+
+
+def test_an_accuracy_that_is_missed_is_exit_code_1_after_the_result(data, submitted, environment):
+    submitted(FLOWERS)
+
+    out, err = poets(
+        "submit-dataset",
+        *(data / FLOWERS, "--assert-accuracy-at-least", "0.999", "--json"),
+        exit_code=1,
+        **environment,
+    )
+
+    assert json.loads(out)["test_accuracy"] < 0.999
+    assert "is below the 99.90% that was asked for" in err.splitlines()[-1]
+
+
+def test_calibration_does_not_hurt_on_photographs(data, submitted, storage):
+    losses = []
+    for folder in COUNTS:
+        plan = read_plan(storage.run(submitted(folder)["run"]))
+        backbone = BackboneChoice(plan.architecture, plan.weights_digest, plan.backbone_id)
+        for seed in range(5):
+            options = TrainingOptions(seed=seed, validation_percentage=30, testing_percentage=20)
+            run = plan_training(
+                storage,
+                scan_folder(data / folder),
+                backbone,
+                options,
+                name=f"{folder.name}-calibrated{seed}",
+                batch_size=None,
+            )
+            examples = gather_bottlenecks(storage, run, read_plan(run), lambda: None).examples
+            training, validation, testing = (examples[split] for split in SPLITS)
+            head = fit_head(training, validation, 5, options, lambda: None).head
+            scaled, temperature = calibrate_head(head, validation, lambda: None)
+            found = [evaluate_head(h, testing, plan.labels, lambda: None) for h in (head, scaled)]
+            losses.append([one.log_loss for one in found])
+            print(
+                f"{folder.name} seed {seed}: T {temperature:.3f} of {len(validation)}, "
+                f"ECE {found[0].calibration_error:.4f} -> {found[1].calibration_error:.4f}, "
+                f"log loss {found[0].log_loss:.4f} -> {found[1].log_loss:.4f}"
+            )
+
+    before, after = np.mean(losses, axis=0)
+    assert after <= before + 0.005

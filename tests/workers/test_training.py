@@ -215,7 +215,7 @@ def test_every_held_out_image_has_its_prediction(ready_storage, photos):
         assert row["label"] == row["path"].split("/")[0]
         assert row["predicted"] == ("blue", "red")[scores.argmax()]
         assert row["score"] == pytest.approx(scores.max(), abs=1e-6)
-        assert row["label_score"] == pytest.approx(scores[row["label"] == "red"], abs=1e-6)
+        assert row["label_score"] == pytest.approx(scores[int(row["label"] == "red")], abs=1e-6)
         assert row["margin"] == pytest.approx(abs(scores[0] - scores[1]), abs=2e-6)
 
 
