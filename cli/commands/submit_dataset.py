@@ -23,7 +23,7 @@ from workers.settings import Settings
 )
 @click.option("--testing-percentage", type=float, default=10, show_default=True)
 @click.option("--validation-percentage", type=float, default=10, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split and solver.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of split, solver, variants.")
 @click.option(
     "--solver",
     type=click.Choice(["lbfgs", "sgd"]),
@@ -118,7 +118,7 @@ def command(
     plan = read_plan(Storage(settings.storage).run(run))
     ignored = f", {sum(plan.ignored.values())} other files ignored" if plan.ignored else ""
     distorted = (
-        f", {plan.variants:,} variants of training images, {plan.cached_variants:,} known already"
+        f", {plan.variants:,} variants of training images, {plan.cached_variants:,} of them known"
         if plan.variants
         else ""
     )
