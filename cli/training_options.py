@@ -17,7 +17,7 @@ _SGD_ONLY = (
 SPLIT_OPTIONS = (
     click.option("--testing-percentage", type=float, metavar="PERCENT", help="Held out. [10]"),
     click.option("--validation-percentage", type=float, metavar="PERCENT", help="Held out. [10]"),
-    click.option("--seed", type=int, metavar="N", help="Of the split and the solver. [0]"),
+    click.option("--seed", type=int, metavar="N", help="Of split, solver and variants. [0]"),
 )
 HEAD_OPTIONS = (
     click.option(

@@ -123,9 +123,9 @@ def _add_photograph(
         return
     gathered.counts["cached" if image.is_cached else "computed"] += 1
     gathered.counts["variants_computed"] += sum(not row.is_cached for row, _ in variants)
-    part = parts[image.split or "training"]
+    label, part = numbering[image.label or ""], parts[image.split or "training"]
     for row, result in rows:
-        part.add(row, numbering[image.label or ""], result.bottleneck, own.digest)
+        part.add(image.path, label, own.digest, result.bottleneck, row.variant > 0)
 
 
 @dataclass
@@ -147,14 +147,19 @@ class _Part:
         return cls(np.memmap(f"{scratch}/{split}", np.float32, "w+", shape=shape))
 
     def add(
-        self, row: PlannedImage, label: int, bottleneck: np.ndarray | None, digest: bytes | None
+        self,
+        path: str,
+        label: int,
+        digest: bytes | None,
+        bottleneck: np.ndarray | None,
+        is_variant: bool,
     ) -> None:
-        """Add an image or a variant; `digest` is that of the image in both cases."""
+        """Add an image or a variant; path and digest are those of the image in both cases."""
         self.bottlenecks[len(self.labels)] = bottleneck
         self.labels.append(label)
-        self.paths.append(row.path)
+        self.paths.append(path)
         self.digests.append(digest)
-        self.is_variant.append(row.variant > 0)
+        self.is_variant.append(is_variant)
 
     @property
     def variants(self) -> int:

@@ -90,7 +90,7 @@ def command(
     plan = read_plan(Storage(settings.storage).run(run))
     ignored = f", {sum(plan.ignored.values())} other files ignored" if plan.ignored else ""
     distorted = (
-        f", {plan.variants:,} variants of training images, {plan.cached_variants:,} known already"
+        f", {plan.variants:,} variants of training images, {plan.cached_variants:,} of them known"
         if plan.variants
         else ""
     )

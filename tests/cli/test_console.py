@@ -14,6 +14,12 @@ def test_progress_is_one_line_with_all_that_one_wants_to_know():
     assert describe_progress(HALF) == "labelling: 500 of 1,000 images, 210/s, 2 s left, 2 failed"
 
 
+def test_progress_says_what_it_counts():
+    progress = Progress("computing bottlenecks", done=5, total=90, unit="images and variants")
+
+    assert describe_progress(progress) == "computing bottlenecks: 5 of 90 images and variants"
+
+
 @pytest.mark.parametrize(("seconds", "text"), [
     (0.4, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (18420, "5 h 7 min"),
 ])  # fmt: skip

@@ -38,7 +38,7 @@ def test_a_person_is_told_of_the_variants(photos):
 
     planned = next(line for line in err.splitlines() if line.startswith("Run "))
     assert "80 images" in planned
-    assert " variants of training images, 0 known already" in planned
+    assert " variants of training images, 0 of them known" in planned
     assert " images and variants" in err
     assert "80 computed, 0 from the cache, 0 unreadable, 0 lost" in out
     assert " of the training images: " in out
