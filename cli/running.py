@@ -8,8 +8,14 @@ from cli.console import describe_seconds, print_json, say, show_progress
 from workers.settings import Settings
 
 
-def conduct(settings: Settings, name: str, detach: bool, as_json: bool, quiet: bool) -> None:
-    """Bring a planned run to its end, or leave it to the background, and print how it is."""
+def conduct(
+    settings: Settings, name: str, started: float, detach: bool, as_json: bool, quiet: bool
+) -> None:
+    """Bring a planned run to its end, or leave it to the background, and print how it is.
+
+    Args:
+        started: When the command began, of ``time.monotonic``.
+    """
     from orchestrator.jobs import hand_over
 
     if detach:
@@ -19,18 +25,18 @@ def conduct(settings: Settings, name: str, detach: bool, as_json: bool, quiet: b
             say("The stack stays up for it until `poets down`.", quiet)
         print_json({"run": name, "state": "running"}) if as_json else click.echo(name)
         return
-    result = attend(settings, name, quiet)
+    result = attend(settings, name, started, quiet)
     print_json(result) if as_json else print_result(result)
 
 
-def attend(settings: Settings, name: str, quiet: bool) -> dict[str, Any]:
+def attend(settings: Settings, name: str, started: float, quiet: bool) -> dict[str, Any]:
     """Bring a planned run to its end, show how far it is, and return its result."""
     from orchestrator.drive import WatchInterrupt
     from orchestrator.jobs import attend_run
 
     try:
         with show_progress(quiet) as on_progress:
-            return attend_run(settings, name, on_progress, lambda: _say_resume(name))
+            return attend_run(settings, name, started, on_progress, lambda: _say_resume(name))
     except WatchInterrupt:
         raise KeyboardInterrupt(
             f"Run {name} goes on: another process drives it. See `poets show {name}`."

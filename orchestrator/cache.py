@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
+from orchestrator.progress import OnProgress, Progress, counted, ignore
 from orchestrator.scan import FoundImage
 from workers.errors import ShardError
 from workers.storage.layout import Storage
@@ -30,12 +31,17 @@ class CacheIndex:
             a new run must not take for its own.
     """
 
-    def __init__(self, storage: Storage, backbone_id: str) -> None:
+    def __init__(
+        self, storage: Storage, backbone_id: str, on_progress: OnProgress = ignore
+    ) -> None:
         self._by_place: dict[tuple[str, int, int], Known] = {}
         self._by_digest: dict[bytes, Known] = {}
         self._fingerprints: set[tuple[int, int]] = set()
         self.unsettled: set[str] = set()
-        for path in sorted(storage.bottlenecks(backbone_id).glob("*/*.arrow")):
+        shards = sorted(storage.bottlenecks(backbone_id).glob("*/*.arrow"))
+        for path in counted(
+            shards, lambda n: on_progress(Progress("reading the cache", note=f"{n:,} shards"))
+        ):
             try:
                 table = read_shard_index(path)
             except (ShardError, FileNotFoundError):

@@ -11,8 +11,8 @@ _Item = TypeVar("_Item")
 
 # The rate is that of so many seconds at least ...
 _WINDOW_S = 20.0
-# ... and of one and a half times the longest wait for a batch, so that processes which end theirs at the
-# same moment do not count as fast; but a wait longer than this is no batch.
+# ... and of one and a half times the longest wait for a batch, so that processes which
+# end theirs at the same moment do not count as fast; but a longer wait is no batch.
 _WAITS = 1.5
 _LONGEST_WAIT_S = 120.0
 _FEWEST_CHANGES = 3
@@ -39,6 +39,10 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+
+
+def ignore(_: Progress) -> None:
+    """Show nothing."""
 
 
 @dataclass
@@ -84,8 +88,8 @@ class Meter:
 
 
 def counted(items: Iterable[_Item], report: Callable[[int], None]) -> Iterator[_Item]:
-    """Yield the items, and report now and then how many there have been."""
-    reported = float("-inf")
+    """Yield the items, and report now and then how many there have been; nothing if it is quick."""
+    reported = time.monotonic()
     for number, item in enumerate(items, 1):
         now = time.monotonic()
         if now - reported >= _TICK_S:

@@ -1,12 +1,13 @@
 """``poets submit-dataset``: a folder of label folders becomes a classifier."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cli import options
-from cli.console import say, show_download
+from cli.console import say, show_progress
 from cli.running import conduct
 from workers.settings import Settings
 
@@ -78,11 +79,12 @@ def command(
     from workers.storage.layout import Storage
     from workers.storage.plan import TrainingOptions, read_plan
 
+    started = time.monotonic()
     request = TrainingRequest(
         folder, architecture, TrainingOptions(**training), name, weights, batch_size, detach
     )
-    with show_download(quiet) as on_download:
-        run = plan_submission(settings, request, on_download).name
+    with show_progress(quiet) as on_progress:
+        run = plan_submission(settings, request, on_progress).name
     plan = read_plan(Storage(settings.storage).run(run))
     ignored = f", {sum(plan.ignored.values())} other files ignored" if plan.ignored else ""
     say(
@@ -90,4 +92,4 @@ def command(
         f"{plan.cached:,} known already{ignored}",
         quiet,
     )
-    conduct(settings, run, detach, as_json, quiet)
+    conduct(settings, run, started, detach, as_json, quiet)
