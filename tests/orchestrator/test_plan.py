@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from orchestrator.batches import choose_batch_size
-from orchestrator.cache import CacheIndex
 from orchestrator.plan import plan_labelling, plan_training
 from orchestrator.scan import scan_folder
 from tests.made import BACKBONE, BACKBONE_ID, make_data_set, make_picture, make_run
@@ -125,7 +124,6 @@ def test_images_that_may_yet_be_read_are_not_taken_from_the_cache(storage, tmp_p
     gone = [ImageResult(None, None, "cannot be opened")] * 24
     complete_batch(storage, run, read_plan(run), batch, lambda _: gone)
 
-    assert len(CacheIndex(storage, BACKBONE_ID)._by_place) == 0
     assert read_plan(make_run(storage, photos, "second")).cached == 0
 
 
