@@ -110,17 +110,3 @@ def _live_line() -> "Iterator[Callable[[Progress], None]]":
             )
 
         yield show
-
-
-@contextlib.contextmanager
-def show_download(quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Yield what to call with the bytes so far and in all while a file is downloaded."""
-    from orchestrator.progress import Progress
-
-    with show_progress(quiet) as show:
-
-        def on_download(done: int, total: int) -> None:
-            size = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB"
-            show(Progress("downloading weights", note=size))
-
-        yield on_download

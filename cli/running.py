@@ -9,9 +9,12 @@ from workers.settings import Settings
 
 
 def conduct(
-    settings: Settings, name: str, detach: bool, as_json: bool, quiet: bool
+    settings: Settings, name: str, started: float, detach: bool, as_json: bool, quiet: bool
 ) -> dict[str, Any] | None:
     """Bring a planned run to its end, or leave it to the background, and print how it is.
+
+    Args:
+        started: When the command began, of ``time.monotonic``.
 
     Returns:
         The result; None when the run goes on in the background.
@@ -25,7 +28,7 @@ def conduct(
             say("The stack stays up for it until `poets down`.", quiet)
         print_json({"run": name, "state": "running"}) if as_json else click.echo(name)
         return None
-    result = attend(settings, name, quiet)
+    result = attend(settings, name, started, quiet)
     print_json(result) if as_json else print_result(result)
     return result
 
@@ -52,14 +55,14 @@ def assert_accuracy(result: dict[str, Any], least: float) -> None:
         )
 
 
-def attend(settings: Settings, name: str, quiet: bool) -> dict[str, Any]:
+def attend(settings: Settings, name: str, started: float, quiet: bool) -> dict[str, Any]:
     """Bring a planned run to its end, show how far it is, and return its result."""
     from orchestrator.drive import WatchInterrupt
     from orchestrator.jobs import attend_run
 
     try:
         with show_progress(quiet) as on_progress:
-            return attend_run(settings, name, on_progress, lambda: _say_resume(name))
+            return attend_run(settings, name, started, on_progress, lambda: _say_resume(name))
     except WatchInterrupt:
         raise KeyboardInterrupt(
             f"Run {name} goes on: another process drives it. See `poets show {name}`."

@@ -1,13 +1,26 @@
 """What the cache of bottlenecks already knows about the images of a new run."""
 
+import functools
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from orchestrator.progress import OnProgress, Progress, counted, ignore
 from orchestrator.scan import FoundImage
 from workers.errors import ShardError
 from workers.storage.layout import Storage
 from workers.storage.names import decode_name
 from workers.storage.shards import read_shard_index
+
+# Images come in the order of their paths, as the rows of shards do, so a few shards of
+# each earlier run are enough.
+_SHARDS_AT_HAND = 32
+_COLUMNS = ("uri", "size", "version", "digest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,43 +33,128 @@ class Known:
 
 
 class CacheIndex:
-    """Index of all bottlenecks of one backbone.
+    """Index of all bottlenecks of one backbone, 40 bytes an image.
 
     An image is known by (uri, size, version) without reading a byte; a moved or renamed
     one by its content, which is only read when some known image has its size and version.
+    Only 64-bit hashes are held; what they find is compared with the shard itself, so two
+    that are equal by chance never give a wrong answer.
 
     Attributes:
         unsettled: Shards with failures that may not repeat (gone, hung, no right), which
             a new run must not take for its own.
     """
 
-    def __init__(self, storage: Storage, backbone_id: str) -> None:
-        self._by_place: dict[tuple[str, int, int], Known] = {}
-        self._by_digest: dict[bytes, Known] = {}
-        self._fingerprints: set[tuple[int, int]] = set()
+    def __init__(
+        self, storage: Storage, backbone_id: str, on_progress: OnProgress = ignore
+    ) -> None:
         self.unsettled: set[str] = set()
-        for path in sorted(storage.bottlenecks(backbone_id).glob("*/*.arrow")):
+        self._shards: list[Path] = []
+        parts = [np.empty((4, 0), np.int64)]
+        paths = sorted(storage.bottlenecks(backbone_id).glob("*/*.arrow"))
+        for path in counted(
+            paths, lambda n: on_progress(Progress("reading the cache", note=f"{n:,} shards"))
+        ):
             try:
                 table = read_shard_index(path)
             except (ShardError, FileNotFoundError):
                 continue  # counts as missing; whoever needs it computes it again
-            columns = [table.column(n).to_pylist() for n in ("uri", "size", "version", "digest")]
-            for row, (uri, size, version, digest) in enumerate(zip(*columns, strict=True)):
-                if digest is None:
-                    self.unsettled.add(path.stem)
-                    continue
-                known = Known(path.stem, row, digest)
-                self._by_place[uri, size, version] = known
-                self._by_digest[digest] = known
-                self._fingerprints.add((size, version))
+            if table.column("digest").null_count:
+                self.unsettled.add(path.stem)
+            parts.append(_hash_rows(table, len(self._shards)))
+            self._shards.append(path)
+        places, digests, fingerprints, locations = np.concatenate(parts, axis=1)
+        self._by_place = _Lookup.of(places, locations)
+        self._by_digest = _Lookup.of(digests, locations)
+        self._fingerprints = np.unique(fingerprints)
+        self._rows = functools.lru_cache(_SHARDS_AT_HAND)(_read_rows)
 
     def find(self, root: str, image: FoundImage) -> Known | None:
         """Return where the result for an image is, or None when it is new work."""
         uri = f"{root}/{image.path}"
-        known = self._by_place.get((uri, image.size, image.version))
-        if known is None and (image.size, image.version) in self._fingerprints:
-            known = self._by_digest.get(_digest(decode_name(uri)) or b"")
-        return known
+        place = (uri, image.size, image.version)
+        for known, found in self._candidates(self._by_place, _hash(place)):
+            if found == place:
+                return known
+        if not self._has_fingerprint(image):
+            return None
+        digest = _digest(decode_name(uri))
+        if digest is not None:
+            for known, _ in self._candidates(self._by_digest, _head(digest)):
+                if known.digest == digest:
+                    return known
+        return None
+
+    def _candidates(
+        self, lookup: "_Lookup", key: int
+    ) -> Iterator[tuple[Known, tuple[str, int, int]]]:
+        """Yield the rows with a hash, with the place of each, the last one first."""
+        for location in lookup.find(key):
+            shard, row = divmod(location, 1 << 32)
+            path = self._shards[shard]
+            rows = self._rows(path)
+            if row < len(rows) and (digest := rows[row][3]) is not None:
+                yield Known(path.stem, row, digest), rows[row][:3]
+
+    def _has_fingerprint(self, image: FoundImage) -> bool:
+        key = _hash((image.size, image.version))
+        at = int(self._fingerprints.searchsorted(key))
+        return at < len(self._fingerprints) and bool(self._fingerprints[at] == key)
+
+
+@dataclass(frozen=True)
+class _Lookup:
+    """Locations by hash: two arrays of int64, sorted by the hash."""
+
+    hashes: NDArray[np.int64]
+    locations: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, hashes: NDArray[np.int64], locations: NDArray[np.int64]) -> "_Lookup":
+        order = np.argsort(hashes, kind="stable")
+        return cls(hashes[order], locations[order])
+
+    def find(self, key: int) -> list[int]:
+        """Return the locations with a hash, the last one first."""
+        found: list[int] = []
+        at = int(self.hashes.searchsorted(key))
+        while at < len(self.hashes) and self.hashes[at] == key:
+            found.insert(0, int(self.locations[at]))
+            at += 1
+        return found
+
+
+def _hash_rows(table: pa.Table, shard: int) -> NDArray[np.int64]:
+    """Return the hashes of place, digest and fingerprint, and the location, of settled rows.
+
+    Returns:
+        int64, shape (4, rows with a digest).
+    """
+    columns = (table.column(name).to_pylist() for name in _COLUMNS)
+    rows = [
+        (_hash((uri, size, version)), _head(digest), _hash((size, version)), shard << 32 | row)
+        for row, (uri, size, version, digest) in enumerate(zip(*columns, strict=True))
+        if digest is not None
+    ]
+    return np.array(rows, np.int64).reshape(-1, 4).T
+
+
+def _read_rows(path: Path) -> list[tuple[str, int, int, bytes | None]]:
+    """Return (uri, size, version, digest) of each row; nothing of a shard that was lost since."""
+    try:
+        table = read_shard_index(path)
+    except (ShardError, FileNotFoundError):
+        return []
+    return list(zip(*(table.column(name).to_pylist() for name in _COLUMNS), strict=True))
+
+
+def _hash(key: tuple[str | int, ...]) -> int:
+    # Python's own: 64 bits, quick, and only compared within this process.
+    return hash(key)
+
+
+def _head(digest: bytes) -> int:
+    return int.from_bytes(digest[:8], "big", signed=True)
 
     def find_content(self, digest: bytes) -> Known | None:
         """Return where the result for content with this digest is, or None."""

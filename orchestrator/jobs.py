@@ -12,11 +12,11 @@ from orchestrator.drive import WatchInterrupt, drive_run
 from orchestrator.embedded import find_stack, has_stopped, keep_stack, use_broker
 from orchestrator.merge import check_output
 from orchestrator.plan import BackboneChoice, check_name, plan_labelling, plan_training
-from orchestrator.progress import Progress
+from orchestrator.progress import OnProgress
 from orchestrator.runs import find_model
 from orchestrator.scan import scan_folder, stream_folder
 from orchestrator.split import Shares
-from orchestrator.weights import OnDownload, resolve_backbone
+from orchestrator.weights import resolve_backbone
 from workers.backbones.table import find_spec
 from workers.classification import install_backbone
 from workers.errors import RunError, UsageError
@@ -62,7 +62,7 @@ class LabellingRequest:
 
 
 def plan_submission(
-    settings: Settings, request: TrainingRequest, on_download: OnDownload
+    settings: Settings, request: TrainingRequest, on_progress: OnProgress
 ) -> RunFolder:
     """Check everything that can be checked before any work, and write the plan.
 
@@ -79,17 +79,25 @@ def plan_submission(
             "A target precision needs validation images. Leave out --validation-percentage 0, "
             "or --target-precision."
         )
-    scan = scan_folder(request.folder)
+    scan = scan_folder(request.folder, on_progress)
     spec, digest, backbone_id = resolve_backbone(
-        settings, request.architecture, request.weights, on_download
+        settings, request.architecture, request.weights, on_progress
     )
     choice = BackboneChoice(spec.name, digest, backbone_id)
     return plan_training(
-        storage, scan, choice, request.options, name=request.name, batch_size=request.batch_size
+        storage,
+        scan,
+        choice,
+        request.options,
+        name=request.name,
+        batch_size=request.batch_size,
+        on_progress=on_progress,
     )
 
 
-def plan_classification(settings: Settings, request: LabellingRequest) -> RunFolder:
+def plan_classification(
+    settings: Settings, request: LabellingRequest, on_progress: OnProgress
+) -> RunFolder:
     """Check everything that can be checked before any work, and write the plan.
 
     Raises:
@@ -98,7 +106,7 @@ def plan_classification(settings: Settings, request: LabellingRequest) -> RunFol
     storage = check_surroundings(settings, request.detach)
     check_name(storage, request.name)
     # Complains about the folder before anything else; looks for images later.
-    scan = stream_folder(request.folder)
+    scan = stream_folder(request.folder, on_progress)
     check_output(request.output, request.overwrite)
     model = find_model(storage, request.model)
     card = read_card(model)
@@ -118,13 +126,15 @@ def plan_classification(settings: Settings, request: LabellingRequest) -> RunFol
         lambda folder: copy_model(model, folder),
         name=request.name,
         batch_size=request.batch_size,
+        on_progress=on_progress,
     )
 
 
 def attend_run(
     settings: Settings,
     name: str,
-    on_progress: Callable[[Progress], None],
+    started: float,
+    on_progress: OnProgress,
     on_interrupt: Callable[[], None],
 ) -> dict[str, Any]:
     """Bring a run to its end, with a stack of its own if no broker is configured.
@@ -133,13 +143,13 @@ def attend_run(
     but a run that another process drives goes on there.
 
     Args:
+        started: When the command began, of ``time.monotonic``.
         on_interrupt: Called at Ctrl-C, before the wait for what is under way.
 
     Raises:
         PoetsError: When the run failed or cannot go on now.
         WatchInterrupt: At Ctrl-C while another process drives the run.
     """
-    started = time.monotonic()
     folder = Storage(settings.storage).run(name)
     try:
         with use_broker(settings) as connected:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from orchestrator.batches import choose_batch_size, cut_batches
 from orchestrator.cache import CacheIndex
+from orchestrator.progress import OnProgress, Progress, counted, ignore
 from orchestrator.scan import FoundImage, Scan
 from orchestrator.split import TRAINING, Shares, split_images
 from orchestrator.variants import plan_rows
@@ -40,6 +41,7 @@ def plan_training(
     *,
     name: str | None,
     batch_size: int | None,
+    on_progress: OnProgress = ignore,
 ) -> RunFolder:
     """Plan a run that trains a head; nothing is written unless the whole plan is.
 
@@ -63,7 +65,11 @@ def plan_training(
     base = _slug(scan.root) if name is None else name
     check_run_name(base)
     with _temporary_folder(storage) as temporary:
-        plan = _write(storage, temporary, draft, zip(images, split.splits, strict=True))
+        planned = counted(
+            zip(images, split.splits, strict=True),
+            lambda n: on_progress(Progress("planning", n, len(images))),
+        )
+        plan = _write(storage, temporary, draft, planned, on_progress)
         return _claim(storage, temporary, plan, base, is_exact=name is not None)
 
 
@@ -76,6 +82,7 @@ def plan_labelling(
     *,
     name: str | None,
     batch_size: int | None,
+    on_progress: OnProgress = ignore,
 ) -> RunFolder:
     """Plan a job that labels every image of a folder.
 
@@ -91,7 +98,8 @@ def plan_labelling(
     with _temporary_folder(storage) as temporary:
         with storage_errors(f"write {storage.runs}"):
             copy_model(temporary / "model")
-        plan = _write(storage, temporary, draft, ((image, None) for image in scan.images))
+        images = ((image, None) for image in scan.images)
+        plan = _write(storage, temporary, draft, images, on_progress)
         if not plan.images:
             raise DatasetError(_no_images(scan))
         plan = replace(plan, ignored=dict(scan.ignored))
@@ -179,9 +187,10 @@ def _write(
     folder: Path,
     draft: Plan,
     images: Iterable[tuple[FoundImage, str | None]],
+    on_progress: OnProgress,
 ) -> Plan:
     """Write the manifest, and return the plan with what was counted on the way."""
-    index = CacheIndex(storage, draft.backbone_id)
+    index = CacheIndex(storage, draft.backbone_id, on_progress)
     counts: Counter[str] = Counter()
 
     def batches() -> Iterator[tuple[PlannedImage, ...]]:

@@ -1,10 +1,22 @@
 """How far a run is: images done, rate, time to end, failures."""
 
+import itertools
 import time
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+_Item = TypeVar("_Item")
+
+# The rate is that of so many seconds at least ...
 _WINDOW_S = 20.0
+# ... and of one and a half times the longest wait for a batch, so that processes which
+# end theirs at the same moment do not count as fast; but a longer wait is no batch.
+_WAITS = 1.5
+_LONGEST_WAIT_S = 120.0
+_FEWEST_CHANGES = 3
+_TICK_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,13 @@ class Progress:
     unit: str = "images"
 
 
+OnProgress = Callable[[Progress], None]
+
+
+def ignore(_: Progress) -> None:
+    """Show nothing."""
+
+
 @dataclass
 class Meter:
     """Turns counts into rates. Images that were done before it started do not count."""
@@ -36,6 +55,7 @@ class Meter:
     total: int
     unit: str = "images"
     _phase: str = ""
+    # (seconds, images done) at the start of the phase and whenever images were done.
     _marks: deque[tuple[float, int]] = field(default_factory=deque)
 
     def measure(self, phase: str, done: int, failed: int, note: str = "") -> Progress:
@@ -43,10 +63,40 @@ class Meter:
         if phase != self._phase:
             self._phase = phase
             self._marks.clear()
-        self._marks.append((now, done))
-        while len(self._marks) > 2 and now - self._marks[1][0] > _WINDOW_S:
-            self._marks.popleft()
-        since, before = self._marks[0]
-        rate = (done - before) / (now - since) if done > before else None
+        if not self._marks or done != self._marks[-1][1]:
+            self._add(now, done)
+        rate = self._rate(now)
         left_s = (self.total - done) / rate if rate else None
         return Progress(phase, done, self.total, failed, rate, left_s, note, self.unit)
+
+    def _add(self, now: float, done: int) -> None:
+        if len(self._marks) > 2 and now - self._marks[-2][0] < _TICK_S:
+            self._marks.pop()
+        self._marks.append((now, done))
+        needed_s = max(_WINDOW_S, _WAITS * min(self._longest_wait(), _LONGEST_WAIT_S))
+        while len(self._marks) > _FEWEST_CHANGES and now - self._marks[1][0] >= needed_s:
+            self._marks.popleft()
+
+    def _longest_wait(self) -> float:
+        pairs = itertools.pairwise(self._marks)
+        return max((later - earlier for (earlier, _), (later, _) in pairs), default=0.0)
+
+    def _rate(self, now: float) -> float | None:
+        (since, before), (until, done) = self._marks[0], self._marks[-1]
+        if done <= before:
+            return None
+        rate = (done - before) / max(until - since, 1e-9)
+        # Nothing for longer than there ever was between two batches: it has become slower.
+        expected_s = max(_WAITS * self._longest_wait(), _TICK_S)
+        return rate * min(1.0, expected_s / max(now - until, 1e-9))
+
+
+def counted(items: Iterable[_Item], report: Callable[[int], None]) -> Iterator[_Item]:
+    """Yield the items, and report now and then how many there have been; nothing if it is quick."""
+    reported = time.monotonic()
+    for number, item in enumerate(items, 1):
+        now = time.monotonic()
+        if now - reported >= _TICK_S:
+            reported = now
+            report(number)
+        yield item

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.progress import OnProgress, Progress, counted, ignore
 from workers.errors import DatasetError
 from workers.images import SUFFIXES, looks_like_image, version_of
 from workers.storage.names import encode_name
@@ -47,7 +48,7 @@ class Scan:
         return f"{self.ignored.total()} ({kinds})"
 
 
-def scan_folder(folder: Path) -> Scan:
+def scan_folder(folder: Path, on_progress: OnProgress = ignore) -> Scan:
     """Return every image below `folder`.
 
     Endings decide; only files without one are looked into. Links are not followed (they
@@ -56,12 +57,12 @@ def scan_folder(folder: Path) -> Scan:
     Raises:
         DatasetError: When the folder is missing, no folder, or cannot be read.
     """
-    scan = stream_folder(folder)
+    scan = stream_folder(folder, on_progress)
     scan.images = list(scan.images)
     return scan
 
 
-def stream_folder(folder: Path) -> Scan:
+def stream_folder(folder: Path, on_progress: OnProgress = ignore) -> Scan:
     """Return as `scan_folder`, but look for the images only while they are taken.
 
     Memory grows with the largest folder, not with the number of images.
@@ -72,7 +73,11 @@ def stream_folder(folder: Path) -> Scan:
         raise DatasetError(f"{str(folder)!r} is a file. Give the folder that holds the images.")
     path = os.path.realpath(folder)
     ignored: Counter[str] = Counter()
-    return Scan(encode_name(path), _images(path, ignored), ignored)
+    images = counted(
+        _images(path, ignored),
+        lambda n: on_progress(Progress("looking for images", note=f"{n:,} found")),
+    )
+    return Scan(encode_name(path), images, ignored)
 
 
 def _images(root: str, ignored: Counter[str]) -> Iterator[FoundImage]:

@@ -4,9 +4,10 @@ import http.client
 import shutil
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+from orchestrator.progress import OnProgress, Progress
 from workers.backbones.table import BackboneSpec, find_spec, name_backbone
 from workers.backbones.weights import digest_file, find_weights, seed_of
 from workers.errors import WeightsError
@@ -22,12 +23,8 @@ class _NetworkError(Exception):
     """A download broke off; trying again may help."""
 
 
-# Bytes so far, bytes in all (0: unknown).
-OnDownload = Callable[[int, int], None]
-
-
 def locate_weights(
-    settings: Settings, spec: BackboneSpec, given: Path | None, on_download: OnDownload
+    settings: Settings, spec: BackboneSpec, given: Path | None, on_progress: OnProgress
 ) -> str:
     """Return the hash of the weights to use, after putting them into shared storage.
 
@@ -42,7 +39,7 @@ def locate_weights(
     path = given or find_weights(spec, [*settings.weights_dirs, settings.storage / "downloads"])
     if path is None:
         path = settings.storage / "downloads" / spec.weights_file
-        download_weights(spec, path, on_download)
+        download_weights(spec, path, on_progress)
     digest = digest_file(path)
     target = Storage(settings.storage).weights(digest)
     if not target.exists():
@@ -52,7 +49,7 @@ def locate_weights(
 
 
 def resolve_backbone(
-    settings: Settings, architecture: str, weights: str | Path | None, on_download: OnDownload
+    settings: Settings, architecture: str, weights: str | Path | None, on_progress: OnProgress
 ) -> tuple[BackboneSpec, str, str]:
     """Return an architecture's row, the hash of its weights, and the backbone's identity.
 
@@ -63,18 +60,18 @@ def resolve_backbone(
     if isinstance(weights, str) and seed_of(weights) is not None:
         return spec, weights, name_backbone(spec, weights)
     given = Path(weights) if weights is not None else None
-    digest = locate_weights(settings, spec, given, on_download)
+    digest = locate_weights(settings, spec, given, on_progress)
     return spec, digest, name_backbone(spec, digest)
 
 
-def fetch_weights(settings: Settings, architecture: str, on_download: OnDownload) -> Path:
+def fetch_weights(settings: Settings, architecture: str, on_progress: OnProgress) -> Path:
     """Bring pretrained weights into storage, where later runs find them by themselves.
 
     Raises:
         WeightsError: As `locate_weights`.
     """
     spec = find_spec(architecture)
-    digest = locate_weights(settings, spec, None, on_download)
+    digest = locate_weights(settings, spec, None, on_progress)
     kept = settings.storage / "downloads" / spec.weights_file
     if not kept.exists() or digest_file(kept) != digest:
         stored = Storage(settings.storage).weights(digest)
@@ -82,7 +79,7 @@ def fetch_weights(settings: Settings, architecture: str, on_download: OnDownload
     return kept
 
 
-def download_weights(spec: BackboneSpec, path: Path, on_download: OnDownload) -> None:
+def download_weights(spec: BackboneSpec, path: Path, on_progress: OnProgress) -> None:
     """Download Keras' own weights file to `path`, whole or not at all.
 
     Raises:
@@ -90,7 +87,7 @@ def download_weights(spec: BackboneSpec, path: Path, on_download: OnDownload) ->
     """
     for attempt in range(1, _TRIES + 1):
         try:
-            write_whole(path, lambda temporary: _fetch(spec, temporary, on_download))
+            write_whole(path, lambda temporary: _fetch(spec, temporary, on_progress))
             return
         except _NetworkError as error:
             if attempt == _TRIES:
@@ -102,13 +99,13 @@ def download_weights(spec: BackboneSpec, path: Path, on_download: OnDownload) ->
             time.sleep(attempt)
 
 
-def _fetch(spec: BackboneSpec, target: Path, on_download: OnDownload) -> None:
+def _fetch(spec: BackboneSpec, target: Path, on_progress: OnProgress) -> None:
     done = expected = 0
     with target.open("wb") as file:
         for block, expected in _blocks(spec.weights_url):
             file.write(block)
             done += len(block)
-            on_download(done, expected)
+            on_progress(Progress("downloading weights", note=_describe(done, expected)))
     if expected and done != expected:
         raise _NetworkError(f"{done} of {expected} bytes came")
     if spec.weights_md5 and digest_file(target, "md5") != spec.weights_md5:
@@ -116,6 +113,10 @@ def _fetch(spec: BackboneSpec, target: Path, on_download: OnDownload) -> None:
             f"The download of {spec.weights_file} has a wrong checksum and was thrown away. "
             "Try again, or check who answers for your network."
         )
+
+
+def _describe(done: int, expected: int) -> str:
+    return f"{done / 1e6:.1f}{f' of {expected / 1e6:.1f}' if expected else ''} MB"
 
 
 def _blocks(url: str) -> Iterator[tuple[bytes, int]]:

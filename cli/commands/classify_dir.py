@@ -1,11 +1,12 @@
 """``poets classify-dir``: one row for each image below a folder."""
 
+import time
 from pathlib import Path
 
 import click
 
 from cli import options
-from cli.console import say
+from cli.console import say, show_progress
 from cli.running import conduct
 from workers.settings import Settings
 
@@ -75,12 +76,14 @@ def command(
             f"The ending of {str(output)!r} names no format. Use .csv, .jsonl or .parquet, "
             "or give --format."
         )
+    started = time.monotonic()
     request = LabellingRequest(
         folder, model, output, file_format, top_k, force, name, batch_size, detach
     )
-    job = plan_classification(settings, request).name
+    with show_progress(quiet) as on_progress:
+        job = plan_classification(settings, request, on_progress).name
     plan = read_plan(Storage(settings.storage).run(job))
     ignored = f", {sum(plan.ignored.values())} other files ignored" if plan.ignored else ""
     labelled_by = plan.labelling.model if plan.labelling else ""
     say(f"Job {job}: {plan.images:,} images{ignored}, labelled by {labelled_by}", quiet)
-    conduct(settings, job, detach, as_json, quiet)
+    conduct(settings, job, started, detach, as_json, quiet)

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,7 @@ def _submit(settings: Settings, pictures: Path, quiet: bool) -> dict[str, Any]:
     from workers.backbones.weights import find_weights
     from workers.storage.plan import TrainingOptions
 
+    started = time.monotonic()
     architecture, weights = DEFAULT_ARCHITECTURE, None
     found = find_weights(find_spec(architecture), settings.weights_dirs)
     if found:
@@ -98,15 +100,18 @@ def _submit(settings: Settings, pictures: Path, quiet: bool) -> dict[str, Any]:
             quiet,
         )
     request = TrainingRequest(pictures, architecture, TrainingOptions(), weights=weights)
-    run = plan_submission(settings, request, lambda *_: None).name
+    with show_progress(quiet) as on_progress:
+        run = plan_submission(settings, request, on_progress).name
     say(f"poets submit-dataset {pictures}", quiet)
-    return attend(settings, run, quiet)
+    return attend(settings, run, started, quiet)
 
 
 def _classify(settings: Settings, holiday: Path, output: Path, quiet: bool) -> dict[str, Any]:
     from orchestrator.jobs import LabellingRequest, plan_classification
 
+    started = time.monotonic()
     request = LabellingRequest(holiday, "latest", output, "csv", top_k=5, overwrite=True)
-    job = plan_classification(settings, request).name
+    with show_progress(quiet) as on_progress:
+        job = plan_classification(settings, request, on_progress).name
     say(f"poets classify-dir {holiday}", quiet)
-    return attend(settings, job, quiet)
+    return attend(settings, job, started, quiet)

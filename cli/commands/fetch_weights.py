@@ -3,7 +3,7 @@
 import click
 
 from cli import options
-from cli.console import print_json, show_download
+from cli.console import print_json, show_progress
 from workers.settings import Settings
 
 
@@ -24,8 +24,8 @@ def command(settings: Settings, architecture: str, as_json: bool, quiet: bool) -
     from workers.process_start import check_storage
 
     check_storage(settings.storage)
-    with show_download(quiet) as on_download:
-        path = fetch_weights(settings, architecture, on_download)
+    with show_progress(quiet) as on_progress:
+        path = fetch_weights(settings, architecture, on_progress)
     if as_json:
         sha256 = digest_file(path)
         print_json({"architecture": architecture, "sha256": sha256, "path": str(path)})

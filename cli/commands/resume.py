@@ -1,5 +1,7 @@
 """``poets resume``: go on with a run that was stopped, cancelled, or failed."""
 
+import time
+
 import click
 
 from cli import options
@@ -24,9 +26,10 @@ def command(settings: Settings, run: str, detach: bool, as_json: bool, quiet: bo
     from orchestrator.jobs import check_surroundings
     from orchestrator.runs import reopen_run
 
+    started = time.monotonic()
     result = reopen_run(check_surroundings(settings, detach), run)
     if result is None:
-        conduct(settings, run, detach, as_json, quiet)
+        conduct(settings, run, started, detach, as_json, quiet)
     else:
         say(f"Run {run} has finished already.", quiet)
         print_json(result) if as_json else print_result(result)

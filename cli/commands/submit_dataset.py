@@ -1,12 +1,13 @@
 """``poets submit-dataset``: a folder of label folders becomes a classifier."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cli import options
-from cli.console import say, show_download
+from cli.console import say, show_progress
 from cli.running import assert_accuracy, conduct
 from cli.training_options import (
     DISTORTION_OPTIONS,
@@ -74,6 +75,7 @@ def command(
     from workers.storage.layout import Storage
     from workers.storage.plan import TrainingOptions, read_plan
 
+    started = time.monotonic()
     if detach and least_accuracy is not None:
         raise click.UsageError("--assert-accuracy-at-least waits for the end; leave out --detach.")
     request = TrainingRequest(
@@ -85,8 +87,8 @@ def command(
         batch_size,
         detach,
     )
-    with show_download(quiet) as on_download:
-        run = plan_submission(settings, request, on_download).name
+    with show_progress(quiet) as on_progress:
+        run = plan_submission(settings, request, on_progress).name
     plan = read_plan(Storage(settings.storage).run(run))
     ignored = f", {sum(plan.ignored.values())} other files ignored" if plan.ignored else ""
     distorted = (
@@ -99,6 +101,6 @@ def command(
         f"{plan.cached:,} known already{distorted}{ignored}",
         quiet,
     )
-    result = conduct(settings, run, detach, as_json, quiet)
+    result = conduct(settings, run, started, detach, as_json, quiet)
     if result is not None and least_accuracy is not None:
         assert_accuracy(result, least_accuracy)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import time
 
 import pytest
 from kombu.exceptions import BatchPublishError
@@ -95,6 +96,14 @@ def test_driving_a_finished_run_again_only_reads_its_result(ready_storage, run, 
     first = drive(ready_storage, run)
 
     assert drive(ready_storage, run) == first
+
+
+def test_seconds_are_counted_from_the_start_of_the_command(ready_storage, run, busy):
+    started = time.monotonic() - 1000
+
+    result = jobs.attend_run(load_settings(), run.name, started, lambda _: None, lambda: None)
+
+    assert result["seconds"] >= 1000
 
 
 def test_after_flushall_everything_is_rebuilt_from_storage(ready_storage, run, busy, broker_url):

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.batches import choose_batch_size
-from orchestrator.cache import CacheIndex
-from orchestrator.plan import plan_labelling
+from orchestrator.plan import plan_labelling, plan_training
 from orchestrator.scan import scan_folder
 from tests.made import BACKBONE, BACKBONE_ID, make_data_set, make_picture, make_run
 from workers.bottlenecks import ImageResult, complete_batch
@@ -42,6 +41,30 @@ def test_a_plan_holds_every_image_once_with_its_split(storage, tmp_path):
     assert plan.labels == ("blue", "red")
     assert {image.split for image in images} == {"training", "validation", "testing"}
     assert [image.path for image in images] == sorted(image.path for image in images)
+
+
+def test_the_search_and_the_plan_show_how_far_they_are(storage, tmp_path, monkeypatch):
+    monkeypatch.setattr("orchestrator.progress._TICK_S", 0)
+    photos = make_data_set(tmp_path / "photos")
+    compute_all(storage, make_run(storage, photos, "first"))
+    seen = []
+
+    scan = scan_folder(photos, seen.append)
+    plan_training(
+        storage,
+        scan,
+        BACKBONE,
+        TrainingOptions(),
+        name=None,
+        batch_size=8,
+        on_progress=seen.append,
+    )
+
+    phases = {progress.phase: progress for progress in seen}
+    assert list(phases) == ["looking for images", "reading the cache", "planning"]
+    assert phases["looking for images"].note == "24 found"
+    assert phases["reading the cache"].note == "3 shards"
+    assert (phases["planning"].done, phases["planning"].total) == (24, 24)
 
 
 def test_a_second_run_on_the_same_folder_finds_everything(storage, tmp_path):
@@ -101,7 +124,6 @@ def test_images_that_may_yet_be_read_are_not_taken_from_the_cache(storage, tmp_p
     gone = [ImageResult(None, None, "cannot be opened")] * 24
     complete_batch(storage, run, read_plan(run), batch, lambda _: gone)
 
-    assert len(CacheIndex(storage, BACKBONE_ID)._by_place) == 0
     assert read_plan(make_run(storage, photos, "second")).cached == 0
 
 

@@ -12,7 +12,7 @@ from workers.backbones.weights import digest_file
 from workers.errors import UnknownArchitectureError, WeightsError
 from workers.settings import Settings
 
-CONTENT = b"weights" * 1000
+CONTENT = b"weights" * 100_000
 SPEC = find_spec("mobilenet_0.50_224")
 
 
@@ -47,10 +47,10 @@ def publisher():
 def test_a_download_is_written_whole_and_reports_its_progress(publisher, tmp_path):
     seen = []
 
-    download_weights(publisher, tmp_path / "w.h5", lambda done, total: seen.append((done, total)))
+    download_weights(publisher, tmp_path / "w.h5", seen.append)
 
     assert (tmp_path / "w.h5").read_bytes() == CONTENT
-    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert (seen[-1].phase, seen[-1].note) == ("downloading weights", "0.7 of 0.7 MB")
 
 
 def test_a_download_that_breaks_off_is_tried_again(publisher, tmp_path, monkeypatch):
