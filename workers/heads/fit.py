@@ -4,12 +4,16 @@ NumPy and SciPy rather than TensorFlow: 3,670 x 512 bottlenecks take 0.05 s a fi
 importing TensorFlow alone takes 4 to 11 s.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.heads.curve import OnStep, Step, Watch, ignore_step, measure_head
+from workers.heads.descent import descend
 from workers.heads.evaluate import log_loss
 from workers.heads.head import Examples, Head, softmax
 from workers.storage.plan import TrainingOptions
@@ -24,6 +28,8 @@ _CHOICE_EXAMPLES = 20_000
 # Examples multiplied at once, so that memory-mapped bottlenecks stream through.
 _BLOCK = 65_536
 _MAX_ITERATIONS = 300
+# Held-out examples that the learning curve of L-BFGS looks at, always the same ones.
+_CURVE_EXAMPLES = 5_000
 # Below this, NumPy's and SciPy's own threads only wait for each other: 750 x 512 and 5
 # labels took 3.0 s with two threads and 0.25 s with one.
 _MANY_MULTIPLICATIONS = 10**9
@@ -35,6 +41,7 @@ class Fit:
 
     head: Head
     details: dict[str, float | str]
+    curve: list[Step]
 
 
 def fit_head(
@@ -43,18 +50,24 @@ def fit_head(
     n_labels: int,
     options: TrainingOptions,
     beat: Callable[[], None],
+    on_step: OnStep = ignore_step,
+    checkpoint: Path | None = None,
 ) -> Fit:
     """Fit a head with the solver that `options` names; the same input gives the same head.
 
     Args:
-        beat: Called now and then, to show that the work goes on.
+        beat, on_step, checkpoint: See `Watch`.
+
+    Raises:
+        StorageError: When the storage refuses the checkpoint.
     """
     from threadpoolctl import threadpool_limits
 
     solve = SOLVERS[options.solver]
     multiplications = training.bottlenecks.size * n_labels
     with threadpool_limits(1 if multiplications < _MANY_MULTIPLICATIONS else None, "blas"):
-        return solve(training, validation, n_labels, options, beat)
+        watch = Watch(beat, on_step, checkpoint)
+        return solve(training, validation, n_labels, options, watch)
 
 
 def _fit_lbfgs(
@@ -62,24 +75,45 @@ def _fit_lbfgs(
     validation: Examples,
     n_labels: int,
     options: TrainingOptions,
-    beat: Callable[[], None],
+    watch: Watch,
 ) -> Fit:
-    problem = _Problem(training, n_labels, beat)
+    problem = _Problem(training, n_labels, watch.beat)
     start = np.zeros(problem.size)
     strength = L2_WITHOUT_VALIDATION
+    observed = _observed_part(validation, options.seed)
+    curve: list[Step] = []
     if len(validation):
-        strength, start = _choose_strength(training, validation, n_labels, options, beat)
-    head = problem.head(problem.solve(strength, start))
-    return Fit(head, {"solver": "lbfgs", "l2": strength})
+        strength, start, curve = _choose_strength(
+            training, validation, observed, n_labels, options, watch.beat
+        )
+    # They are known only now: those of strengths that were tried in vain are no way here.
+    for step in curve:
+        watch.on_step(step, None)
+
+    def note(head: Head) -> None:
+        curve.append(problem.measure(len(curve), head, observed))
+        watch.on_step(curve[-1], head)
+
+    head = problem.head(problem.solve(strength, start, note))
+    return Fit(head, {"solver": "lbfgs", "l2": strength}, curve)
+
+
+def _observed_part(validation: Examples, seed: int) -> Examples:
+    if len(validation) <= _CURVE_EXAMPLES:
+        return validation
+    generator = np.random.default_rng([seed, 1])
+    chosen = np.sort(generator.choice(len(validation), _CURVE_EXAMPLES, replace=False))
+    return Examples(validation.bottlenecks[chosen], validation.labels[chosen], [])
 
 
 def _choose_strength(
     training: Examples,
     validation: Examples,
+    observed: Examples,
     n_labels: int,
     options: TrainingOptions,
     beat: Callable[[], None],
-) -> tuple[float, NDArray[np.float64]]:
+) -> tuple[float, NDArray[np.float64], list[Step]]:
     if len(training) > _CHOICE_EXAMPLES:
         generator = np.random.default_rng(options.seed)
         chosen = np.sort(generator.choice(len(training), _CHOICE_EXAMPLES, replace=False))
@@ -87,15 +121,20 @@ def _choose_strength(
     problem = _Problem(training, n_labels, beat)
     solution = np.zeros(problem.size)
     tried = []
+    curve: list[Step] = []
+
+    def note(head: Head) -> None:
+        curve.append(problem.measure(len(curve), head, observed))
+
     for strength in L2_STRENGTHS:
-        solution = problem.solve(strength, solution)
+        solution = problem.solve(strength, solution, note)
         loss = log_loss(problem.head(solution), validation, beat)
-        tried.append((loss, strength, solution))
+        tried.append((loss, strength, solution, len(curve)))
         # The loss is convex-like in the strength: once well past its minimum, stop.
         if tried[-1][0] > 1.2 * min(tried)[0] + 1e-6:
             break
-    _, strength, solution = min(tried, key=lambda row: row[0])
-    return strength, solution
+    _, strength, solution, length = min(tried, key=lambda row: row[0])
+    return strength, solution, curve[:length]
 
 
 class _Problem:
@@ -113,8 +152,14 @@ class _Problem:
         self._beat = beat
         self.size = (self._shape[0] + 1) * n_labels
         self._mean, self._scale = self._moments()
+        self._figures = (0.0, 0.0)
 
-    def solve(self, strength: float, start: NDArray[np.float64]) -> NDArray[np.float64]:
+    def solve(
+        self,
+        strength: float,
+        start: NDArray[np.float64],
+        note: Callable[[Head], None] = lambda head: None,
+    ) -> NDArray[np.float64]:
         # Half a second to import, which only the trainer should pay.
         from scipy.optimize import minimize
 
@@ -124,6 +169,7 @@ class _Problem:
             args=(strength,),
             jac=True,
             method="L-BFGS-B",
+            callback=lambda solution: note(self.head(solution)),
             options={"maxiter": _MAX_ITERATIONS, "ftol": 1e-9, "gtol": 1e-6},
         )
         return np.asarray(found.x)
@@ -132,6 +178,13 @@ class _Problem:
         weights, bias = self._split(solution)
         raw = weights * self._scale
         return Head(raw.astype(np.float32), (bias - self._mean @ raw).astype(np.float32))
+
+    def measure(self, step: int, head: Head, held_out: Examples) -> Step:
+        """Return the figures of the last place looked at, which is where `head` is."""
+        if not len(held_out):
+            return Step(step, *self._figures, time=time.time())
+        figures = measure_head(head, held_out.bottlenecks, held_out.labels)
+        return Step(step, *self._figures, *figures, len(held_out), time.time())
 
     def _split(
         self, solution: NDArray[np.float64]
@@ -157,16 +210,18 @@ class _Problem:
     ) -> tuple[float, NDArray[np.float64]]:
         head = self.head(solution)
         count = len(self._examples)
-        loss = 0.0
+        loss, hits = 0.0, 0
         product = np.zeros(self._shape)
         total = np.zeros(self._shape[1])
         for block, labels in self._blocks():
             residual = softmax(block @ head.weights + head.bias)
             rows = np.arange(len(labels))
             loss -= float(np.log(np.maximum(residual[rows, labels], 1e-30)).sum(dtype=np.float64))
+            hits += int(np.count_nonzero(residual.argmax(axis=1) == labels))
             residual[rows, labels] -= 1
             product += block.T @ residual
             total += residual.sum(axis=0, dtype=np.float64)
+        self._figures = (hits / count, loss / count)
         weights, _ = self._split(solution)
         slope = self._scale * (product - np.outer(self._mean, total)) / count
         slope += strength * weights
@@ -179,29 +234,15 @@ def _fit_sgd(
     validation: Examples,
     n_labels: int,
     options: TrainingOptions,
-    beat: Callable[[], None],
+    watch: Watch,
 ) -> Fit:
-    # As the codelab's retrain.py: truncated normal (0.001) weights, zero bias, batches
-    # drawn with replacement, plain gradient descent on the mean cross entropy.
-    generator = np.random.default_rng(options.seed)
-    drawn = generator.normal(0, 0.001, (training.bottlenecks.shape[1], n_labels))
-    weights: NDArray[np.float32] = np.clip(drawn, -0.002, 0.002).astype(np.float32)
-    bias = np.zeros(n_labels, np.float32)
-    for _ in range(options.steps):
-        chosen = generator.integers(0, len(training), options.train_batch_size)
-        bottlenecks = training.bottlenecks[chosen]
-        residual = softmax(bottlenecks @ weights + bias)
-        residual[np.arange(len(chosen)), training.labels[chosen]] -= 1
-        residual *= np.float32(options.learning_rate / len(chosen))
-        np.subtract(weights, bottlenecks.T @ residual, out=weights)
-        np.subtract(bias, residual.sum(axis=0), out=bias)
-        beat()
+    head, curve = descend(training, validation, n_labels, options, watch)
     details: dict[str, float | str] = {
         "solver": "sgd",
         "steps": options.steps,
         "learning_rate": options.learning_rate,
     }
-    return Fit(Head(weights, bias), details)
+    return Fit(head, details, curve)
 
 
 SOLVERS = {"lbfgs": _fit_lbfgs, "sgd": _fit_sgd}

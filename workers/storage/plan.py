@@ -18,6 +18,9 @@ class TrainingOptions:
     Attributes:
         solver: "lbfgs" (default; the convex problem solved) or "sgd" (as the codelab).
         steps, learning_rate, train_batch_size: For "sgd" only.
+        eval_step_interval, validation_batch_size: Of the learning curve of "sgd": steps
+            from one point to the next, and images of the validation split that are drawn
+            for it; -1 for all of them, 0 for none.
         seed: Salts the split and seeds the solver.
         split_exceptions: Names that hashing alone would have put elsewhere, with their
             split; later runs keep them (see orchestrator.split).
@@ -30,6 +33,8 @@ class TrainingOptions:
     steps: int = 4000
     learning_rate: float = 0.01
     train_batch_size: int = 100
+    eval_step_interval: int = 10
+    validation_batch_size: int = 100
     split_exceptions: dict[str, str] = field(default_factory=dict)
 
 
