@@ -8,10 +8,14 @@ from datetime import UTC, datetime
 from workers.backbones.stored import read_description
 from workers.errors import DatasetError
 from workers.gathering import SPLITS, Gathered, gather_bottlenecks
+from workers.heads.curve import Step, StepLog, write_curve
 from workers.heads.evaluate import Evaluation, evaluate_head
 from workers.heads.fit import Fit, fit_head
+from workers.heads.head import Head
 from workers.heads.model import ModelCard, save_model
+from workers.heads.summaries import Summaries
 from workers.reports import write_reports
+from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Plan, TrainingOptions
 
@@ -39,19 +43,33 @@ def train_run(
     gathered = gather_bottlenecks(storage, folder, plan, beat)
     _check_labels(plan, gathered)
     training, validation, testing = (gathered.examples[split] for split in SPLITS)
-    fit = fit_head(training, validation, len(plan.labels), options, beat)
-    evaluations = {
-        "validation": evaluate_head(fit.head, validation, plan.labels, beat),
-        "test": evaluate_head(fit.head, testing, plan.labels, beat),
-    }
+    with (
+        StepLog(folder.steps) as log,
+        Summaries(folder.summaries, plan.architecture, options, training, validation) as summaries,
+    ):
+
+        def on_step(step: Step, head: Head | None) -> None:
+            log.add(step)
+            summaries.add_step(step, head)
+
+        fit = fit_head(
+            training, validation, len(plan.labels), options, beat, on_step, folder.checkpoint
+        )
+        evaluations = {
+            "validation": evaluate_head(fit.head, validation, plan.labels, beat),
+            "test": evaluate_head(fit.head, testing, plan.labels, beat),
+        }
+        summaries.finish(fit.head, evaluations, plan.labels)
     may_commit()
     save_model(
         folder.model,
         _card(storage, plan, gathered, fit, evaluations),
         fit.head,
         storage.backbone(plan.backbone_id) / "backbone.tflite",
-        write_reports(plan, gathered, evaluations),
+        {**write_reports(plan, gathered, evaluations), "curve.csv": write_curve(fit.curve)},
     )
+    with storage_errors(f"remove {folder.checkpoint}"):
+        folder.checkpoint.unlink(missing_ok=True)
 
 
 def _check_labels(plan: Plan, gathered: Gathered) -> None:

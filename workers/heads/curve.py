@@ -87,7 +87,7 @@ def measure_probabilities(
 ) -> tuple[float, float]:
     """Return accuracy and mean cross entropy (nats) of probabilities, shape (n, labels)."""
     own = probabilities[np.arange(len(labels)), labels]
-    hits = np.count_nonzero(probabilities.argmax(axis=1) == labels)
+    hits = int(np.count_nonzero(probabilities.argmax(axis=1) == labels))
     loss = -np.log(np.maximum(own, 1e-30)).mean(dtype=np.float64)
     return hits / len(labels), float(loss)
 
