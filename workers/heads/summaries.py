@@ -18,6 +18,8 @@ from workers.storage.plan import TrainingOptions
 _STEPS_A_HISTOGRAM = 10
 # Images whose activations are shown, always the same ones.
 _SAMPLE = 500
+_OF_THE_CURVE = {"eval_step_interval", "validation_batch_size"}
+_OF_SGD = {"steps", "learning_rate", "train_batch_size"}
 _LAYER = "final_training_ops"
 
 
@@ -47,12 +49,8 @@ class Summaries:
             self._files = {
                 split: stack.enter_context(EventFile(folder / split)) for split in self._samples
             }
-            hyperparameters = {
-                name: value
-                for name, value in asdict(options).items()
-                if isinstance(value, (str, int, float))
-            }
-            self._run.add([session_start({"architecture": architecture, **hyperparameters})])
+            shown = {"architecture": architecture, **_hyperparameters(options)}
+            self._run.add([session_start(shown)])
             self._stack = stack.pop_all()
 
     def add_step(self, step: Step, head: Head | None) -> None:
@@ -121,6 +119,15 @@ class Summaries:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, traceback)
+
+
+def _hyperparameters(options: TrainingOptions) -> dict[str, float | str]:
+    hidden = _OF_THE_CURVE if options.solver == "sgd" else {*_OF_THE_CURVE, *_OF_SGD}
+    return {
+        name: value
+        for name, value in asdict(options).items()
+        if name not in hidden and isinstance(value, (str, int, float))
+    }
 
 
 def _sample(examples: Examples) -> Examples:
