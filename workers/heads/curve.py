@@ -147,11 +147,11 @@ def read_steps(path: Path) -> list[Step]:
     Raises:
         StorageError: When the storage refuses.
     """
-    try:
-        with storage_errors(f"read {path}"):
+    with storage_errors(f"read {path}"):
+        try:
             lines = path.read_bytes().decode("utf-8", "replace").split("\n")[:-1]
-    except FileNotFoundError:
-        return []
+        except FileNotFoundError:
+            return []
     found: dict[int, Step] = {}
     for line in lines:
         step = _parse_step(line)
