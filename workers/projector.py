@@ -100,7 +100,8 @@ def _sprite(thumbnails: list[NDArray[np.uint8]]) -> bytes:
         corner = (place % across * _THUMBNAIL, place // across * _THUMBNAIL)
         sprite.paste(Image.fromarray(pixels), corner)
     content = io.BytesIO()
-    sprite.save(content, "JPEG", quality=85)
+    # Without subsampling no colour runs over into the neighbour.
+    sprite.save(content, "JPEG", quality=85, subsampling=0)
     return content.getvalue()
 
 

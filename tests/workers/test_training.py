@@ -15,6 +15,7 @@ from workers.bottlenecks import complete_batch, compute_results
 from workers.classification import check_backbone, load_model
 from workers.errors import BottlenecksMissingError, DatasetError, LeaseLostError, ModelError
 from workers.gathering import gather_bottlenecks
+from workers.heads.curve import read_steps
 from workers.storage.manifest import read_batches
 from workers.storage.plan import TrainingOptions, read_plan
 from workers.training import train_run
@@ -125,6 +126,22 @@ def test_the_evaluation_agrees_with_itself_and_with_the_card(ready_storage, phot
         assert figures["accuracy"] == pytest.approx(np.trace(confusion) / confusion.sum())
         assert card.metrics[f"{split}_accuracy"] == figures["accuracy"]
         assert card.metrics[f"{split}_log_loss"] == figures["log_loss"]
+
+
+def test_the_learning_curve_is_beside_the_model_and_in_the_run(ready_storage, photos):
+    run = trained(ready_storage, photos, options=TrainingOptions(solver="sgd", steps=25))
+
+    with open(run.model / "curve.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    steps = read_steps(run.steps)
+    assert [int(row["step"]) for row in rows] == [step.step for step in steps] == [0, 10, 20, 24]
+    for row, step in zip(rows, steps, strict=True):
+        assert float(row["train_cross_entropy"]) == step.train_cross_entropy
+        assert float(row["validation_accuracy"]) == step.validation_accuracy
+    assert sorted(path.name for path in run.summaries.iterdir() if path.is_dir()) == [
+        "train",
+        "validation",
+    ]
 
 
 def test_two_colours_are_told_apart(ready_storage, photos):
