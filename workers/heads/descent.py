@@ -48,8 +48,11 @@ def descend(
             descent.curve.append(_measure(step, head, batch, validation, options, descent))
             watch.on_step(descent.curve[-1], head)
         if watch.checkpoint and time.monotonic() >= due_s:
+            began_s = time.monotonic()
             write_checkpoint(watch.checkpoint, fingerprint, descent)
-            due_s = time.monotonic() + CHECKPOINT_EVERY_S
+            took_s = time.monotonic() - began_s
+            # A slow storage gets fewer of them: at most a twentieth of the time.
+            due_s = time.monotonic() + max(CHECKPOINT_EVERY_S, 20 * took_s)
         watch.beat()
     return head, descent.curve
 
