@@ -23,6 +23,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "show": "Show one run.",
         "resume": "Go on with a run that was stopped.",
         "cancel": "Cancel a run.",
+        "tensorboard": "Show learning curves and bottlenecks in a web page.",
     },
     "Servers": {
         "up": "Start the embedded stack and keep it up.",

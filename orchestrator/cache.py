@@ -79,10 +79,13 @@ class CacheIndex:
         if not self._has_fingerprint(image):
             return None
         digest = _digest(decode_name(uri))
-        if digest is not None:
-            for known, _ in self._candidates(self._by_digest, _head(digest)):
-                if known.digest == digest:
-                    return known
+        return self.find_content(digest) if digest else None
+
+    def find_content(self, digest: bytes) -> Known | None:
+        """Return where the result for content with this digest is, or None."""
+        for known, _ in self._candidates(self._by_digest, _head(digest)):
+            if known.digest == digest:
+                return known
         return None
 
     def _candidates(
@@ -155,10 +158,6 @@ def _hash(key: tuple[str | int, ...]) -> int:
 
 def _head(digest: bytes) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
-
-    def find_content(self, digest: bytes) -> Known | None:
-        """Return where the result for content with this digest is, or None."""
-        return self._by_digest.get(digest)
 
 
 def _digest(path: str) -> bytes | None:

@@ -13,10 +13,14 @@ from workers.errors import DatasetError
 from workers.findings import Findings, examine_images
 from workers.gathering import SPLITS, Gathered, gather_bottlenecks
 from workers.heads.calibration import calibrate_head, find_thresholds
+from workers.heads.curve import Step, StepLog, write_curve
 from workers.heads.evaluate import Evaluation, evaluate_head
 from workers.heads.fit import Fit, fit_head
+from workers.heads.head import Head
 from workers.heads.model import ModelCard, save_model
+from workers.heads.summaries import Summaries
 from workers.reports import write_reports
+from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Plan, TrainingOptions
 
@@ -44,14 +48,26 @@ def train_run(
     gathered = gather_bottlenecks(storage, folder, plan, beat)
     _check_labels(plan, gathered)
     training, validation, testing = (gathered.examples[split] for split in SPLITS)
-    fit = fit_head(training, validation, len(plan.labels), options, beat)
-    _check_finite(fit)
-    head, temperature = calibrate_head(fit.head, validation, beat)
-    fit = Fit(head, {**fit.details, "temperature": temperature})
-    evaluations = {
-        "validation": evaluate_head(head, validation, plan.labels, beat),
-        "test": evaluate_head(head, testing, plan.labels, beat),
-    }
+    with (
+        StepLog(folder.steps) as log,
+        Summaries(folder.summaries, plan.architecture, options, training, validation) as summaries,
+    ):
+
+        def on_step(step: Step, head: Head | None) -> None:
+            log.add(step)
+            summaries.add_step(step, head)
+
+        fit = fit_head(
+            training, validation, len(plan.labels), options, beat, on_step, folder.checkpoint
+        )
+        _check_finite(fit)
+        head, temperature = calibrate_head(fit.head, validation, beat)
+        fit = replace(fit, head=head, details={**fit.details, "temperature": temperature})
+        evaluations = {
+            "validation": evaluate_head(head, validation, plan.labels, beat),
+            "test": evaluate_head(head, testing, plan.labels, beat),
+        }
+        summaries.finish(head, evaluations, plan.labels)
     thresholds = None
     if options.target_precision is not None:
         guesses = evaluations["validation"].guesses
@@ -65,8 +81,13 @@ def train_run(
         card,
         head,
         storage.backbone(plan.backbone_id) / "backbone.tflite",
-        write_reports(card, gathered, evaluations, findings),
+        {
+            **write_reports(card, gathered, evaluations, findings),
+            "curve.csv": write_curve(fit.curve),
+        },
     )
+    with storage_errors(f"remove {folder.checkpoint}"):
+        folder.checkpoint.unlink(missing_ok=True)
 
 
 def _counts(findings: Findings) -> dict[str, int]:

@@ -155,7 +155,7 @@ def test_cancel_marks_the_run(ready_storage, tmp_path):
     assert json.loads(poets("show", "spring", "--json").stdout)["state"] == "cancelled"
 
 
-@pytest.mark.parametrize("command", ["show", "cancel", "resume"])
+@pytest.mark.parametrize("command", ["show", "cancel", "resume", "tensorboard"])
 def test_a_run_that_is_not_there_is_said(command):
     result = poets(command, "nothing")
 
@@ -227,6 +227,31 @@ def test_flower_says_when_its_port_is_taken():
 
     assert result.exit_code == 2
     assert "Give another --port" in result.stderr
+
+
+def test_tensorboard_refuses_to_be_open_to_all():
+    result = poets("tensorboard", "--address", "0.0.0.0")
+
+    assert result.exit_code == 2
+    assert "has no password" in result.stderr
+    assert "ssh -L 6006:127.0.0.1:6006" in result.stderr
+
+
+def test_tensorboard_says_when_its_port_is_taken():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = poets("tensorboard", "--port", taken.getsockname()[1])
+
+    assert result.exit_code == 2
+    assert "Give another --port" in result.stderr
+
+
+def test_tensorboard_says_when_a_run_has_nothing_to_show(ready_storage, tmp_path):
+    make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring")
+
+    result = poets("tensorboard", "spring")
+
+    assert result.exit_code == 1
+    assert "'spring' has no summaries: its training has not begun" in result.stderr
 
 
 def test_a_worker_without_a_broker_says_what_to_do():

@@ -6,11 +6,12 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
 
-from workers.heads import fit
+from workers.heads import fit, regression
 from workers.heads.balance import weigh_labels
 from workers.heads.evaluate import evaluate_head
 from workers.heads.fit import L2_STRENGTHS, L2_WITHOUT_VALIDATION, fit_at_strength, fit_head
 from workers.heads.head import Examples, Head, softmax
+from workers.heads.regression import Problem
 from workers.storage.plan import TrainingOptions
 
 LABELS = ("a", "b", "c")
@@ -63,7 +64,7 @@ def test_the_strength_that_is_chosen_is_the_best_on_the_validation_split():
     found = fit_examples(training, validation)
 
     best = figures(found.head, validation)[1]
-    problem = fit._Problem(training, len(LABELS), lambda: None)
+    problem = Problem(training, len(LABELS), lambda: None)
     others = [
         figures(problem.head(problem.solve(strength, np.zeros(problem.size))), validation)[1]
         for strength in L2_STRENGTHS
@@ -73,7 +74,7 @@ def test_the_strength_that_is_chosen_is_the_best_on_the_validation_split():
 
 
 def test_the_gradient_is_that_of_the_loss():
-    problem = fit._Problem(make_clusters(50, 3), len(LABELS), lambda: None)
+    problem = Problem(make_clusters(50, 3), len(LABELS), lambda: None)
     generator = np.random.default_rng(0)
     place, step = generator.normal(size=(2, problem.size)) * 0.1
     small = 1e-2
@@ -113,7 +114,7 @@ def test_many_blocks_give_the_same_head_as_one(monkeypatch):
     training, validation = make_clusters(500, 1), make_clusters(100, 2)
     expected = fit_examples(training, validation)
 
-    monkeypatch.setattr(fit, "_BLOCK", 64)
+    monkeypatch.setattr(regression, "_BLOCK", 64)
     found = fit_examples(training, validation)
 
     assert found.details == expected.details
@@ -232,7 +233,7 @@ def test_the_probabilities_of_an_image_sum_to_one():
 
 
 def test_the_solver_finds_the_lowest_loss_there_is():
-    problem = fit._Problem(make_clusters(100, 4), len(LABELS), lambda: None)
+    problem = Problem(make_clusters(100, 4), len(LABELS), lambda: None)
     solution = problem.solve(0.01, np.zeros(problem.size))
 
     lowest = minimize(

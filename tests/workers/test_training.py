@@ -18,6 +18,7 @@ from workers.classification import check_backbone, load_model
 from workers.errors import BottlenecksMissingError, DatasetError, LeaseLostError, ModelError
 from workers.gathering import SPLITS, gather_bottlenecks
 from workers.heads import calibration
+from workers.heads.curve import read_steps
 from workers.storage.manifest import read_batches
 from workers.storage.plan import TrainingOptions, read_plan
 from workers.training import train_run
@@ -73,6 +74,7 @@ def test_a_run_becomes_a_model_with_its_reports(ready_storage, photos):
         "suspects.csv",
         "duplicates.csv",
         "quarantine.csv",
+        "curve.csv",
     }
     assert (run.model / "labels.txt").read_text() == "blue\nred\n"
 
@@ -289,6 +291,22 @@ def test_a_picture_under_the_wrong_label_is_suspect(ready_storage, photos):
     for row in suspects[:2]:
         assert row["reason"] == f"looks like {row['suggested']!r} rather than {row['label']!r}"
         assert 0.5 < float(row["score"]) <= 1
+
+
+def test_the_learning_curve_is_beside_the_model_and_in_the_run(ready_storage, photos):
+    run = trained(ready_storage, photos, options=TrainingOptions(solver="sgd", steps=25))
+
+    with open(run.model / "curve.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    steps = read_steps(run.steps)
+    assert [int(row["step"]) for row in rows] == [step.step for step in steps] == [0, 10, 20, 24]
+    for row, step in zip(rows, steps, strict=True):
+        assert float(row["train_cross_entropy"]) == step.train_cross_entropy
+        assert float(row["validation_accuracy"]) == step.validation_accuracy
+    assert sorted(path.name for path in run.summaries.iterdir() if path.is_dir()) == [
+        "train",
+        "validation",
+    ]
 
 
 def test_two_colours_are_told_apart(ready_storage, photos):

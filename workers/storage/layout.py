@@ -36,6 +36,21 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def steps(self) -> Path:
+        """The learning curve while it is drawn; see `workers.heads.curve`."""
+        return self.path / "steps.csv"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where an interrupted gradient descent goes on; gone when there is a model."""
+        return self.path / "checkpoint.npz"
+
+    @property
+    def summaries(self) -> Path:
+        """Folder of TensorBoard's files."""
+        return self.path / "summaries"
+
+    @property
     def result(self) -> Path:
         return self.path / "result.json"
 

@@ -26,6 +26,9 @@ class TrainingOptions:
         class_weight: "none", or "balanced": every label counts the same in all.
         target_precision: Precision that each label shall have among the images that
             bulk labelling calls sure, 0 to 1; None for no thresholds.
+        eval_step_interval, validation_batch_size: Of the learning curve of "sgd": steps
+            from one point to the next, and images of the validation split that are drawn
+            for it; -1 for all of them, 0 for none.
         split_exceptions: Names that hashing alone would have put elsewhere, with their
             split; later runs keep them (see orchestrator.split).
     """
@@ -37,6 +40,8 @@ class TrainingOptions:
     steps: int = 4000
     learning_rate: float = 0.01
     train_batch_size: int = 100
+    eval_step_interval: int = 10
+    validation_batch_size: int = 100
     flip_left_right: bool = False
     random_crop: int = 0
     random_scale: int = 0

@@ -1,0 +1,97 @@
+"""A trainer that is killed in the middle of gradient descent, and the one that comes after it."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.made import make_data_set, make_run
+from tests.workers.test_training import compute_run, train
+from workers.classification import load_model
+from workers.errors import LeaseLostError
+from workers.heads import descent
+from workers.heads.curve import read_steps
+from workers.storage.plan import TrainingOptions
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = TrainingOptions(solver="sgd", steps=3000, learning_rate=0.1)
+# A trainer that takes its time and leaves checkpoints often.
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from workers.heads import descent
+from workers.storage.layout import Storage
+from workers.storage.plan import read_plan
+from workers.training import train_run
+
+descent.CHECKPOINT_EVERY_S = 0.01
+storage = Storage(Path(sys.argv[1]))
+run = storage.run(sys.argv[2])
+train_run(storage, run, read_plan(run), lambda: time.sleep(0.0003), lambda: None)
+"""
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return make_data_set(tmp_path / "photos")
+
+
+def planned(storage, photos, name):
+    run = make_run(storage, photos, name, options=OPTIONS)
+    compute_run(storage, run)
+    return run
+
+
+def kill_in_the_middle(storage, run):
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(storage.root), run.name], cwd=ROOT
+    )
+    while process.poll() is None:
+        steps = read_steps(run.steps)
+        if steps and steps[-1].step >= 1000 and run.checkpoint.exists():
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    assert process.wait() == -signal.SIGKILL
+
+
+def curve_of(run):
+    with open(run.model / "curve.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_next_trainer_goes_on_and_the_model_is_the_same(ready_storage, photos):
+    undisturbed = planned(ready_storage, photos, "undisturbed")
+    train(ready_storage, undisturbed)
+    run = planned(ready_storage, photos, "run")
+    kill_in_the_middle(ready_storage, run)
+    before = len(list((run.summaries / "train").iterdir()))
+
+    train(ready_storage, run)
+
+    expected, found = load_model(undisturbed.model).head, load_model(run.model).head
+    assert found.weights.tobytes() == expected.weights.tobytes()
+    assert found.bias.tobytes() == expected.bias.tobytes()
+    assert curve_of(run) == curve_of(undisturbed)
+    assert not run.checkpoint.exists()
+    # The files of the killed one stay, and what it told on the way is told once.
+    assert len(list((run.summaries / "train").iterdir())) == before + 1
+    assert [step.step for step in read_steps(run.steps)] == [*range(0, 3000, 10), 2999]
+
+
+def test_a_trainer_that_may_not_commit_leaves_the_checkpoint(ready_storage, photos, monkeypatch):
+    monkeypatch.setattr(descent, "CHECKPOINT_EVERY_S", 0.01)
+    run = planned(ready_storage, photos, "run")
+
+    def refuse():
+        raise LeaseLostError("taken over")
+
+    with pytest.raises(LeaseLostError):
+        train(ready_storage, run, refuse)
+
+    assert run.checkpoint.exists()
+    train(ready_storage, run)
+    assert not run.checkpoint.exists()
