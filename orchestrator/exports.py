@@ -13,26 +13,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.calibration import choose_photographs
 from orchestrator.progress import Progress
 from orchestrator.runs import find_model
 from orchestrator.weights import OnDownload, locate_weights
 from workers.backbones.table import find_spec
 from workers.backbones.weights import digest_file, seed_of
-from workers.bottlenecks import image_path
 from workers.classification import check_backbone
-from workers.errors import ExportError, RunError, UsageError, WeightsError
-from workers.heads.export import ExportRequest
+from workers.errors import ExportError, UsageError, WeightsError
+from workers.heads.export_request import ExportRequest
 from workers.heads.formats import FORMATS, GRAPH, LABELS
 from workers.heads.model import MODEL_FILES, ModelCard, read_card, read_head
 from workers.heads.model_readme import ReadmeContent, write_readme
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors, sync_folder
 from workers.storage.layout import RunFolder, Storage
-from workers.storage.manifest import count_split, read_batches
-from workers.storage.plan import Plan, read_plan
+from workers.storage.plan import read_plan
 
-# Training images by which 8-bit formats are calibrated.
-_PHOTOGRAPHS = 200
 _README = "README.md"
 FINAL_TENSOR = "final_result"
 _TENSOR_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/-]*")
@@ -175,7 +172,7 @@ def _write(
         shutil.copyfile(folder / name, target / name)
     run = RunFolder(folder.parent)
     plan = read_plan(run) if run.plan.exists() else None
-    photographs, no_photographs = _choose_photographs(run, plan)
+    photographs, no_photographs = choose_photographs(run, plan)
     formats = options.formats or tuple(FORMATS)
     request = ExportRequest(
         model=str(folder),
@@ -197,28 +194,6 @@ def _write(
     return reports
 
 
-def _choose_photographs(
-    run: RunFolder, plan: Plan | None
-) -> tuple[list[tuple[str, int, int]], str]:
-    """Return training images from all over the run, or why there are none."""
-    if plan is None:
-        return [], "the run that made this model is not here"
-    try:
-        every = max(1, count_split(run, "training") // _PHOTOGRAPHS)
-        chosen: list[tuple[str, int, int]] = []
-        place = 0
-        for batch in read_batches(run):
-            for image in batch.images:
-                if image.split != "training":
-                    continue
-                if place % every == 0 and len(chosen) < _PHOTOGRAPHS:
-                    chosen.append((image_path(plan, image), image.size, image.version))
-                place += 1
-    except RunError as error:
-        return [], f"the run's own list cannot be read ({error})"
-    return chosen, ""
-
-
 def _run(request: ExportRequest, on_progress: Callable[[Progress], None]) -> list[dict[str, Any]]:
     """Return what became of each format, from a program of its own."""
     reports: list[dict[str, Any]] = []
@@ -229,25 +204,24 @@ def _run(request: ExportRequest, on_progress: Callable[[Progress], None]) -> lis
         on_progress(Progress("exporting", note=note))
 
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as messages:
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-P", "-m", "workers.heads.export"],
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=messages,
-        )
-        try:
-            assert process.stdin and process.stdout  # noqa: S101 - for mypy
-            process.stdin.write(request.to_json())
-            process.stdin.close()
-            show()
-            for line in process.stdout:
-                reports.append(json.loads(line))
+        ) as process:
+            try:
+                assert process.stdin and process.stdout  # noqa: S101 - for mypy
+                process.stdin.write(request.to_json())
+                process.stdin.close()
                 show()
-            process.wait()
-        finally:
-            process.kill()
-            process.wait()
+                for line in process.stdout:
+                    reports.append(json.loads(line))
+                    show()
+                process.wait()
+            finally:
+                process.kill()
         messages.seek(0)
         lines = messages.read().strip().splitlines() or ["no message"]
     if process.returncode != 0:

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.table import BackboneSpec, find_spec
 from workers.errors import ExportError, ImageError, PoetsError
 from workers.heads.classifier import build_classifier, trace_classifier
+from workers.heads.export_request import ExportRequest
 from workers.heads.exported import LOADERS
 from workers.heads.formats import FORMATS, GRAPH, LABELS
 from workers.heads.frozen_graph import write_frozen_graph
@@ -38,31 +39,6 @@ _CHECKED = 32
 # Part of the photographs on which 8 bits must name the same label as we do. A conversion that
 # went well had 95 to 100 %; one that went wrong guesses.
 _INT8_AGREEMENT = 0.8
-
-
-@dataclass(frozen=True)
-class ExportRequest:
-    """What to write.
-
-    Attributes:
-        model: The model folder.
-        target: An existing folder to write into.
-        formats: Names of rows of FORMATS.
-        weights: Weights file of the backbone, None for random ones.
-        photographs: Path, size in bytes and modification time in ns of training images.
-        no_photographs: Why there are none.
-    """
-
-    model: str
-    target: str
-    formats: tuple[str, ...]
-    weights: str | None
-    final_tensor_name: str
-    photographs: tuple[tuple[str, int, int], ...] = ()
-    no_photographs: str = ""
-
-    def to_json(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
 
 
 @dataclass(frozen=True)

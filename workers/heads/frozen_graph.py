@@ -1,6 +1,5 @@
 """Frozen TensorFlow 1 graphs, as the codelab's retrain.py writes and its label_image.py reads."""
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.backbones.litert import quiet_stderr
 from workers.errors import ImageError, ModelError
 from workers.heads.classifier import freeze
 
@@ -90,9 +90,10 @@ def label_image(
 
 
 def _tensorflow() -> Any:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
+    with quiet_stderr():
+        import tensorflow as tf
 
+        tf.zeros(1)  # makes it announce what it has to
     return tf
 
 
@@ -130,8 +131,8 @@ def _read_pixels(path: Path, given: GraphInput) -> NDArray[np.float32]:
             f"The image {path} cannot be decoded: {reason}. TensorFlow reads JPEG, PNG, GIF and "
             "BMP; `poets classify` reads more."
         ) from error
-    # Of TensorFlow 1, which samples pixels at other places than its successor.
-    resized = tf.compat.v1.image.resize_bilinear(pixels, [given.height, given.width])
+    # As TensorFlow 1 resizes; its successor samples pixels at other places.
+    resized = tf.raw_ops.ResizeBilinear(images=pixels, size=[given.height, given.width])
     scaled: NDArray[np.float32] = ((resized - given.mean) / given.std).numpy()
     return scaled
 
@@ -157,7 +158,7 @@ def _run(
             f"{given.input_layer!r} of {path} takes {source.shape}, not {pixels.shape}. "
             "Give --input_height and --input_width."
         )
-    with tf.compat.v1.Session(graph=graph) as session:
+    with quiet_stderr(), tf.compat.v1.Session(graph=graph) as session:
         start = time.perf_counter()
         scores = session.run(target, {source: pixels})
         seconds = time.perf_counter() - start
