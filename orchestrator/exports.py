@@ -1,5 +1,6 @@
 """Hand out a model in the formats of other tools: into a folder, whole or not at all."""
 
+import contextlib
 import json
 import os
 import re
@@ -66,8 +67,8 @@ def export_model(
         `model`, `folder`, and `formats`: for each what `workers.heads.export` says of it.
 
     Raises:
-        ExportError: When a format that was asked for by name is not possible, or the folder
-            is taken.
+        UsageError: When the folder is taken.
+        ExportError: When a format that was asked for by name is not possible.
         ModelError, WeightsError, StorageError: As their names say.
     """
     _check_tensor_name(options.final_tensor_name)
@@ -103,7 +104,7 @@ def export_graph(
     Files that are there are replaced.
 
     Raises:
-        ExportError, ModelError, WeightsError, StorageError: As `export_model`.
+        PoetsError: As `export_model`.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "export")
@@ -129,16 +130,16 @@ def _check_target(target: Path, overwrite: bool) -> None:
     if not target.exists():
         return
     if not target.is_dir():
-        raise ExportError(f"{target} is a file. Give another folder with --to.")
+        raise UsageError(f"{target} is a file. Give another folder with --to.")
     ours = {_README, *MODEL_FILES, *(file for row in FORMATS.values() for file in row.files)}
     found = {path.name for path in target.iterdir()}
     if found - ours:
-        raise ExportError(
+        raise UsageError(
             f"{target} holds other files ({min(found - ours)}), and an export has a folder of its "
             "own. Give another one with --to."
         )
     if found and not overwrite:
-        raise ExportError(f"{target} exists. Give another folder with --to, or --force.")
+        raise UsageError(f"{target} exists. Give another folder with --to, or --force.")
 
 
 def _find_weights(settings: Settings, card: ModelCard, on_download: OnDownload) -> Path | None:
@@ -213,8 +214,9 @@ def _run(request: ExportRequest, on_progress: Callable[[Progress], None]) -> lis
         ) as process:
             try:
                 assert process.stdin and process.stdout  # noqa: S101 - for mypy
-                process.stdin.write(request.to_json())
-                process.stdin.close()
+                # Broken when the program has ended already; its exit code says more.
+                with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+                    pipe.write(request.to_json())
                 show()
                 for line in process.stdout:
                     reports.append(json.loads(line))

@@ -38,7 +38,7 @@ class ModelError(PoetsError):
 
 
 class ExportError(PoetsError):
-    """A model cannot be handed out in a format, or not in the place that was asked for."""
+    """A model cannot be handed out in a format."""
 
 
 class BrokerError(PoetsError):

@@ -1,10 +1,14 @@
 """An export appears whole or not at all, where it was asked for and nowhere else."""
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from cli.main import main
+from orchestrator import exports
 from orchestrator.calibration import choose_photographs
 from orchestrator.exports import ExportOptions, export_graph, export_model
 from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_data_set, make_run
@@ -49,7 +53,7 @@ def options(model, target, *formats, **more):
 def test_an_export_is_replaced_only_when_that_is_asked_for(settings, model, tmp_path):
     target = tmp_path / "new" / "out"
     export_model(settings, options(model, target))
-    with pytest.raises(ExportError, match=r"exists. Give another folder with --to, or --force"):
+    with pytest.raises(UsageError, match=r"exists. Give another folder with --to, or --force"):
         export_model(settings, options(model, target))
 
     # From itself, and into itself.
@@ -65,7 +69,7 @@ def test_a_folder_with_other_files_is_never_replaced(settings, model, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.txt").write_text("all of it")
 
-    with pytest.raises(ExportError, match=r"holds other files \(thesis.txt\)"):
+    with pytest.raises(UsageError, match=r"holds other files \(thesis.txt\)"):
         export_model(settings, options(model, tmp_path / "home", overwrite=True))
 
     assert names(tmp_path / "home") == ["thesis.txt"]
@@ -74,7 +78,7 @@ def test_a_folder_with_other_files_is_never_replaced(settings, model, tmp_path):
 def test_a_file_is_no_folder(settings, model, tmp_path):
     (tmp_path / "out").write_text("")
 
-    with pytest.raises(ExportError, match="is a file"):
+    with pytest.raises(UsageError, match="is a file"):
         export_model(settings, options(model, tmp_path / "out"))
 
 
@@ -83,6 +87,28 @@ def test_a_format_that_was_asked_for_and_is_not_possible_leaves_nothing(settings
         export_model(settings, options(model, tmp_path / "out" / "a", "tflite-int8"))
 
     assert names(tmp_path / "out") == []
+
+
+def test_what_is_not_possible_is_left_out_when_nothing_was_asked_for(
+    settings, model, tmp_path, monkeypatch
+):
+    rows = {name: exports.FORMATS[name] for name in ("keras", "tflite-int8")}
+    monkeypatch.setattr(exports, "FORMATS", rows)
+
+    done = CliRunner().invoke(
+        main,
+        ["export", str(model), "--to", str(tmp_path / "out"), "--json", "--storage",
+         str(settings.storage)],
+    )  # fmt: skip
+
+    assert done.exit_code == 0
+    result = json.loads(done.stdout)
+    assert result["folder"] == str(tmp_path / "out")
+    keras, int8 = result["formats"]
+    assert keras["difference"] < 1e-3
+    assert int8["format"] == "tflite-int8"
+    assert int8["reason"].endswith("and the run that made this model is not here")
+    assert int8["reason"] in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_altered_weights_are_not_used(settings, ready_storage, tmp_path):
