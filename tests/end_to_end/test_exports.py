@@ -29,8 +29,8 @@ from workers.storage.plan import TrainingOptions, read_plan
 from workers.training import train_run
 
 ARCHITECTURE = "mobilenet_0.50_224"
-# Of these, each format is tried on every third flower and on all awkward files.
-EVERY = 3
+# Each format is tried on every fourth flower and on all awkward files.
+EVERY = 4
 # EXIF-rotated, CMYK, grey, palette and transparent ones that TensorFlow decodes.
 AWKWARD = (
     "Portrait_6.jpg", "hopper_orientation_2.jpg", "hopper_orientation_3.jpg",

@@ -76,11 +76,6 @@ def test_a_float_format_is_written_and_measured(model, tmp_path):
     files = list((tmp_path / "out").iterdir())
     assert report["bytes"] == sum(path.stat().st_size for path in files)
     assert {path.name for path in files} == {"retrained_graph.pb", "retrained_labels.txt"}
-
-
-def test_labels_are_one_a_line_as_they_are(model, tmp_path):
-    exported(model, tmp_path / "out", "graph")
-
     lines = (tmp_path / "out" / "retrained_labels.txt").read_text("utf-8")
     assert lines == "gänse blümchen\nback\\slash\nowl\n"
 
@@ -249,9 +244,9 @@ def test_the_metadata_of_a_tflite_file_are_those_of_the_schema(model, tmp_path):
 def test_a_network_that_scales_by_itself_is_exported_alike(tmp_path):
     model = make_model(tmp_path, "mobilenet_v3_small")
 
-    reports = exported(model, tmp_path / "out", "graph", "tflite")
+    (report,) = exported(model, tmp_path / "out", "graph")
 
-    assert [report.get("reason") for report in reports] == [None] * 2
+    assert report["difference"] < 1e-3
 
 
 def test_the_codelabs_name_for_the_input_of_inception_can_be_fed_too(model, tmp_path):
