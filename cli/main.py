@@ -16,6 +16,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "submit-dataset": "Turn a folder of label folders into a classifier.",
         "classify-dir": "Label every image below a folder.",
         "classify": "Label a few images, here and now.",
+        "export": "Write a model for other tools: TensorFlow, Keras, LiteRT, ONNX.",
+        "label-image": "Label one image with a frozen graph, as the codelab does.",
         "demo": "Draw a small data set and run the main job on it.",
     },
     "Runs": {

@@ -97,7 +97,7 @@ def _trained(result: dict[str, Any]) -> list[str]:
         f"  variants    {result['variants']:,} of the training images: "
         f"{result['variants_computed']:,} computed, "
         f"{result['variants'] - result['variants_computed']:,} from the cache"
-        if result["variants"]
+        if result.get("variants")
         else "",
         f"  left out    {result['left_out']:,} images that are copies of held-out ones"
         if result["left_out"]

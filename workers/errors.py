@@ -37,6 +37,10 @@ class ModelError(PoetsError):
     """A model folder is missing, damaged, or does not fit."""
 
 
+class ExportError(PoetsError):
+    """A model cannot be handed out in a format."""
+
+
 class BrokerError(PoetsError):
     """No broker can be reached or started, or it is configured in a way that loses work."""
 

@@ -30,16 +30,6 @@ from workers.settings import Settings
 )
 @training_options(SPLIT_OPTIONS, HEAD_OPTIONS, DISTORTION_OPTIONS)
 @click.option(
-    "--eval-step-interval", type=click.IntRange(1), default=10, show_default=True, help="sgd only."
-)
-@click.option(
-    "--validation-batch-size",
-    type=click.IntRange(-1),
-    default=100,
-    show_default=True,
-    help="Images looked at every --eval-step-interval; -1 for all. sgd only.",
-)
-@click.option(
     "--weights",
     metavar="PATH",
     help="Keras weights file, or random-SEED for none. [found or downloaded]",

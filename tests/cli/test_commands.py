@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from tests.made import make_data_set, make_picture, make_run
 from workers.backbones.table import BACKBONES
 from workers.storage.plan import TrainingOptions
 
+# Fields of TrainingOptions that no flag sets.
+NOT_FLAGS = {"split_exceptions"}
 COMMANDS = [name for section in SECTIONS.values() for name in section]
 
 
@@ -302,16 +305,50 @@ RESULT = {
 }  # fmt: skip
 
 
-def test_the_flags_of_training_are_the_fields_of_its_options():
-    from cli.training_options import training_options
+def training_command():
+    from cli import training_options as flags
 
     values = {}
-    command = click.command()(training_options(lambda **given: values.update(given)))
-    CliRunner().invoke(command, [])
+    groups = (flags.SPLIT_OPTIONS, flags.HEAD_OPTIONS, flags.DISTORTION_OPTIONS)
+    decorate = flags.training_options(*groups)
+    return click.command()(decorate(lambda training: values.update(training))), values
 
-    expected = vars(TrainingOptions())
-    assert values == {name: expected[name] for name in values}
-    assert expected.keys() - values.keys() == {"split_exceptions"}
+
+def test_the_flags_of_training_are_the_fields_of_its_options():
+    command, values = training_command()
+    fields = vars(TrainingOptions())
+
+    assert CliRunner().invoke(command, []).exit_code == 0
+    assert values == {}
+    assert {option.name for option in command.params} == fields.keys() - NOT_FLAGS
+    for option in command.params:
+        stated = re.search(r"\[(\w[\w.]*)\]$", option.help or "")
+        assert stated is None or stated[1] == str(fields[option.name]), option.name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--learning-rate", "0.5"], {"learning_rate": 0.5, "solver": "sgd"}),
+        (["--solver", "sgd"], {"solver": "sgd"}),
+        (["--class-weight", "balanced"], {"class_weight": "balanced"}),
+        (["--flip-left-right"], {"flip_left_right": True}),
+    ],
+)
+def test_a_flag_that_only_sgd_obeys_chooses_sgd(arguments, expected):
+    command, values = training_command()
+
+    assert CliRunner().invoke(command, arguments).exit_code == 0
+    assert values == expected
+
+
+def test_a_flag_that_would_mean_nothing_is_refused():
+    command, _ = training_command()
+
+    result = CliRunner().invoke(command, ["--solver", "lbfgs", "--steps", "9"])
+
+    assert result.exit_code == 2
+    assert "--steps means something to --solver sgd only" in result.stderr
 
 
 @pytest.mark.parametrize(

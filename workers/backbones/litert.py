@@ -35,7 +35,7 @@ class LiteRTBackbone:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            with _quiet():
+            with quiet_stderr():
                 self._interpreter = Interpreter(model_path=str(path), num_threads=1)
                 self._input = self._interpreter.get_input_details()[0]
                 height, width = (int(n) for n in self._input["shape"][1:3])
@@ -71,8 +71,12 @@ class LiteRTBackbone:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    # LiteRT announces its delegate on the descriptor itself and cannot be told not to.
+def quiet_stderr() -> Iterator[None]:
+    """Drop what native code writes on stderr.
+
+    LiteRT announces its delegate, and TensorFlow itself, on the descriptor and cannot be
+    told not to.
+    """
     sys.stderr.flush()
     with open(os.devnull, "wb") as nowhere:
         saved = os.dup(2)

@@ -81,9 +81,7 @@ def save_model(
             np.savez(temporary / "head.npz", weights=head.weights, bias=head.bias)
             text = json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n"
             (temporary / "model.json").write_text(text, "utf-8")
-            # One a line, whatever a folder is called; `decode_name` turns it back.
-            lines = [label.replace("\n", "\\x0a") for label in card.labels]
-            (temporary / "labels.txt").write_text("\n".join(lines) + "\n", "utf-8")
+            (temporary / "labels.txt").write_text(labels_text(card.labels), "utf-8")
             for name, content in extra.items():
                 (temporary / name).write_bytes(content)
             _link_or_copy(backbone, temporary / "backbone.tflite")
@@ -102,6 +100,14 @@ def save_model(
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return True
+
+
+def labels_text(labels: tuple[str, ...]) -> str:
+    """Return the content of ``labels.txt``: one a line, whatever a folder is called.
+
+    `decode_name` turns a label back.
+    """
+    return "".join(label.replace("\n", "\\x0a") + "\n" for label in labels)
 
 
 def copy_model(source: Path, target: Path) -> None:

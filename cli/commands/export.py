@@ -1,0 +1,84 @@
+"""``poets export``: a model in the formats of other tools."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import options
+from cli.console import print_json, say, show_progress
+from workers.heads.formats import FORMATS
+from workers.settings import Settings
+
+
+@click.command("export")
+@click.argument("run", metavar="RUN|PATH|latest")
+@click.option(
+    "--to",
+    "target",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The folder to write; it must not exist yet.",
+)
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(list(FORMATS)),
+    help="May be given several times. [all that are possible]",
+)
+@click.option(
+    "--final-tensor-name",
+    default="final_result",
+    show_default=True,
+    metavar="NAME",
+    help="Output of the frozen graph.",
+)
+@click.option("--force", is_flag=True, help="Replace an earlier export in DIR.")
+@options.as_json
+@options.quiet
+@options.with_settings
+def command(
+    settings: Settings,
+    run: str,
+    target: Path,
+    formats: tuple[str, ...],
+    final_tensor_name: str,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Write the model of RUN for other tools: TensorFlow 1 and 2, Keras, LiteRT, ONNX.
+
+    Each format is compared with `poets classify` before it is handed out. DIR also gets a
+    model card, and what `poets classify --model DIR` needs.
+
+    \b
+    Examples:
+      poets export latest --to flowers-model
+      poets export flowers-1 --to phone --format tflite --format tflite-int8
+    """
+    from orchestrator.exports import ExportOptions, export_model
+
+    asked = ExportOptions(run, target, tuple(dict.fromkeys(formats)), force, final_tensor_name)
+    with show_progress(quiet) as on_progress:
+        result = export_model(settings, asked, on_progress)
+    if as_json:
+        print_json(result)
+        return
+    for report in result["formats"]:
+        if "reason" in report:
+            say(f"No {report['format']}: {report['reason']}.", quiet)
+    click.echo(f"Model {result['model']} is in {result['folder']}.")
+    for report in result["formats"]:
+        if "reason" not in report:
+            click.echo(_describe(report))
+
+
+def _describe(report: dict[str, Any]) -> str:
+    files = ", ".join(FORMATS[report["format"]].files)
+    return (
+        f"  {report['format']:15} {files:43} {report['bytes'] / 1e6:5.1f} MB  "
+        f"same label {report['agreement']:.1%}, scores within {report['difference']:.1g}"
+    )

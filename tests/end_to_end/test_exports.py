@@ -1,0 +1,285 @@
+"""Exported models answer as poets does, on real photographs, in the tools they are meant for."""
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orchestrator.exports import ExportOptions, export_model
+from orchestrator.plan import BackboneChoice, plan_training
+from orchestrator.scan import scan_folder
+from orchestrator.weights import resolve_backbone
+from tests.end_to_end.programs import poets, poets_json
+from workers.backbones.convert import convert_backbone
+from workers.backbones.litert import LiteRTBackbone
+from workers.bottlenecks import complete_batch
+from workers.chunks import compute_results
+from workers.classification import classify_files, load_model
+from workers.errors import ImageError
+from workers.heads.exported import LOADERS
+from workers.heads.formats import FORMATS
+from workers.images import load_image
+from workers.settings import Settings
+from workers.storage.layout import Storage
+from workers.storage.manifest import read_batches
+from workers.storage.plan import TrainingOptions, read_plan
+from workers.training import train_run
+
+ARCHITECTURE = "mobilenet_0.50_224"
+# Each format is tried on every fourth flower and on all awkward files.
+EVERY = 4
+# EXIF-rotated, CMYK, grey, palette and transparent ones that TensorFlow decodes.
+AWKWARD = (
+    "Portrait_6.jpg", "hopper_orientation_2.jpg", "hopper_orientation_3.jpg",
+    "hopper_orientation_6.jpg", "hopper_orientation_8.jpg", "pil_sample_cmyk.jpg",
+    "hopper_gray.jpg", "hopper.gif", "p_trns_single.png", "pil123rgba.png", "monkey16.png",
+    "junk_jpeg_header.jpg",
+)  # fmt: skip
+
+
+def nothing(*_):
+    """Nobody waits for the beat, and nobody took over."""
+
+
+@pytest.fixture(scope="module")
+def settings(data, tmp_path_factory):
+    folders = (data / "weights" / "from_8bit_graph", data / "weights")
+    return Settings(tmp_path_factory.mktemp("exports"), weights_dirs=folders)
+
+
+@pytest.fixture(scope="module")
+def run(data, settings):
+    """A head on all flowers, trained in this process."""
+    storage = Storage(settings.storage)
+    _, digest, backbone_id = resolve_backbone(settings, ARCHITECTURE, None, nothing)
+    choice = BackboneChoice(ARCHITECTURE, digest, backbone_id)
+    scan = scan_folder(data / "flowers")
+    run = plan_training(storage, scan, choice, TrainingOptions(), name="flowers", batch_size=None)
+    plan = read_plan(run)
+    convert_backbone(storage, plan, nothing)
+    backbone = LiteRTBackbone(storage.backbone(backbone_id) / "backbone.tflite")
+    for batch in read_batches(run):
+        complete_batch(
+            storage, run, plan, batch, lambda part: compute_results(part, backbone, nothing)
+        )
+    train_run(storage, run, plan, nothing, nothing)
+    return run
+
+
+@pytest.fixture(scope="module")
+def exported(run, settings):
+    """The run's model in every format."""
+    target = settings.storage / "handed out"
+    result = export_model(settings, ExportOptions("flowers", target))
+    assert [report.get("reason") for report in result["formats"]] == [None] * len(FORMATS)
+    return target
+
+
+@pytest.fixture(scope="module")
+def photographs(data):
+    """Paths of flowers, and of every awkward file that can be read."""
+    flowers = sorted(data.glob("flowers/*/*.jpg"))[::EVERY]
+    awkward = sorted(path for path in (data / "awkward").iterdir() if path.suffix != ".tsv")
+    good = []
+    for path in awkward:
+        try:
+            load_image(str(path), (8, 8))
+        except ImageError:
+            continue
+        good.append(path)
+    assert len(good) > 50
+    return [*flowers, *good]
+
+
+@pytest.fixture(scope="module")
+def pixels(photographs):
+    return np.array([load_image(str(path), (224, 224)).pixels for path in photographs])
+
+
+@pytest.fixture(scope="module")
+def ours(exported, pixels):
+    backbone = LiteRTBackbone(exported / "backbone.tflite")
+    return load_model(exported).head.predict(backbone.compute(pixels))
+
+
+def same_label(found, ours):
+    return np.mean(found.argmax(axis=1) == ours.argmax(axis=1))
+
+
+@pytest.mark.parametrize("name", [name for name, row in FORMATS.items() if row.tolerance == 1e-3])
+def test_a_float_format_fed_the_same_pixels_gives_the_same_probabilities(
+    name, exported, pixels, ours
+):
+    found = LOADERS[name](exported, "final_result")(pixels)
+
+    assert same_label(found, ours) >= 0.995
+    assert np.abs(found - ours).max() <= 1e-3
+
+
+def test_weights_in_16_bits_change_little(exported, pixels, ours):
+    found = LOADERS["tflite-float16"](exported, "")(pixels)
+
+    assert same_label(found, ours) >= 0.995
+    assert np.quantile(np.abs(found - ours).max(axis=1), 0.99) <= 2e-2
+
+
+def test_8_bits_cost_less_than_two_points_of_accuracy(exported, photographs, pixels, ours):
+    labels = load_model(exported).card.labels
+    truth = [labels.index(p.parent.name) for p in photographs if p.parent.name in labels]
+
+    found = LOADERS["tflite-int8"](exported, "")(pixels[: len(truth)])
+
+    accuracy = np.mean(found.argmax(axis=1) == truth)
+    assert np.mean(ours[: len(truth)].argmax(axis=1) == truth) - accuracy <= 0.02
+
+
+def codelab_scores(graph_file, paths):
+    """Scores as by the codelab's scripts/label_image.py: TensorFlow 1, its own resize."""
+    import tensorflow as tf
+
+    graph = tf.Graph()
+    with graph.as_default():
+        definition = tf.compat.v1.GraphDef()
+        definition.ParseFromString(graph_file.read_bytes())
+        tf.import_graph_def(definition)
+        name = tf.compat.v1.placeholder(tf.string)
+        decoded = tf.image.decode_jpeg(tf.io.read_file(name), channels=3)
+        floats = tf.expand_dims(tf.cast(decoded, tf.float32), 0)
+        resized = tf.compat.v1.image.resize_bilinear(floats, [224, 224])
+        normalized = tf.divide(tf.subtract(resized, [128]), [128])
+        source = graph.get_operation_by_name("import/input").outputs[0]
+        target = graph.get_operation_by_name("import/final_result").outputs[0]
+        with tf.compat.v1.Session() as session:
+            results = []
+            for path in paths:
+                values = session.run(normalized, {name: str(path)})
+                results.append(np.squeeze(session.run(target, {source: values})))
+    return np.array(results)
+
+
+@pytest.mark.filterwarnings("ignore")  # TensorFlow's own, about its own past
+def test_the_codelabs_own_script_runs_the_graph_unchanged(exported, photographs, ours):
+    paths = [path for path in photographs if path.parent.parent.name == "flowers"][::3]
+    labels = (exported / "retrained_labels.txt").read_text().split()
+
+    found = codelab_scores(exported / "retrained_graph.pb", paths)
+
+    truth = [labels.index(path.parent.name) for path in paths]
+    assert found.shape == (len(paths), 5)
+    assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
+    # Its resize skips pixels, so the probabilities cannot be the same.
+    assert np.mean(found.argmax(axis=1) == truth) > 0.9
+    image = paths[0]
+    out, err = poets(
+        "label-image", "--image", image, "--graph", exported / "retrained_graph.pb",
+        "--labels", exported / "retrained_labels.txt", "--input_width=224", "--input-height=224",
+    )  # fmt: skip
+    order = found[0].argsort()[::-1]
+    lines = out.splitlines()
+    assert (lines[0], lines[2]) == ("", "")
+    assert re.fullmatch(r"Evaluation time \(1-image\): \d+\.\d{3}s", lines[1])
+    assert lines[3:] == [f"{labels[i]} (score={found[0][i]:0.5f})" for i in order]
+    assert err == ""
+
+
+def test_the_saved_model_reads_files_by_itself(exported, photographs, ours):
+    import tensorflow as tf
+
+    model = tf.saved_model.load(str(exported / "saved_model"))
+    classify = model.signatures["serving_default"]
+    both = list(zip(photographs, ours, strict=True))
+    flowers = [row for row in both if row[0].parent.name != "awkward"]
+    awkward = [row for row in both if row[0].name in AWKWARD]
+    assert len(awkward) == len(AWKWARD)
+    readable = [*flowers[::4], *awkward]
+    labels = load_model(exported).card.labels
+
+    found = [classify(tf.constant([path.read_bytes()])) for path, _ in readable]
+
+    scores = np.zeros((len(readable), len(labels)))
+    for row, answer in enumerate(found):
+        names = [name.decode() for name in answer["label"].numpy()[0]]
+        assert sorted(names) == sorted(labels)
+        assert np.all(np.diff(answer["score"].numpy()[0]) <= 0)
+        for name, score in zip(names, answer["score"].numpy()[0], strict=True):
+            scores[row, labels.index(name)] = score
+    expected = np.array([probabilities for _, probabilities in readable])
+    assert same_label(scores, expected) >= 0.97
+    assert np.quantile(np.abs(scores - expected).max(axis=1), 0.9) <= 0.05
+
+
+def test_the_lines_in_the_model_card_load_each_format(exported, data):
+    photograph = data / "flowers" / "daisy" / "102841525_bd6628ae3c.jpg"
+    blocks = re.findall(r"```python\n(.*?)```", (exported / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 1 + len(FORMATS)
+    assert all(block.count("\n") <= 6 for block in blocks)
+    program = [f"photograph = {str(photograph)!r}", blocks[0]]
+    for block in blocks[1:]:
+        program += [block, "print('ANSWER', labels[scores.argmax()], scores.max())"]
+
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(program)], cwd=exported, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+    answers = re.findall(r"^ANSWER (\w+) (\S+)$", done.stdout, re.MULTILINE)
+    (expected,) = classify_files(exported, [str(photograph)], 1)
+    label, score = expected.ranked[0]
+    assert [answer for answer, _ in answers] == [label] * len(FORMATS)
+    for name, (_, found) in zip(FORMATS, answers, strict=True):
+        assert float(found) == pytest.approx(score, abs=FORMATS[name].tolerance or 0.1)
+
+
+def test_the_model_card_says_what_it_is(exported, run):
+    text = (exported / "README.md").read_text()
+
+    card = load_model(exported).card
+    assert "The folder `flowers`" in text
+    assert f"| training | {card.counts['training']} |" in text
+    assert f"| test | {card.metrics['test_accuracy']:.1%} |" in text
+    assert "Apache 2.0" in text
+    assert card.weights in text
+    for label in card.labels:
+        assert f"`{label}`" in text
+
+
+def test_an_export_is_a_model_for_classify(exported, run, data, settings):
+    picture = data / "flowers" / "roses" / sorted((data / "flowers" / "roses").iterdir())[0].name
+
+    one, _ = poets("classify", picture, "--model", exported)
+    other, _ = poets("classify", picture, "--model", run.model)
+
+    assert one == other
+
+
+@pytest.mark.stack
+def test_an_export_is_a_model_for_classify_dir(exported, data, tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for path in sorted((data / "flowers" / "daisy").iterdir())[:8]:
+        (folder / path.name).write_bytes(path.read_bytes())
+
+    job = poets_json("classify-dir", folder, "--model", exported, "-o", tmp_path / "labels.csv")
+
+    with (tmp_path / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert job["ok"] == len(rows) == 8
+    assert sum(row["label"] == "daisy" for row in rows) >= 7
+
+
+def test_the_command_exports_what_is_asked_for_and_nothing_else(run, settings, tmp_path):
+    out, _ = poets(
+        "export", "flowers", "--to", tmp_path / "out", "--format", "graph",
+        "--final-tensor-name", "answer", "--storage", settings.storage,
+    )  # fmt: skip
+
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "README.md", "model.json", "head.npz", "labels.txt", "backbone.tflite",
+        "retrained_graph.pb", "retrained_labels.txt",
+    }  # fmt: skip
+    assert "same label 100.0%" in out
+    assert '"answer:0"' in Path(tmp_path, "out", "README.md").read_text()

@@ -1,0 +1,53 @@
+"""Backbone and head in one Keras model: what the exports are made from."""
+
+from pathlib import Path
+from typing import Any
+
+from workers.backbones.keras import build_keras_model
+from workers.backbones.table import BackboneSpec
+from workers.heads.head import Head
+
+
+def build_classifier(
+    spec: BackboneSpec, weights: Path | None, weights_digest: str, head: Head
+) -> Any:
+    """Return a Keras model from RGB pixels (float32, 0 to 255) to probabilities.
+
+    It has layers of Keras alone, so it is saved without any program of ours in it.
+
+    Args:
+        weights, weights_digest: As `build_keras_model`.
+
+    Raises:
+        WeightsError: When the weights do not fit the architecture.
+    """
+    import keras
+
+    backbone = build_keras_model(spec, weights, weights_digest)
+    layer = keras.layers.Dense(len(head.bias), activation="softmax", name="probabilities")
+    classifier = keras.Model(backbone.inputs[0], layer(backbone.outputs[0]), name="classifier")
+    layer.set_weights([head.weights, head.bias])
+    classifier.trainable = False
+    return classifier
+
+
+def trace_classifier(classifier: Any) -> Any:
+    """Return the model as a function of TensorFlow, for any number n of images.
+
+    It takes `pixels` (n, height, width, 3) and gives a dict with `probabilities` (n, labels).
+    """
+    import tensorflow as tf
+
+    shape = (None, *classifier.input_shape[1:])
+    signature = [tf.TensorSpec(shape, tf.float32, name="pixels")]
+    return tf.function(
+        lambda pixels: {"probabilities": classifier(pixels, training=False)},
+        input_signature=signature,
+    )
+
+
+def freeze(function: Any) -> Any:
+    """Return a traced function with its variables as constants."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    return convert_variables_to_constants_v2(function.get_concrete_function())
