@@ -246,14 +246,14 @@ def test_copies_across_splits_and_labels_are_listed(ready_storage, photos):
     shutil.copy(photos / "blue" / "twice.jpg", photos / "red" / "twice.jpg")
     planned = make_run(ready_storage, photos, name="planned")
     held_out = images_of(planned, "testing")[0].path
-    shutil.copy(photos / held_out, photos / held_out.split("/")[0] / "again.jpg")
+    shutil.copy(photos / held_out, photos / held_out.split("/")[0] / "copied.jpg")
     run = trained(ready_storage, photos)
 
     duplicates = {
         frozenset({row["path"], row["other"]}): row for row in rows_of(run, "duplicates.csv")
     }
 
-    again = f"{held_out.split('/')[0]}/again.jpg"
+    again = f"{held_out.split('/')[0]}/copied.jpg"
     found = duplicates[frozenset({held_out, again})]
     splits = {found["path"]: found["split"], found["other"]: found["other_split"]}
     planned_as = next(s for s in SPLITS[:2] if again in [i.path for i in images_of(run, s)])
