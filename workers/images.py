@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.errors import ImageError, StorageError
-from workers.pixels import decode_image
+from workers.pixels import decode_image, make_thumbnail
 
 _PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".heif", ".heic")
 _OTHERS = (".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
@@ -82,6 +82,23 @@ def load_image(
     except MemoryError as error:
         # On a larger machine it may succeed, so it says nothing about the content.
         raise ImageError("cannot be decoded: needs more memory than there is") from error
+
+
+def load_thumbnail(
+    path: str, height: int, widest: int, expected: tuple[int, int] | None = None
+) -> bytes:
+    """Return a small JPEG of the image at `path`, for people to look at.
+
+    Args:
+        height, widest: The box in pixels that it fits into.
+        expected: Size in bytes and modification time in nanoseconds that were planned.
+
+    Raises:
+        ImageError: When the file is gone, changed, or cannot be decoded.
+        StorageError: When the machine or the mount is in trouble, which is no image's fault.
+        MemoryError: When this machine has too little.
+    """
+    return make_thumbnail(_read(path, expected), height, widest)
 
 
 def version_of(found: os.stat_result) -> int:

@@ -1,7 +1,9 @@
 """The bytes of an image file become RGB pixels, or a reason why not."""
 
+import contextlib
 import importlib
 import io
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -20,6 +22,7 @@ MAX_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb
 # it is given a list of formats.
 _DECODERS = ("Avif", "Tiff", "WebP", "Ppm")
 _FILTER = Image.Resampling.BILINEAR
+_THUMBNAIL_QUALITY = 72
 # Part of every backbone's identity: raise it when the pixels of any image change.
 PIXELS_VERSION = 2
 
@@ -38,10 +41,39 @@ def decode_image(content: bytes, input_size: tuple[int, int]) -> NDArray[np.uint
         ImageError: For every content that cannot be decoded, with the reason.
         MemoryError: When this machine has too little.
     """
+    height, width = input_size
+    with _image_errors(content):
+        # Twice the pixels that are needed are kept.
+        return np.asarray(_decode(content, 2 * max(input_size), lambda _: (width, height)))
+
+
+def make_thumbnail(content: bytes, height: int, widest: int) -> bytes:
+    """Return a small JPEG of an image file, upright, its aspect ratio kept.
+
+    Args:
+        height, widest: The box in pixels that it fits into; it is never made larger.
+
+    Raises:
+        ImageError: For every content that cannot be decoded, with the reason.
+        MemoryError: When this machine has too little.
+    """
+
+    def fit(size: tuple[int, int]) -> tuple[int, int]:
+        scale = min(1.0, height / size[1], widest / size[0])
+        return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
+
+    target = io.BytesIO()
+    with _image_errors(content):
+        _decode(content, height, fit).save(target, "JPEG", quality=_THUMBNAIL_QUALITY, comment=b"")
+    return target.getvalue()
+
+
+@contextlib.contextmanager
+def _image_errors(content: bytes) -> Iterator[None]:
     if not content:
         raise ImageError("empty file")
     try:
-        return _decode(content, input_size)
+        yield
     except (ImageError, MemoryError, SoftTimeLimitExceeded):
         raise
     # Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error, TypeError,
@@ -51,22 +83,29 @@ def decode_image(content: bytes, input_size: tuple[int, int]) -> NDArray[np.uint
         raise ImageError(_reason(error, content)) from error
 
 
-def _decode(content: bytes, input_size: tuple[int, int]) -> NDArray[np.uint8]:
-    height, width = input_size
+def _decode(
+    content: bytes, least: int, fit: Callable[[tuple[int, int]], tuple[int, int]]
+) -> Image.Image:
+    """Return the upright RGB picture in the (width, height) that `fit` gives for its own.
+
+    Args:
+        least: Pixels of either side below which no decoder may go.
+    """
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(
                 f"too large: {image.width}x{image.height} pixels, the limit is {MAX_PIXELS}"
             )
-        # JPEG can be decoded at 1/2, 1/4 or 1/8; keep twice the pixels that are needed.
-        # Five times as fast on 12-megapixel photographs.
-        image.draft(image.mode, (2 * max(input_size), 2 * max(input_size)))
+        # JPEG can be decoded at 1/2, 1/4 or 1/8: five times as fast on 12-megapixel
+        # photographs.
+        image.draft(image.mode, (least, least))
         image.load()
         turn = _turn(image)
-        size = (height, width) if turn in _ON_ITS_SIDE else (width, height)
+        lies = turn in _ON_ITS_SIDE
+        width, height = fit((image.height, image.width) if lies else image.size)
         # Made small before anything else: what comes after works on a few pixels.
-        small = _resize(image, size)
-        return np.asarray(small if turn is None else small.transpose(turn))
+        small = _resize(image, (height, width) if lies else (width, height))
+        return small if turn is None else small.transpose(turn)
 
 
 # EXIF orientation, tag 0x0112 -> what makes the picture upright (as ImageOps.exif_transpose).

@@ -1,6 +1,7 @@
 """The trainer: from the bottlenecks of a run to one committed model."""
 
 import importlib.metadata
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from workers.gathering import SPLITS, Gathered, gather_bottlenecks
 from workers.heads.evaluate import Evaluation, evaluate_head
 from workers.heads.fit import Fit, fit_head
 from workers.heads.model import ModelCard, save_model
+from workers.report.page import REPORT, make_report
 from workers.reports import write_reports
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Plan, TrainingOptions
@@ -36,22 +38,28 @@ def train_run(
     if folder.model.exists():
         return
     options = plan.training or TrainingOptions()
+    started = time.monotonic()
     gathered = gather_bottlenecks(storage, folder, plan, beat)
     _check_labels(plan, gathered)
     training, validation, testing = (gathered.examples[split] for split in SPLITS)
+    gathered_at = time.monotonic()
     fit = fit_head(training, validation, len(plan.labels), options, beat)
+    fitted_at = time.monotonic()
     evaluations = {
         "validation": evaluate_head(fit.head, validation, plan.labels, beat),
         "test": evaluate_head(fit.head, testing, plan.labels, beat),
     }
+    reports = write_reports(plan, gathered, evaluations)
+    seconds = {
+        "gathering": round(gathered_at - started, 3),
+        "fitting": round(fitted_at - gathered_at, 3),
+        "evaluating": round(time.monotonic() - fitted_at, 3),
+    }
+    card = _card(storage, plan, gathered, fit, evaluations, seconds)
+    reports[REPORT] = make_report(folder, plan, card, reports, beat)
     may_commit()
-    save_model(
-        folder.model,
-        _card(storage, plan, gathered, fit, evaluations),
-        fit.head,
-        storage.backbone(plan.backbone_id) / "backbone.tflite",
-        write_reports(plan, gathered, evaluations),
-    )
+    backbone = storage.backbone(plan.backbone_id) / "backbone.tflite"
+    save_model(folder.model, card, fit.head, backbone, reports)
 
 
 def _check_labels(plan: Plan, gathered: Gathered) -> None:
@@ -71,6 +79,7 @@ def _card(
     gathered: Gathered,
     fit: Fit,
     evaluations: dict[str, Evaluation],
+    seconds: dict[str, float],
 ) -> ModelCard:
     backbone = read_description(storage, plan.backbone_id)
     metrics: dict[str, float | None] = {}
@@ -95,6 +104,6 @@ def _card(
         labels=plan.labels,
         counts=dict(gathered.counts),
         metrics=metrics,
-        training={**asdict(plan.training or TrainingOptions()), **fit.details},
+        training={**asdict(plan.training or TrainingOptions()), **fit.details, "seconds": seconds},
         versions={name: importlib.metadata.version(name) for name in libraries},
     )
