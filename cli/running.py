@@ -64,6 +64,7 @@ def _trained(result: dict[str, Any]) -> list[str]:
         f"{_percent(result['test_accuracy'])} test",
         f"  unreadable  {result['model']}/quarantine.csv" if bad else "",
         f"  mistakes    {result['model']}/mistakes.csv",
+        f"  report      {result['report']}" if result.get("report") else "",
         f"  model       {result['model']}",
         "Label other photographs with it: poets classify-dir DIR",
     ]

@@ -54,6 +54,7 @@ def _trained(folder: RunFolder, plan: Plan) -> dict[str, Any]:
         "left_out": counts.get("left_out", 0),
         "validation_accuracy": card.metrics["validation_accuracy"],
         "test_accuracy": card.metrics["test_accuracy"],
+        "report": str(folder.report),
         "model": str(folder.model),
     }
 

@@ -12,7 +12,7 @@ from workers.gathering import SPLITS, Gathered, gather_bottlenecks
 from workers.heads.evaluate import Evaluation, evaluate_head
 from workers.heads.fit import Fit, fit_head
 from workers.heads.model import ModelCard, save_model
-from workers.report.page import REPORT, make_report
+from workers.report.page import make_report
 from workers.reports import write_reports
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Plan, TrainingOptions
@@ -56,7 +56,7 @@ def train_run(
         "evaluating": round(time.monotonic() - fitted_at, 3),
     }
     card = _card(storage, plan, gathered, fit, evaluations, seconds)
-    reports[REPORT] = make_report(folder, plan, card, reports, beat)
+    reports[folder.report.name] = make_report(folder, plan, card, reports, beat)
     may_commit()
     backbone = storage.backbone(plan.backbone_id) / "backbone.tflite"
     save_model(folder.model, card, fit.head, backbone, reports)

@@ -67,6 +67,7 @@ def test_a_run_becomes_a_model_with_its_reports(ready_storage, photos):
         "evaluation.json",
         "mistakes.csv",
         "quarantine.csv",
+        "report.html",
     }
     assert (run.model / "labels.txt").read_text() == "blue\nred\n"
 

@@ -31,7 +31,7 @@ function drawMatrix() {
         class: level(value, total, row === column),
         tabindex: row + column === 0 ? 0 : -1,
         "aria-label": value ? sentence(row, column) : null,
-        text: value ? count(value) : "",
+        text: !value ? "" : grade === "tiny" && value > 999 ? `${Math.round(value / 1000)}k` : count(value),
       }),
     );
     const text = data.labels[row];
@@ -46,7 +46,7 @@ function drawMatrix() {
   const caption = element("p", { class: "reading", "aria-live": "polite", text: "Choose a cell to see its photographs." });
   listen(table, caption);
   const legend = element("p", { class: "legend" }, element("span", { class: "hit-4", text: "recognised" }));
-  legend.append(" ", element("span", { class: "miss-4", text: "mistaken" }), " Darker: a larger share of the row’s label.");
+  legend.append(" ", element("span", { class: "miss-4", text: "mistaken" }), " Stronger: a larger share of the row’s label.");
   const frame = element("div", { class: "frame" }, element("div", { class: "scroll" }, table), caption, legend);
   const side = element("div", { id: "pairs" });
   body("confusion").replaceChildren(element("div", { class: "beside" }, frame, side), element("div", { id: "cell" }));
@@ -93,12 +93,24 @@ function moveTo(table, from, cell) {
   from.tabIndex = -1;
   table.querySelectorAll("td[tabindex='0']").forEach((other) => (other.tabIndex = -1));
   cell.tabIndex = 0;
-  cell.focus();
+  cell.focus({ preventScroll: true });
+  reveal(cell);
+  cell.scrollIntoView({ block: "nearest" });
+}
+
+// Scrolls the box of the matrix, and not the page.
+function reveal(cell) {
+  const box = cell.closest(".scroll");
+  const [outer, inner] = [box.getBoundingClientRect(), cell.getBoundingClientRect()];
+  const [head, side] = [box.querySelector("thead").offsetHeight, box.querySelector("tbody th").offsetWidth];
+  const isSeen = inner.top >= outer.top + head && inner.bottom <= outer.bottom && inner.left >= outer.left + side && inner.right <= outer.right;
+  if (!isSeen) box.scrollBy(inner.left - (outer.left + side + outer.right) / 2, inner.top - (outer.top + head + outer.bottom) / 2);
 }
 
 function openCell(row, column) {
   Object.assign(opened, { row, column });
   drawCell();
+  reveal(document.querySelector("td.open"));
   const heading = document.querySelector("#cell h3");
   heading.focus({ preventScroll: true });
   section("cell").scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });

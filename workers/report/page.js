@@ -58,6 +58,7 @@ function dimMatrix() {
     row.classList.toggle("kept", hits[row.rowIndex - 1]);
     [...row.cells].slice(1).forEach((cell, column) => cell.classList.toggle("kept", hits[column]));
   }
+  if (isOn) reveal(table.tBodies[0].rows[hits.indexOf(true)].cells[hits.indexOf(true) + 1]);
 }
 
 function drawFiltered() {

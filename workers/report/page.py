@@ -13,6 +13,7 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
+from workers.errors import RunError
 from workers.heads.model import ModelCard, read_card
 from workers.report.photographs import (
     Listing,
@@ -25,9 +26,8 @@ from workers.report.thumbnails import make_thumbnails
 from workers.storage.atomic import create_once, storage_errors
 from workers.storage.layout import RunFolder
 from workers.storage.names import decode_name
-from workers.storage.plan import Plan
+from workers.storage.plan import Plan, read_plan
 
-REPORT = "report.html"
 _SOURCES = (
     "evaluation.json",
     "predictions.parquet",
@@ -65,14 +65,20 @@ def make_report(
     return _fill(card.name, _data(plan, card, files, listing, thumbnails))
 
 
-def complete_report(folder: RunFolder, plan: Plan) -> Path:
+def complete_report(folder: RunFolder) -> Path:
     """Return the path of a run's page, which is made if an older poets made the model.
 
     Raises:
-        ModelError: When the run has no model, or it is damaged.
+        RunError: When there is no such run, or it trains no model.
+        ModelError: When the run has no model yet, or it is damaged.
         StorageError: When the storage refuses.
     """
-    path = folder.model / REPORT
+    plan = read_plan(folder)
+    if plan.training is None:
+        raise RunError(
+            f"Run {plan.name!r} labels images and has no report. Give a run of submit-dataset."
+        )
+    path = folder.report
     if not path.exists():
         card = read_card(folder.model)
         with storage_errors(f"read {folder.model}"):

@@ -36,6 +36,10 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def report(self) -> Path:
+        return self.model / "report.html"
+
+    @property
     def result(self) -> Path:
         return self.path / "result.json"
 
