@@ -116,6 +116,15 @@ def test_runs_and_show_tell_how_a_run_stands(ready_storage, tmp_path):
     assert json.loads(poets("show", "spring", "--json").stdout)["state"] == "stopped"
 
 
+def test_report_says_when_there_is_nothing_to_show_yet(ready_storage, tmp_path):
+    make_run(ready_storage, make_data_set(tmp_path / "photos"), name="a-run")
+
+    result = poets("report", "a-run")
+
+    assert result.exit_code == 1
+    assert "holds no model" in result.stderr
+
+
 def test_cancel_marks_the_run(ready_storage, tmp_path):
     make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring")
 
@@ -125,7 +134,7 @@ def test_cancel_marks_the_run(ready_storage, tmp_path):
     assert json.loads(poets("show", "spring", "--json").stdout)["state"] == "cancelled"
 
 
-@pytest.mark.parametrize("command", ["show", "cancel", "resume"])
+@pytest.mark.parametrize("command", ["show", "report", "cancel", "resume"])
 def test_a_run_that_is_not_there_is_said(command):
     result = poets(command, "nothing")
 

@@ -1,6 +1,7 @@
 """What stands in report.html, whatever the labels and files of a run are called."""
 
 import base64
+import dataclasses
 import io
 import json
 import os
@@ -44,8 +45,9 @@ def card_of(plan):
     )
 
 
-def write_page(run, files, target=None):
+def write_page(run, files, target=None, labels=None):
     plan = read_plan(run)
+    plan = dataclasses.replace(plan, labels=labels or plan.labels)
     path = target or run.path / "page.html"
     path.write_bytes(make_report(run, plan, card_of(plan), files, nothing))
     return path

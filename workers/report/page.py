@@ -134,7 +134,7 @@ def _data(
         "root": plan.root,
         "link": _link(plan.root.rstrip("/") + "/"),
         "images": plan.images,
-        "labels": list(card.labels),
+        "labels": evaluation.get("labels") or list(card.labels),
         "splits": {split: evaluation.get(split) for split in ("test", "validation")},
         "temperature": evaluation.get("temperature"),
         "photographs": [_row(photograph) for photograph in listing.photographs],
