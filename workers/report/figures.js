@@ -53,6 +53,7 @@ function drawSummary() {
     ["photographs", hasTop5 ? null : count(found.images), "Held out from training"],
     ["log loss", isNumber(found.log_loss) ? found.log_loss.toFixed(3) : null, "Mean cross entropy in nats; smaller is better"],
     ["calibration error", isNumber(found.calibration_error) ? percent(found.calibration_error) : null, "How far scores and reality are apart on average"],
+    ["when sure", found.sure ? `${percent(found.sure.accuracy)} of ${count(found.sure.images)}` : null, "Accuracy on the photographs that reach the threshold of their label"],
     ["mistakes", count(wrong(found)), "Photographs with another label than their own"],
   ].filter(([, value]) => value !== null);
   body("summary").replaceChildren(

@@ -21,7 +21,7 @@ const GALLERIES = {
   duplicates: {
     items: () => (data.duplicates ?? []).map(pair),
     about: () => "Nearly the same photograph twice. Under two labels one is wrong; in two splits the figures are flattered.",
-    whenNone: () => "No photograph is there twice.",
+    whenNone: () => (data.isSearched ? "No photograph is there twice." : "No exact copies were found; near ones were not searched for."),
     isAbsent: () => data.duplicates === null,
   },
 };

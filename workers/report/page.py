@@ -143,6 +143,7 @@ def _data(
         "uncertain": listing.uncertain,
         "suspects": listing.suspects if "suspects.csv" in files else None,
         "duplicates": listing.duplicates if "duplicates.csv" in files else None,
+        "isSearched": evaluation.get("near_duplicates_searched", True),
         "unreadable": [[r["path"], r["reason"]] for r in unreadable[:_MOST_UNREADABLE]],
         "curve": _curve(files),
         "counts": card.counts,
