@@ -23,6 +23,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Runs": {
         "runs": "List the runs and how they stand.",
         "show": "Show one run.",
+        "report": "Print where the page of a run's photographs is, or open it.",
         "resume": "Go on with a run that was stopped.",
         "cancel": "Cancel a run.",
         "tensorboard": "Show learning curves and bottlenecks in a web page.",

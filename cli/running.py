@@ -108,6 +108,7 @@ def _trained(result: dict[str, Any]) -> list[str]:
         f"  mistakes    {result['model']}/mistakes.csv",
         _finding("suspects", result, "images whose label may be wrong"),
         _finding("duplicates", result, "pairs of copies under two splits or labels"),
+        f"  report      {result['report']}" if result.get("report") else "",
         f"  model       {result['model']}",
         "Label other photographs with it: poets classify-dir DIR",
     ]

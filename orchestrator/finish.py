@@ -63,6 +63,7 @@ def _trained(folder: RunFolder, plan: Plan) -> dict[str, Any]:
         "test_accuracy_interval": card.metrics.get("test_accuracy_interval"),
         "suspects": counts.get("suspects", 0),
         "duplicates": counts.get("duplicates", 0),
+        "report": str(folder.report),
         "model": str(folder.model),
     }
 

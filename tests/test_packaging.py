@@ -47,6 +47,14 @@ def test_every_module_is_in_the_wheel(wheel):
     assert sources <= set(wheel)
 
 
+def test_the_parts_of_the_report_are_in_the_wheel(wheel):
+    from workers.report.page import _SCRIPTS
+
+    parts = {f"workers/report/{name}" for name in ("page.html", "page.css", *_SCRIPTS)}
+
+    assert parts <= set(wheel)
+
+
 def test_the_package_can_not_be_uploaded_by_mistake():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 

@@ -67,6 +67,9 @@ class Findings:
     is_complete: bool
 
 
+NOTHING_EXAMINED = Findings([], [], is_complete=False)
+
+
 def examine_images(
     gathered: Gathered,
     labels: tuple[str, ...],

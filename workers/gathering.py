@@ -46,6 +46,13 @@ class Gathered:
     digests: dict[str, list[bytes | None]] = field(default_factory=dict)
     is_variant: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
 
+    def hide_test(self) -> None:
+        """Take the test images away from whoever may not look at them yet."""
+        width = self.examples["testing"].bottlenecks.shape[1]
+        none = np.empty((0, width), np.float32), np.empty(0, np.int64)
+        self.examples["testing"] = Examples(*none, [])
+        self.digests["testing"] = []
+
     def photographs(self) -> "Gathered":
         """Return the same without variants."""
         if not self.is_variant.any():

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from workers.distortions import PLAIN, Draw
 from workers.errors import ImageError, StorageError
-from workers.pixels import cut_pixels, decode_picture
+from workers.pixels import cut_pixels, decode_picture, make_thumbnail
 
 _PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".heif", ".heic")
 _OTHERS = (".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
@@ -112,6 +112,23 @@ def _content_errors(digest: bytes) -> Iterator[None]:
     except MemoryError as error:
         # On a larger machine it may succeed, so it says nothing about the content.
         raise ImageError("cannot be decoded: needs more memory than there is") from error
+
+
+def load_thumbnail(
+    path: str, height: int, widest: int, expected: tuple[int, int] | None = None
+) -> bytes:
+    """Return a small JPEG of the image at `path`, for people to look at.
+
+    Args:
+        height, widest: The box in pixels that it fits into.
+        expected: Size in bytes and modification time in nanoseconds that were planned.
+
+    Raises:
+        ImageError: When the file is gone, changed, or cannot be decoded.
+        StorageError: When the machine or the mount is in trouble, which is no image's fault.
+        MemoryError: When this machine has too little.
+    """
+    return make_thumbnail(_read(path, expected), height, widest)
 
 
 def version_of(found: os.stat_result) -> int:

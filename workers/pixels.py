@@ -11,7 +11,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from workers.distortions import Draw
+from workers.distortions import PLAIN, Draw
 from workers.errors import ImageError
 
 # An allow-list: Pillow has decoders for formats that nobody photographs in, and some
@@ -24,6 +24,7 @@ MAX_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb
 # it is given a list of formats.
 _DECODERS = ("Avif", "Tiff", "WebP", "Ppm")
 _FILTER = Image.Resampling.BILINEAR
+_THUMBNAIL_QUALITY = 72
 # Part of every backbone's identity: raise it when the pixels of any image or variant change.
 PIXELS_VERSION = 2
 
@@ -60,7 +61,8 @@ def decode_picture(content: bytes, input_size: tuple[int, int]) -> Picture:
     if not content:
         raise ImageError("empty file")
     with _reasons(content):
-        return _decode(content, input_size)
+        # Twice the pixels that are needed are kept.
+        return _decode(content, 2 * max(input_size))
 
 
 def cut_pixels(picture: Picture, input_size: tuple[int, int], draw: Draw) -> NDArray[np.uint8]:
@@ -81,6 +83,28 @@ def cut_pixels(picture: Picture, input_size: tuple[int, int], draw: Draw) -> NDA
     return pixels
 
 
+def make_thumbnail(content: bytes, height: int, widest: int) -> bytes:
+    """Return a small JPEG of an image file, upright, its aspect ratio kept.
+
+    Args:
+        height, widest: The box in pixels that it fits into; it is never made larger.
+
+    Raises:
+        ImageError, MemoryError: As `decode_picture`.
+    """
+    target = io.BytesIO()
+    if not content:
+        raise ImageError("empty file")
+    with _reasons(content):
+        picture = _decode(content, height)
+        size = picture.image.size[:: -1 if picture.turn in _ON_ITS_SIDE else 1]
+        scale = min(1.0, height / size[1], widest / size[0])
+        fitted = max(1, round(scale * size[1])), max(1, round(scale * size[0]))
+        pixels = cut_pixels(picture, fitted, PLAIN)
+        Image.fromarray(pixels).save(target, "JPEG", quality=_THUMBNAIL_QUALITY)
+    return target.getvalue()
+
+
 @contextlib.contextmanager
 def _reasons(content: bytes) -> Iterator[None]:
     try:
@@ -94,15 +118,16 @@ def _reasons(content: bytes) -> Iterator[None]:
         raise ImageError(_reason(error, content)) from error
 
 
-def _decode(content: bytes, input_size: tuple[int, int]) -> Picture:
+def _decode(content: bytes, least: int) -> Picture:
+    """Return a picture of which neither side has become smaller than `least` pixels."""
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(
                 f"too large: {image.width}x{image.height} pixels, the limit is {MAX_PIXELS}"
             )
-        # JPEG can be decoded at 1/2, 1/4 or 1/8; keep twice the pixels that are needed.
-        # Five times as fast on 12-megapixel photographs.
-        image.draft(image.mode, (2 * max(input_size), 2 * max(input_size)))
+        # JPEG can be decoded at 1/2, 1/4 or 1/8: five times as fast on 12-megapixel
+        # photographs.
+        image.draft(image.mode, (least, least))
         image.load()
         turn = _turn(image)
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):

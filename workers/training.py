@@ -1,6 +1,7 @@
 """The trainer: from the bottlenecks of a run to one committed model."""
 
 import importlib.metadata
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ import numpy as np
 
 from workers.backbones.stored import read_description
 from workers.errors import DatasetError
-from workers.findings import Findings, examine_images
+from workers.findings import NOTHING_EXAMINED, Findings, examine_images
 from workers.gathering import SPLITS, Gathered, gather_bottlenecks
 from workers.heads.calibration import calibrate_head, find_thresholds
 from workers.heads.curve import Step, StepLog, write_curve
@@ -19,6 +20,7 @@ from workers.heads.fit import Fit, fit_head
 from workers.heads.head import Head
 from workers.heads.model import ModelCard, save_model
 from workers.heads.summaries import Summaries
+from workers.report.page import make_report
 from workers.reports import write_reports
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage
@@ -45,8 +47,56 @@ def train_run(
     if folder.model.exists():
         return
     options = plan.training or TrainingOptions()
+    clock = _Clock()
     gathered = gather_bottlenecks(storage, folder, plan, beat)
     _check_labels(plan, gathered)
+    if not options.evaluate_test:
+        gathered.hide_test()
+    clock.lap("gathering")
+    fit, evaluations = _fit_and_evaluate(folder, plan, options, gathered, beat, clock)
+    thresholds = None
+    if options.target_precision is not None:
+        guesses = evaluations["validation"].guesses
+        thresholds = find_thresholds(guesses, plan.labels, options.target_precision)
+    findings = NOTHING_EXAMINED
+    if options.evaluate_test:
+        findings = examine_images(gathered.photographs(), plan.labels, fit, options, beat)
+    clock.lap("evaluating")
+    card = _card(storage, plan, gathered, fit, evaluations, clock.seconds)
+    card = replace(card, thresholds=thresholds, counts={**card.counts, **_counts(findings)})
+    reports = write_reports(card, gathered, evaluations, findings)
+    reports["curve.csv"] = write_curve(fit.curve)
+    if options.evaluate_test:
+        reports[folder.report.name] = make_report(folder, plan, card, reports, beat)
+    may_commit()
+    backbone = storage.backbone(plan.backbone_id) / "backbone.tflite"
+    save_model(folder.model, card, fit.head, backbone, reports)
+    with storage_errors(f"remove {folder.checkpoint}"):
+        folder.checkpoint.unlink(missing_ok=True)
+
+
+class _Clock:
+    """Seconds of each part of the work."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.monotonic()
+
+    def lap(self, part: str) -> None:
+        now = time.monotonic()
+        self.seconds[part] = round(now - self._since, 3)
+        self._since = now
+
+
+def _fit_and_evaluate(
+    folder: RunFolder,
+    plan: Plan,
+    options: TrainingOptions,
+    gathered: Gathered,
+    beat: Callable[[], None],
+    clock: _Clock,
+) -> tuple[Fit, dict[str, Evaluation]]:
+    """Return the fit, its temperature in the head, and the figures of validation and test."""
     training, validation, testing = (gathered.examples[split] for split in SPLITS)
     with (
         StepLog(folder.steps) as log,
@@ -63,31 +113,13 @@ def train_run(
         _check_finite(fit)
         head, temperature = calibrate_head(fit.head, validation, beat)
         fit = replace(fit, head=head, details={**fit.details, "temperature": temperature})
+        clock.lap("fitting")
         evaluations = {
             "validation": evaluate_head(head, validation, plan.labels, beat),
             "test": evaluate_head(head, testing, plan.labels, beat),
         }
         summaries.finish(head, evaluations, plan.labels)
-    thresholds = None
-    if options.target_precision is not None:
-        guesses = evaluations["validation"].guesses
-        thresholds = find_thresholds(guesses, plan.labels, options.target_precision)
-    findings = examine_images(gathered.photographs(), plan.labels, fit, options, beat)
-    card = _card(storage, plan, gathered, fit, evaluations)
-    card = replace(card, thresholds=thresholds, counts={**card.counts, **_counts(findings)})
-    may_commit()
-    save_model(
-        folder.model,
-        card,
-        head,
-        storage.backbone(plan.backbone_id) / "backbone.tflite",
-        {
-            **write_reports(card, gathered, evaluations, findings),
-            "curve.csv": write_curve(fit.curve),
-        },
-    )
-    with storage_errors(f"remove {folder.checkpoint}"):
-        folder.checkpoint.unlink(missing_ok=True)
+    return fit, evaluations
 
 
 def _counts(findings: Findings) -> dict[str, int]:
@@ -119,6 +151,7 @@ def _card(
     gathered: Gathered,
     fit: Fit,
     evaluations: dict[str, Evaluation],
+    seconds: dict[str, float],
 ) -> ModelCard:
     backbone = read_description(storage, plan.backbone_id)
     metrics: dict[str, Any] = {}
@@ -144,6 +177,6 @@ def _card(
         labels=plan.labels,
         counts=dict(gathered.counts),
         metrics=metrics,
-        training={**asdict(plan.training or TrainingOptions()), **fit.details},
+        training={**asdict(plan.training or TrainingOptions()), **fit.details, "seconds": seconds},
         versions={name: importlib.metadata.version(name) for name in libraries},
     )

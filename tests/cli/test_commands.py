@@ -18,7 +18,7 @@ from workers.backbones.table import BACKBONES
 from workers.storage.plan import TrainingOptions
 
 # Fields of TrainingOptions that no flag sets.
-NOT_FLAGS = {"split_exceptions"}
+NOT_FLAGS = {"evaluate_test", "split_exceptions"}
 COMMANDS = [name for section in SECTIONS.values() for name in section]
 
 
@@ -149,6 +149,15 @@ def test_runs_and_show_tell_how_a_run_stands(ready_storage, tmp_path):
     assert json.loads(poets("show", "spring", "--json").stdout)["state"] == "stopped"
 
 
+def test_report_says_when_there_is_nothing_to_show_yet(ready_storage, tmp_path):
+    make_run(ready_storage, make_data_set(tmp_path / "photos"), name="a-run")
+
+    result = poets("report", "a-run")
+
+    assert result.exit_code == 1
+    assert "holds no model" in result.stderr
+
+
 def test_cancel_marks_the_run(ready_storage, tmp_path):
     make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring")
 
@@ -158,7 +167,7 @@ def test_cancel_marks_the_run(ready_storage, tmp_path):
     assert json.loads(poets("show", "spring", "--json").stdout)["state"] == "cancelled"
 
 
-@pytest.mark.parametrize("command", ["show", "cancel", "resume", "tensorboard"])
+@pytest.mark.parametrize("command", ["show", "report", "cancel", "resume", "tensorboard"])
 def test_a_run_that_is_not_there_is_said(command):
     result = poets(command, "nothing")
 
@@ -311,7 +320,13 @@ def training_command():
     values = {}
     groups = (flags.SPLIT_OPTIONS, flags.HEAD_OPTIONS, flags.DISTORTION_OPTIONS)
     decorate = flags.training_options(*groups)
-    return click.command()(decorate(lambda training: values.update(training))), values
+
+    @click.command()
+    @decorate
+    def command(training):
+        values.update(training)
+
+    return command, values
 
 
 def test_the_flags_of_training_are_the_fields_of_its_options():

@@ -19,6 +19,7 @@ from workers.errors import BottlenecksMissingError, DatasetError, LeaseLostError
 from workers.gathering import SPLITS, gather_bottlenecks
 from workers.heads import calibration
 from workers.heads.curve import read_steps
+from workers.report.page import complete_report
 from workers.storage.manifest import read_batches
 from workers.storage.plan import TrainingOptions, read_plan
 from workers.training import train_run
@@ -75,8 +76,19 @@ def test_a_run_becomes_a_model_with_its_reports(ready_storage, photos):
         "duplicates.csv",
         "quarantine.csv",
         "curve.csv",
+        "report.html",
     }
     assert (run.model / "labels.txt").read_text() == "blue\nred\n"
+
+
+def test_a_model_of_an_older_poets_gets_its_report_when_it_is_asked_for(ready_storage, photos):
+    run = trained(ready_storage, photos)
+    made = run.report.read_bytes()
+    run.report.unlink()
+
+    assert complete_report(run) == run.report
+
+    assert run.report.read_bytes() == made
 
 
 def test_the_model_says_what_it_is(ready_storage, photos):

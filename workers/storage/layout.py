@@ -51,6 +51,10 @@ class RunFolder:
         return self.path / "summaries"
 
     @property
+    def report(self) -> Path:
+        return self.model / "report.html"
+
+    @property
     def result(self) -> Path:
         return self.path / "result.json"
 

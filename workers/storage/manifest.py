@@ -131,6 +131,15 @@ def count_split(folder: RunFolder, split: str) -> int:
     return int(pc.sum(pc.equal(column.column(0), split)).as_py() or 0)
 
 
+def find_versions(folder: RunFolder, paths: list[str]) -> dict[str, tuple[int, int]]:
+    """Return size in bytes and modification time in nanoseconds of some images, by path."""
+    with _manifest(folder) as file:
+        table = file.read(["path", "size", "version"])
+    found = table.filter(pc.is_in(table.column("path"), pa.array(paths, pa.string())))
+    names, *values = (column.to_pylist() for column in found.columns)
+    return dict(zip(names, zip(*values, strict=True), strict=True))
+
+
 @contextlib.contextmanager
 def _manifest(folder: RunFolder) -> Iterator[pq.ParquetFile]:
     try:

@@ -29,6 +29,7 @@ class TrainingOptions:
         eval_step_interval, validation_batch_size: Of the learning curve of "sgd": steps
             from one point to the next, and images of the validation split that are drawn
             for it; -1 for all of them, 0 for none.
+        evaluate_test: False for a trial of a sweep: only the best may see the test split.
         split_exceptions: Names that hashing alone would have put elsewhere, with their
             split; later runs keep them (see orchestrator.split).
     """
@@ -49,6 +50,7 @@ class TrainingOptions:
     variants: int = 0
     class_weight: str = "none"
     target_precision: float | None = None
+    evaluate_test: bool = True
     split_exceptions: dict[str, str] = field(default_factory=dict)
 
     @property

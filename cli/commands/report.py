@@ -1,0 +1,34 @@
+"""``poets report``: the page of a run."""
+
+import click
+
+from cli import options
+from cli.console import print_json
+from workers.settings import Settings
+
+
+@click.command("report")
+@click.argument("run", metavar="RUN")
+@click.option("--open", "is_opened", is_flag=True, help="Open it in the browser.")
+@options.as_json
+@options.with_settings
+def command(settings: Settings, run: str, is_opened: bool, as_json: bool) -> None:
+    """Print where the report of RUN is: a page of its figures and photographs.
+
+    It needs no server and no network; for a run of an older poets it is made now.
+
+    \b
+    Examples:
+      poets report flower_photos-1
+      poets report flower_photos-1 --open
+    """
+    from workers.report.page import complete_report
+    from workers.storage.layout import Storage
+
+    path = complete_report(Storage(settings.storage).run(run))
+    if as_json:
+        print_json({"run": run, "report": str(path)})
+    else:
+        click.echo(path)
+    if is_opened:
+        click.launch(str(path))

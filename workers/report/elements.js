@@ -1,0 +1,64 @@
+"use strict";
+// Small things that all parts of the page use.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const state = { split: "test", filter: "" };
+const COLUMNS = ["path", "split", "label", "predicted", "score", "labelScore", "margin", "link"];
+const photographs = data.photographs.map((row, number) => {
+  const photograph = Object.fromEntries(COLUMNS.map((name, i) => [name, row[i]]));
+  const thumbnail = data.thumbnails[number];
+  photograph.thumbnail = thumbnail ? `data:image/jpeg;base64,${thumbnail}` : null;
+  photograph.link = data.link + (photograph.link ?? photograph.path);
+  photograph.text = `${photograph.label}\n${photograph.predicted ?? ""}\n${photograph.path}`.toLowerCase();
+  return photograph;
+});
+
+// Text always goes in as text, never as HTML: labels and paths come from strangers.
+function element(name, properties = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key === "text") made.textContent = value;
+    else if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (key.startsWith("--")) made.style.setProperty(key, value);
+    else if (value === true) made.setAttribute(key, "");
+    else if (value !== null && value !== undefined && value !== false) made.setAttribute(key, value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+function drawing(name, properties = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key === "text") made.textContent = value;
+    else made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+const section = (id) => document.getElementById(id);
+const body = (id) => document.querySelector(`#${id} > .body`);
+const count = (number) => number.toLocaleString("en-US");
+const plural = (number, one) => `${count(number)} ${one}${number === 1 ? "" : "s"}`;
+const isNumber = (value) => typeof value === "number";
+// 1.00 would claim certainty that 0.998 does not have.
+const score = (value) => (!isNumber(value) ? "–" : value < 1 && value >= 0.995 ? "0.99+" : value.toFixed(2));
+const percent = (value, digits = 1) => (isNumber(value) ? `${(100 * value).toFixed(digits)} %` : "–");
+const figures = () => data.splits[state.split];
+const splitName = (split) => ({ testing: "test" })[split] ?? split;
+const held = () => `${state.split} photograph`;
+
+function matches(photograph) {
+  return state.filter.split(/\s+/).every((word) => photograph.text.includes(word));
+}
+
+function show(id, isShown) {
+  section(id).hidden = !isShown;
+  const link = document.querySelector(`#sections a[href="#${id}"]`);
+  if (link) link.parentElement.hidden = !isShown;
+}
+
+function note(text) {
+  return element("p", { class: "note", text });
+}

@@ -1,0 +1,122 @@
+// Puts the parts on the page, and draws them again when split or filter change.
+
+const GALLERIES = {
+  mistakes: {
+    items: () => (data.mistakes[state.split] ?? []).map((number) => scored(photographs[number])),
+    about: () => "Wrong, and sure of it: the highest scores first.",
+    whenNone: () => `No ${held()} got a wrong label.`,
+  },
+  uncertain: {
+    items: () => (data.uncertain[state.split] ?? []).map((number) => doubtful(photographs[number])),
+    about: () => "The best label hardly leads the second. Photographs like these teach the model most.",
+    whenNone: () => "",
+    isAbsent: () => !data.uncertain[state.split]?.length,
+  },
+  suspects: {
+    items: () => (data.suspects ?? []).map(suspect),
+    about: () => "Of all splits: the model doubts the folder that they lie in. Look, and move those that are wrong.",
+    whenNone: () => "No label looks wrong.",
+    isAbsent: () => data.suspects === null,
+  },
+  duplicates: {
+    items: () => (data.duplicates ?? []).map(pair),
+    about: () => "Nearly the same photograph twice. Under two labels one is wrong; in two splits the figures are flattered.",
+    whenNone: () => (data.isSearched ? "No photograph is there twice." : "No exact copies were found; near ones were not searched for."),
+    isAbsent: () => data.duplicates === null,
+  },
+};
+
+function drawGallery(id) {
+  const { items, about, whenNone, isAbsent } = GALLERIES[id];
+  show(id, !isAbsent?.());
+  const all = items();
+  const pictures = element("div");
+  gallery(pictures, all, whenNone());
+  body(id).replaceChildren(all.length ? note(about()) : "", pictures);
+}
+
+function drawFound() {
+  section("found").hidden = !state.filter;
+  const listed = photographs.filter((photograph) => photograph.split === state.split);
+  const target = element("div");
+  const found = state.filter ? gallery(target, listed.map(scored), "") : listed.length;
+  body("found").replaceChildren(target);
+  const total = figures()?.images ?? listed.length;
+  const left = listed.length < total ? ` (of ${count(total)}, this page lists the most telling ${count(listed.length)})` : "";
+  section("status").textContent = state.filter
+    ? `${plural(found, held())} ${found === 1 ? "matches" : "match"} “${state.filter}”${left}`
+    : "";
+}
+
+function dimMatrix() {
+  const words = state.filter.split(/\s+/);
+  const hits = data.labels.map((label) => words.every((word) => label.toLowerCase().includes(word)));
+  const isOn = state.filter && hits.some(Boolean);
+  const table = document.querySelector(".matrix");
+  table?.classList.toggle("filtered", Boolean(isOn));
+  for (const row of table?.tBodies[0].rows ?? []) {
+    row.classList.toggle("kept", hits[row.rowIndex - 1]);
+    [...row.cells].slice(1).forEach((cell, column) => cell.classList.toggle("kept", hits[column]));
+  }
+  if (isOn) reveal(table.tBodies[0].rows[hits.indexOf(true)].cells[hits.indexOf(true) + 1]);
+}
+
+function drawFiltered() {
+  drawFound();
+  Object.keys(GALLERIES).forEach(drawGallery);
+  drawLabels();
+  if (section("confusion").hidden) return;
+  drawPairs();
+  drawCell();
+  dimMatrix();
+}
+
+function drawSplit() {
+  const hasConfusion = Boolean(figures()?.images);
+  drawSummary();
+  show("confusion", hasConfusion);
+  if (hasConfusion) drawMatrix();
+  drawCurves();
+  drawFiltered();
+}
+
+function start() {
+  const titled = [...document.querySelectorAll("section[data-title]")];
+  section("sections").append(
+    ...titled.map(({ id, dataset }) => element("li", {}, element("a", { href: `#${id}`, text: dataset.title }))),
+  );
+  drawFacts();
+  drawDetails();
+  drawUse();
+  drawUnreadable();
+  if (!data.splits.test?.images && data.splits.validation?.images) state.split = "validation";
+  for (const choice of document.querySelectorAll("input[name=split]")) {
+    choice.checked = choice.value === state.split;
+    choice.disabled = !data.splits[choice.value]?.images;
+    choice.addEventListener("change", () => {
+      state.split = choice.value;
+      drawSplit();
+    });
+  }
+  let waiting = 0;
+  section("filter").addEventListener("input", (event) => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      state.filter = event.target.value.trim().toLowerCase();
+      drawFiltered();
+    }, 120);
+  });
+  drawSplit();
+  const seen = new IntersectionObserver(
+    (entries) => {
+      const entry = entries.find(({ isIntersecting }) => isIntersecting);
+      if (!entry) return;
+      document.querySelectorAll("#sections a[aria-current]").forEach((link) => link.removeAttribute("aria-current"));
+      document.querySelector(`#sections a[href="#${entry.target.id}"]`)?.setAttribute("aria-current", "true");
+    },
+    { rootMargin: "-20% 0px -75% 0px" },
+  );
+  titled.forEach((each) => seen.observe(each));
+}
+
+start();

@@ -1,0 +1,155 @@
+// Cards of photographs, galleries of cards, and the viewer that shows one large.
+
+const AT_ONCE = 24;
+
+function picture(photograph, isLazy = true) {
+  if (photograph.thumbnail) {
+    return element("img", { src: photograph.thumbnail, alt: "", loading: isLazy ? "lazy" : "eager", decoding: "async" });
+  }
+  const name = photograph.path.split("/").pop();
+  return element("span", { class: "gap" }, element("span", { text: "no preview" }), element("code", { text: name }));
+}
+
+function verdict(photograph) {
+  const { label, predicted } = photograph;
+  if (predicted === null) return [element("b", { text: label }), ` · ${splitName(photograph.split)}`];
+  if (label === predicted) return [element("b", { class: "right", text: label }), " · right"];
+  return [element("b", { text: label }), " taken for ", element("b", { class: "wrong", text: predicted })];
+}
+
+function meter(value, isWrong) {
+  const bar = element("span", { class: isWrong ? "meter wrong" : "meter", "--part": value ?? 0 });
+  return element("span", { class: "score" }, bar, element("span", { text: score(value) }));
+}
+
+// item: {photograph, lines (nodes), other (a second photograph, or nothing)}
+function card(item, items) {
+  const shown = [item.photograph, item.other].filter(Boolean);
+  const button = element(
+    "button",
+    { type: "button", class: shown.length > 1 ? "photo pair" : "photo", title: item.photograph.path },
+    element("span", { class: "well" }, ...shown.map((photograph) => picture(photograph))),
+    element("span", { class: "caption" }, ...item.lines),
+  );
+  button.addEventListener("click", () => openViewer(items, items.indexOf(item), button));
+  return element("li", {}, button);
+}
+
+function line(...children) {
+  return element("span", { class: "line" }, ...children);
+}
+
+function scored(photograph) {
+  const lines = [line(...verdict(photograph))];
+  if (isNumber(photograph.score)) lines.push(meter(photograph.score, photograph.label !== photograph.predicted));
+  return { photograph, lines };
+}
+
+function doubtful(photograph) {
+  const item = scored(photograph);
+  item.lines.push(line(`leads by ${score(photograph.margin)}`));
+  return item;
+}
+
+function suspect(row) {
+  const photograph = photographs[row.photograph];
+  const lines = [line("filed under ", element("b", { text: photograph.label }))];
+  lines.push(line("looks like ", element("b", { class: "wrong", text: row.suggested })), meter(row.score, true));
+  if (row.reason) lines.push(line(row.reason));
+  return { photograph, lines };
+}
+
+function pair(row) {
+  const [photograph, other] = [photographs[row.photograph], photographs[row.other]];
+  const sides = [photograph, other].map((one) => `${one.label} (${splitName(one.split)})`);
+  const isOdd = photograph.label !== other.label;
+  const lines = [line(element("b", { class: isOdd ? "wrong" : null, text: sides.join(" = ") }))];
+  lines.push(line(`similarity ${isNumber(row.similarity) ? row.similarity.toFixed(4) : "–"}`));
+  return { photograph, other, lines };
+}
+
+const passes = (item) => matches(item.photograph) || (item.other !== undefined && matches(item.other));
+
+// Draws the items that pass the filter into `target`, some at once; returns how many pass.
+function gallery(target, items, whenNone) {
+  const passing = items.filter(passes);
+  const list = element("ul", { class: "gallery" });
+  const more = element("button", { type: "button", class: "more" });
+  const extend = () => {
+    const start = list.children.length;
+    list.append(...passing.slice(start, start + AT_ONCE).map((item) => card(item, passing)));
+    const left = passing.length - list.children.length;
+    more.hidden = left <= 0;
+    more.textContent = `Show ${Math.min(left, AT_ONCE)} more of ${count(left)}`;
+    if (start) list.children[start]?.firstChild.focus();
+  };
+  more.addEventListener("click", extend);
+  extend();
+  const none = items.length ? "None of these matches the filter." : whenNone;
+  target.replaceChildren(...(passing.length ? [list, more] : [note(none)]));
+  return passing.length;
+}
+
+const viewer = document.getElementById("viewer");
+const viewing = { items: [], place: 0, from: null };
+
+function openViewer(items, place, from) {
+  Object.assign(viewing, { items, place, from });
+  drawViewer();
+  viewer.showModal();
+}
+
+function facts(photograph) {
+  const isWrong = photograph.predicted !== null && photograph.label !== photograph.predicted;
+  const rows = [["label", element("b", { text: photograph.label })]];
+  if (photograph.predicted !== null) {
+    const predicted = element("b", { class: isWrong ? "wrong" : "right", text: photograph.predicted });
+    rows.push(["predicted", predicted], ["its score", meter(photograph.score, isWrong)]);
+  }
+  if (isWrong && isNumber(photograph.labelScore)) rows.push(["score of the label", meter(photograph.labelScore)]);
+  if (isNumber(photograph.margin)) rows.push(["leads the second by", score(photograph.margin)]);
+  rows.push(["split", splitName(photograph.split)]);
+  rows.push(["file", element("a", { href: photograph.link, target: "_blank", rel: "noopener", text: photograph.path })]);
+  return element("dl", {}, ...rows.flatMap(([name, value]) => [element("dt", { text: name }), element("dd", {}, value)]));
+}
+
+function drawViewer() {
+  const { items, place } = viewing;
+  const item = items[place];
+  const shown = [item.photograph, item.other].filter(Boolean);
+  const step = (by, text, label) =>
+    element("button", { type: "button", "aria-label": label, text, disabled: !items[place + by], onclick: () => turn(by) });
+  viewer.replaceChildren(
+    element(
+      "div",
+      { class: "head" },
+      step(-1, "←", "Previous photograph"),
+      element("span", { text: `${count(place + 1)} of ${count(items.length)}` }),
+      step(1, "→", "Next photograph"),
+      element("button", { type: "button", class: "close", "aria-label": "Close", text: "✕", onclick: () => viewer.close() }),
+    ),
+    element(
+      "div",
+      { class: "shown" },
+      ...shown.map((photograph) => element("figure", {}, picture(photograph, false), element("figcaption", {}, facts(photograph)))),
+    ),
+  );
+}
+
+function turn(by) {
+  if (!viewing.items[viewing.place + by]) return;
+  viewing.place += by;
+  drawViewer();
+  // The button that was pressed is gone with the old picture.
+  viewer.querySelector(`[aria-label="${by > 0 ? "Next" : "Previous"} photograph"]:enabled`)?.focus();
+  if (!viewer.contains(document.activeElement)) viewer.querySelector(".close").focus();
+}
+
+viewer.addEventListener("keydown", (event) => {
+  if (event.key === "ArrowRight") turn(1);
+  if (event.key === "ArrowLeft") turn(-1);
+});
+viewer.addEventListener("click", (event) => {
+  if (event.target === viewer) viewer.close();
+});
+viewer.addEventListener("close", () => viewing.from?.focus());
