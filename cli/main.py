@@ -14,6 +14,8 @@ INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 SECTIONS: dict[str, dict[str, str]] = {
     "Main job": {
         "submit-dataset": "Turn a folder of label folders into a classifier.",
+        "train": "Fit another head on the photographs of a run.",
+        "sweep": "Try many settings at once and keep the best.",
         "classify-dir": "Label every image below a folder.",
         "classify": "Label a few images, here and now.",
         "export": "Write a model for other tools: TensorFlow, Keras, LiteRT, ONNX.",

@@ -102,8 +102,9 @@ def _trained(result: dict[str, Any]) -> list[str]:
         f"  left out    {result['left_out']:,} images that are copies of held-out ones"
         if result["left_out"]
         else "",
-        f"  accuracy    {_percent(result['validation_accuracy'])} validation, "
-        f"{_percent(result['test_accuracy'])} test{_interval(result)}",
+        f"  accuracy    {_accuracy(result, 'validation')} validation, "
+        f"{_accuracy(result, 'test')} test"
+        f"{describe_interval(result.get('test_accuracy_interval'))}",
         f"  unreadable  {result['model']}/quarantine.csv" if bad else "",
         f"  mistakes    {result['model']}/mistakes.csv",
         _finding("suspects", result, "images whose label may be wrong"),
@@ -132,10 +133,14 @@ def _labelled(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def _percent(accuracy: float | None) -> str:
-    return "none held out for" if accuracy is None else f"{accuracy:.1%}"
+def _accuracy(result: dict[str, Any], split: str) -> str:
+    accuracy = result[f"{split}_accuracy"]
+    if accuracy is not None:
+        return f"{accuracy:.1%}"
+    images = result["testing" if split == "test" else split]
+    return "not looked at yet:" if images else "none held out for"
 
 
-def _interval(result: dict[str, Any]) -> str:
-    interval = result.get("test_accuracy_interval")
+def describe_interval(interval: list[float] | None) -> str:
+    """Return the 95 % interval of an accuracy: `` (82.1 to 94.6%)``; nothing without one."""
     return f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f}%)" if interval else ""

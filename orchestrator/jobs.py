@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.broker import open_broker
+from orchestrator.claim import check_name
 from orchestrator.coordinator import ALIVE_KEY
 from orchestrator.drive import WatchInterrupt, drive_run
 from orchestrator.embedded import find_stack, has_stopped, keep_stack, use_broker
 from orchestrator.merge import check_output
-from orchestrator.plan import BackboneChoice, check_name, plan_labelling, plan_training
+from orchestrator.plan import BackboneChoice, plan_labelling, plan_training
 from orchestrator.progress import OnProgress
 from orchestrator.runs import find_model
 from orchestrator.scan import scan_folder, stream_folder
@@ -74,11 +75,7 @@ def plan_submission(
     # Before a scan that may take minutes.
     find_spec(request.architecture)
     Shares(request.options.testing_percentage, request.options.validation_percentage)
-    if request.options.target_precision is not None and not request.options.validation_percentage:
-        raise UsageError(
-            "A target precision needs validation images. Leave out --validation-percentage 0, "
-            "or --target-precision."
-        )
+    check_target(request.options)
     scan = scan_folder(request.folder, on_progress)
     spec, digest, backbone_id = resolve_backbone(
         settings, request.architecture, request.weights, on_progress
@@ -93,6 +90,19 @@ def plan_submission(
         batch_size=request.batch_size,
         on_progress=on_progress,
     )
+
+
+def check_target(options: TrainingOptions) -> None:
+    """Refuse a target precision that nothing could be measured against.
+
+    Raises:
+        UsageError: With what to do.
+    """
+    if options.target_precision is not None and not options.validation_percentage:
+        raise UsageError(
+            "A target precision needs validation images. Leave out --validation-percentage 0, "
+            "or --target-precision."
+        )
 
 
 def plan_classification(

@@ -1,10 +1,5 @@
 """Make the immutable plan of a run: run.json and manifest.parquet, before the first task."""
 
-import contextlib
-import itertools
-import re
-import shutil
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +8,7 @@ from pathlib import Path
 
 from orchestrator.batches import choose_batch_size, cut_batches
 from orchestrator.cache import CacheIndex
+from orchestrator.claim import claim_name, name_after, temporary_folder
 from orchestrator.progress import OnProgress, Progress, counted, ignore
 from orchestrator.scan import FoundImage, Scan
 from orchestrator.split import TRAINING, Shares, split_images
@@ -20,7 +16,7 @@ from orchestrator.variants import plan_rows
 from workers.errors import DatasetError, RunError
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage, check_run_name
-from workers.storage.manifest import PlannedImage, write_manifest
+from workers.storage.manifest import PlannedImage, read_batches, write_manifest
 from workers.storage.plan import LabellingOptions, Plan, TrainingOptions, list_runs, read_plan
 
 
@@ -62,15 +58,47 @@ def plan_training(
     rows = len(images) + options.variants * split.splits.count(TRAINING)
     draft = _draft(scan, backbone, batch_size or choose_batch_size(rows))
     draft = replace(draft, labels=tuple(labels), training=options)
-    base = _slug(scan.root) if name is None else name
+    base = name_after(scan.root) if name is None else name
     check_run_name(base)
-    with _temporary_folder(storage) as temporary:
+    with temporary_folder(storage) as temporary:
         planned = counted(
             zip(images, split.splits, strict=True),
             lambda n: on_progress(Progress("planning", n, len(images))),
         )
         plan = _write(storage, temporary, draft, planned, on_progress)
-        return _claim(storage, temporary, plan, base, is_exact=name is not None)
+        return claim_name(storage, temporary, plan, base, is_exact=name is not None)
+
+
+def plan_again(
+    storage: Storage,
+    parent: RunFolder,
+    backbone: BackboneChoice,
+    options: TrainingOptions,
+    *,
+    name: str | None,
+    on_progress: OnProgress = ignore,
+) -> RunFolder:
+    """Plan a run on the images, labels and splits of another; what is cached is not computed.
+
+    Raises:
+        RunError: When there is no such run, or the name is taken or not allowed.
+    """
+    earlier = read_plan(parent)
+    scan = Scan(earlier.root, (), Counter(earlier.ignored))
+    draft = _draft(scan, backbone, earlier.batch_size)
+    draft = replace(draft, labels=earlier.labels, training=options, parent=earlier.name)
+    images = (
+        (FoundImage(row.path, row.size, row.version, row.label), row.split)
+        for batch in read_batches(parent)
+        for row in batch.images
+        if not row.variant
+    )
+    planned = counted(images, lambda n: on_progress(Progress("planning", n, earlier.images)))
+    base = name or earlier.name
+    check_run_name(base)
+    with temporary_folder(storage) as temporary:
+        plan = _write(storage, temporary, draft, planned, on_progress)
+        return claim_name(storage, temporary, plan, base, is_exact=name is not None)
 
 
 def plan_labelling(
@@ -93,9 +121,9 @@ def plan_labelling(
         DatasetError, RunError: As `plan_training`.
     """
     draft = replace(_draft(scan, backbone, batch_size or 0), labelling=options)
-    base = f"{_slug(scan.root)}-labels" if name is None else name
+    base = f"{name_after(scan.root)}-labels" if name is None else name
     check_run_name(base)
-    with _temporary_folder(storage) as temporary:
+    with temporary_folder(storage) as temporary:
         with storage_errors(f"write {storage.runs}"):
             copy_model(temporary / "model")
         images = ((image, None) for image in scan.images)
@@ -103,24 +131,7 @@ def plan_labelling(
         if not plan.images:
             raise DatasetError(_no_images(scan))
         plan = replace(plan, ignored=dict(scan.ignored))
-        return _claim(storage, temporary, plan, base, is_exact=name is not None)
-
-
-def check_name(storage: Storage, name: str | None) -> None:
-    """Refuse a name for a run that cannot be given to it, before any work.
-
-    Raises:
-        RunError: When it is taken or not allowed.
-    """
-    if name is not None and storage.run(name).path.exists():
-        raise _name_taken(name)
-
-
-def _name_taken(name: str) -> RunError:
-    return RunError(
-        f"There is a run {name!r} already. Choose another --name, or look at it with "
-        f"`poets show {name}`, or go on with it: `poets resume {name}`."
-    )
+        return claim_name(storage, temporary, plan, base, is_exact=name is not None)
 
 
 def _check_labels(scan: Scan, labels: list[str]) -> None:
@@ -171,17 +182,6 @@ def _draft(scan: Scan, backbone: BackboneChoice, batch_size: int) -> Plan:
     )
 
 
-@contextlib.contextmanager
-def _temporary_folder(storage: Storage) -> Iterator[Path]:
-    temporary = storage.runs / f".tmp-{uuid.uuid4().hex}"
-    with storage_errors(f"write {storage.runs}"):
-        temporary.mkdir(parents=True)
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def _write(
     storage: Storage,
     folder: Path,
@@ -211,29 +211,3 @@ def _write(
         variants=counts["variants"],
         cached_variants=counts["cached_variants"],
     )
-
-
-def _claim(storage: Storage, temporary: Path, plan: Plan, name: str, is_exact: bool) -> RunFolder:
-    """Give the finished plan its name; renaming a folder is atomic and never overwrites."""
-    for number in itertools.count(1):
-        candidate = name if is_exact else f"{name}-{number}"
-        (temporary / "run.json").write_bytes(replace(plan, name=candidate).to_json())
-        folder = storage.run(candidate)
-        try:
-            if folder.path.exists():
-                raise FileExistsError
-            temporary.rename(folder.path)
-            return folder
-        except FileExistsError as error:
-            if is_exact:
-                raise _name_taken(name) from error
-        except OSError as error:
-            if not folder.path.exists():
-                with storage_errors(f"write {folder.path}"):
-                    raise error
-    raise AssertionError("unreachable")
-
-
-def _slug(root: str) -> str:
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", root.rstrip("/").rsplit("/", 1)[-1]).strip("-._")
-    return slug[:60] or "run"

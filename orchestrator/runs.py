@@ -39,8 +39,11 @@ class RunState:
             unsure = self.result.get("unsure", 0)
             middle = f"{unsure} unsure, " if unsure else ""
             return f"{self.result['ok']} labelled, {middle}{self.result['failed']} failed"
-        accuracy = self.result["test_accuracy"]
-        return "no test split" if accuracy is None else f"{accuracy:.1%} test accuracy"
+        for split in ("test", "validation"):
+            accuracy = self.result[f"{split}_accuracy"]
+            if accuracy is not None:
+                return f"{accuracy:.1%} {split} accuracy"
+        return "nothing held out"
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``--json`` prints."""
@@ -145,6 +148,8 @@ def find_model(storage: Storage, reference: str) -> Path:
         for folder in folders:
             with contextlib.suppress(ModelError):  # of a newer poets, or damaged
                 cards[folder] = read_card(folder)
+        # A trial of a sweep is no model that anybody has chosen.
+        cards = {path: c for path, c in cards.items() if c.training.get("evaluate_test", True)}
         if not cards:
             raise ModelError(
                 f"There is no trained model in {storage.root}. Make one with "

@@ -110,6 +110,7 @@ class Plan:
     ignored: dict[str, int] = field(default_factory=dict)
     training: TrainingOptions | None = None
     labelling: LabellingOptions | None = None
+    parent: str | None = None
     variants: int = 0
     cached_variants: int = 0
     version: int = PLAN_VERSION

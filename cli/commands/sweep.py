@@ -1,0 +1,98 @@
+"""``poets sweep``: try many settings at once and keep the best."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from cli import options
+from cli.console import print_json, print_table, show_progress
+from cli.running import describe_interval, print_result
+from workers.settings import Settings
+
+
+class _Values(click.ParamType[list[Any]]):
+    """Values separated by commas, each of one type."""
+
+    name = "values"
+
+    def __init__(self, kind: click.ParamType[Any]) -> None:
+        self.kind = kind
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[Any]:
+        parts = [part.strip() for part in str(value).split(",")]
+        return [self.kind.convert(part, param, ctx) for part in parts if part]
+
+
+def _values(flag: str, kind: click.ParamType[Any], help_text: str) -> Callable[..., Any]:
+    return click.option(flag, type=_Values(kind), metavar="A,B,...", help=help_text)
+
+
+@click.command("sweep")
+@click.argument("run", metavar="RUN")
+@_values("--architecture", click.STRING, "Backbones; new ones compute their bottlenecks first.")
+@_values("--solver", click.Choice(["lbfgs", "sgd"]), "lbfgs, sgd, or both.")
+@_values("--learning-rate", click.FloatRange(0, 1e6, min_open=True), "Of sgd.")
+@_values("--steps", click.IntRange(1), "Of sgd.")
+@_values("--train-batch-size", click.IntRange(1), "Of sgd.")
+@_values("--class-weight", click.Choice(["none", "balanced"]), "How rare labels count.")
+@click.option("--name", help="Name of the run that the best becomes. [RUN-sweep-1, ...]")
+@options.as_json
+@options.quiet
+@options.with_settings
+def command(
+    settings: Settings, run: str, name: str | None, as_json: bool, quiet: bool, **grid: Any
+) -> None:
+    """Train a head on the photographs of RUN for each combination of the values given.
+
+    The best by validation accuracy is kept as a run of its own, and only that one is then
+    evaluated on the test photographs.
+
+    \b
+    Examples:
+      poets sweep flower_photos-1 --learning-rate 0.005,0.01,0.1,1.0
+      poets sweep flower_photos-1 --architecture mobilenet_0.25_128,mobilenet_0.50_224
+    """
+    from orchestrator.sweep import sweep_run
+
+    given = {key: values for key, values in grid.items() if values}
+    if not given:
+        raise click.UsageError("Give values to try, such as --learning-rate 0.01,0.1,1.0.")
+    try:
+        with show_progress(quiet) as on_progress:
+            result = sweep_run(settings, run, given, name, on_progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "Stopped. The same command begins anew; no bottleneck is computed twice."
+        ) from None
+    if as_json:
+        print_json(result)
+        return
+    _print_board(result["trials"], list(given))
+    click.echo()
+    print_result(result["best"])
+
+
+def _print_board(trials: list[dict[str, Any]], varied: list[str]) -> None:
+    columns = [name for name in varied if name != "architecture"]
+    header = ["rank", "architecture", *(name.replace("_", " ") for name in columns)]
+    rows = []
+    for rank, trial in enumerate(trials, 1):
+        settings = [trial["architecture"], *(str(trial.get(name, "")) for name in columns)]
+        rows.append([rank, *settings, *_figures(trial)])
+    print_table([*header, "validation", "log loss", "MB", "images/s"], rows)
+
+
+def _figures(trial: dict[str, Any]) -> list[str]:
+    if "error" in trial:
+        return [f"failed: {trial['error']}", "", "", ""]
+    speed = trial["images_per_second"]
+    return [
+        f"{trial['validation_accuracy']:.1%}"
+        f"{describe_interval(trial['validation_accuracy_interval'])}",
+        f"{trial['validation_log_loss']:.3f}",
+        f"{trial['size_bytes'] / 1e6:.1f}",
+        "" if speed is None else f"{speed:,.0f}",
+    ]

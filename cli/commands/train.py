@@ -1,0 +1,50 @@
+"""``poets train``: another head on bottlenecks that are there already."""
+
+import time
+from typing import Any
+
+import click
+
+from cli import options
+from cli.console import say, show_progress
+from cli.running import conduct
+from cli.training_options import HEAD_OPTIONS, training_options
+from workers.settings import Settings
+
+
+@click.command("train")
+@click.argument("run", metavar="RUN")
+@click.option("--name", help="Name of the new run. [RUN-1, RUN-2, ...]")
+@training_options(HEAD_OPTIONS)
+@options.detach
+@options.as_json
+@options.quiet
+@options.with_settings
+def command(
+    settings: Settings,
+    run: str,
+    name: str | None,
+    training: dict[str, Any],
+    detach: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Fit a new head on the photographs of RUN, with other settings.
+
+    The images, labels and held-out ones are those of RUN, and so is every setting that is
+    not given. No photograph is read again.
+
+    \b
+    Examples:
+      poets train flower_photos-1 --learning-rate 0.1
+      poets train flower_photos-1 --class-weight balanced --name balanced
+    """
+    from orchestrator.retraining import plan_retraining
+
+    started = time.monotonic()
+    with show_progress(quiet) as on_progress:
+        new = plan_retraining(
+            settings, run, training, name=name, detach=detach, on_progress=on_progress
+        ).name
+    say(f"Run {new}: the images of {run} with another head", quiet)
+    conduct(settings, new, started, detach, as_json, quiet)

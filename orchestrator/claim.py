@@ -1,0 +1,78 @@
+"""Give a finished plan its name: the folder of a run appears whole, and is never taken twice."""
+
+import contextlib
+import itertools
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from workers.errors import RunError
+from workers.storage.atomic import storage_errors
+from workers.storage.layout import RunFolder, Storage
+from workers.storage.plan import Plan
+
+
+def check_name(storage: Storage, name: str | None) -> None:
+    """Refuse a name for a run that cannot be given to it, before any work.
+
+    Raises:
+        RunError: When it is taken or not allowed.
+    """
+    if name is not None and storage.run(name).path.exists():
+        raise _name_taken(name)
+
+
+def free_name(storage: Storage, base: str) -> str:
+    """Return the first of BASE-1, BASE-2, ... that no run has yet."""
+    names = (f"{base}-{number}" for number in itertools.count(1))
+    return next(name for name in names if not storage.run(name).path.exists())
+
+
+@contextlib.contextmanager
+def temporary_folder(storage: Storage) -> Iterator[Path]:
+    """Yield a folder beside those of the runs; what is left of it is removed."""
+    temporary = storage.runs / f".tmp-{uuid.uuid4().hex}"
+    with storage_errors(f"write {storage.runs}"):
+        temporary.mkdir(parents=True)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def claim_name(
+    storage: Storage, temporary: Path, plan: Plan, name: str, is_exact: bool
+) -> RunFolder:
+    """Give the finished plan its name; renaming a folder is atomic and never overwrites."""
+    while True:
+        candidate = name if is_exact else free_name(storage, name)
+        (temporary / "run.json").write_bytes(replace(plan, name=candidate).to_json())
+        folder = storage.run(candidate)
+        try:
+            if folder.path.exists():
+                raise FileExistsError
+            temporary.rename(folder.path)
+            return folder
+        except FileExistsError as error:
+            if is_exact:
+                raise _name_taken(name) from error
+        except OSError as error:
+            if not folder.path.exists():
+                with storage_errors(f"write {folder.path}"):
+                    raise error
+
+
+def name_after(root: str) -> str:
+    """Return what a run over this folder is called, but for its number."""
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", root.rstrip("/").rsplit("/", 1)[-1]).strip("-._")
+    return slug[:60] or "run"
+
+
+def _name_taken(name: str) -> RunError:
+    return RunError(
+        f"There is a run {name!r} already. Choose another --name, or look at it with "
+        f"`poets show {name}`, or go on with it: `poets resume {name}`."
+    )
