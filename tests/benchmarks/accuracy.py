@@ -36,6 +36,7 @@ from workers.storage.plan import Plan, TrainingOptions
 ARCHITECTURE = "mobilenet_0.50_224"
 SEEDS = range(5)
 VARIANTS = 8
+RESOLUTIONS = (128, 160, 192, 224)
 PLAIN = TrainingOptions()
 SETTINGS = {
     "lbfgs, the default": PLAIN,
@@ -85,15 +86,15 @@ class DataSet:
         return self.computed[key]
 
 
-def open_data_set(folder: Path) -> DataSet:
+def open_data_set(folder: Path, architecture: str = ARCHITECTURE) -> DataSet:
     """Find the photographs and bring their backbone into storage."""
     settings = load_settings({})
     storage = Storage(settings.storage)
-    _, weights, backbone_id = resolve_backbone(settings, ARCHITECTURE, None, lambda *_: None)
-    plan = Plan("", "", "", ARCHITECTURE, backbone_id, weights, 0, 0, 0, 0)
+    _, weights, backbone_id = resolve_backbone(settings, architecture, None, lambda *_: None)
+    plan = Plan("", "", "", architecture, backbone_id, weights, 0, 0, 0, 0)
     convert_backbone(storage, plan, lambda: None)
     scan = scan_folder(folder)
-    backbone = open_backbone(storage, ARCHITECTURE, backbone_id, weights, "cpu")
+    backbone = open_backbone(storage, architecture, backbone_id, weights, "cpu")
     return DataSet(scan.root, list(scan.images), backbone)
 
 
@@ -142,6 +143,20 @@ def main(folder: Path) -> None:
     for name, options in SETTINGS.items():
         print_row(name, lambda seed, options=options: fit_ours(data, options, seed))
     print_row("scikit-learn LogisticRegressionCV", lambda seed: fit_theirs(data, seed))
+    print_resolutions(folder)
+
+
+def print_resolutions(folder: Path) -> None:
+    """Print how much a higher resolution gives, and the bottlenecks of all side by side."""
+    sets = {size: open_data_set(folder, f"mobilenet_0.25_{size}") for size in RESOLUTIONS}
+    print("\n| mobilenet_0.25 at | mean test accuracy | each seed | seconds |")
+    print("| --- | --- | --- | --- |")
+    for size, data in sets.items():
+        print_row(f"{size} pixels", lambda seed, data=data: fit_ours(data, PLAIN, seed))
+    together = next(iter(sets.values()))
+    rows = [data.bottlenecks(PLAIN) for data in sets.values()]
+    together.computed = {None: np.concatenate(rows, axis=2)}
+    print_row("all of them side by side", lambda seed: fit_ours(together, PLAIN, seed))
 
 
 def print_row(name: str, accuracy_of: Callable[[int], float]) -> None:

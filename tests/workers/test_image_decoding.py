@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.made import decode_image
 from workers.heads.image_decoding import decode_images
-from workers.images import decode_image
 
 SIZE = (40, 60)
 
