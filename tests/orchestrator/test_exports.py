@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from cli.main import main
 from orchestrator import exports
 from orchestrator.calibration import choose_photographs
-from orchestrator.exports import ExportOptions, export_graph, export_model
+from orchestrator.exports import ExportOptions, export_model
+from orchestrator.graphs import export_graphs
 from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_data_set, make_run
 from workers.errors import ExportError, ModelError, UsageError, WeightsError
 from workers.heads.head import Head
@@ -148,7 +149,7 @@ def test_a_name_that_no_tensor_can_have_is_a_usage_error(settings, model, tmp_pa
 def test_the_codelabs_two_files_go_where_they_are_wanted(settings, model, tmp_path):
     graph, labels = tmp_path / "a" / "graph.pb", tmp_path / "b" / "labels.txt"
 
-    export_graph(settings, str(model), graph, labels, "answer")
+    export_graphs(settings, str(model), graph, labels, "answer")
 
     assert labels.read_text() == "a\nb\n"
     assert b"answer" in graph.read_bytes()
