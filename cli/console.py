@@ -23,7 +23,8 @@ def print_json(value: Any) -> None:
 def say(message: str, quiet: bool = False) -> None:
     """Print a message on stderr unless `quiet`."""
     if not quiet:
-        click.echo(message, err=True)
+        # Not err=True: by that click goes past the live line, and writes into its middle.
+        click.echo(message, file=sys.stderr)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

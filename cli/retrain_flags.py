@@ -41,16 +41,13 @@ class RetrainFlags:
     architecture: str
 
 
-def _path(
-    name: str, metavar: str, default: str | None, text: str
-) -> Callable[[_Command], _Command]:
+def _path(name: str, metavar: str, default: str, text: str) -> Callable[[_Command], _Command]:
     return click.option(
         name,
         metavar=metavar,
         type=click.Path(path_type=Path),
         default=default,
-        show_default=default is not None,
-        required=default is None,
+        show_default=True,
         help=text,
     )
 
@@ -77,7 +74,13 @@ def _not_zero(ctx: click.Context, parameter: click.Parameter, value: int) -> int
 
 _POSITIVE = click.IntRange(1)
 _FLAGS = (
-    _path("--image-dir", "DIR", None, "One folder of images for each label."),
+    click.option(
+        "--image-dir",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        required=True,
+        help="One folder of images for each label.",
+    ),
     _path("--output-graph", "FILE", "/tmp/output_graph.pb", "The frozen graph."),  # noqa: S108
     _path(
         "--intermediate-output-graphs-dir",
