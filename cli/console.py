@@ -53,7 +53,7 @@ def describe_progress(progress: "Progress") -> str:
         parts.append(f"{progress.failed:,} failed")
     if progress.note:
         parts.append(progress.note)
-    return f"{progress.phase}: {', '.join(parts)}"
+    return f"{progress.phase}: {', '.join(parts)}" if parts else progress.phase
 
 
 def describe_seconds(seconds: float) -> str:

@@ -21,6 +21,10 @@ def test_progress_says_what_it_counts():
     assert describe_progress(progress) == "computing bottlenecks: 5 of 90 images and variants"
 
 
+def test_a_phase_of_which_nothing_is_known_is_its_name():
+    assert describe_progress(Progress("exporting")) == "exporting"
+
+
 @pytest.mark.parametrize(("seconds", "text"), [
     (0.4, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (18420, "5 h 7 min"),
 ])  # fmt: skip

@@ -36,7 +36,7 @@ esac
 exec {python} -m cli.main "$@"
 """
 TENSORBOARD = """#!/bin/sh
-exec {python} -m tensorboard.main --port $PORT --load_fast=false "$@"
+exec {python} -m orchestrator.tensorboard_program --port $PORT --load_fast=false "$@"
 """
 DAISY = "21652746_cc379e0eea_m.jpg"
 
@@ -229,3 +229,23 @@ def test_the_whole_command_line_of_the_codelab_leaves_its_files(tf_files, tmp_pa
         assert events.stat().st_size
     card = json.loads((run / "model" / "model.json").read_bytes())
     assert card["counts"]["variants"] == 8 * card["counts"]["training"]
+
+
+def test_the_flags_of_poets_work_too(tf_files, tmp_path):
+    graph, labels = tmp_path / "graph.pb", tmp_path / "labels.txt"
+
+    out, err = poets(
+        "retrain", "--image-dir", tf_files / "flower_photos", "--testing-percentage", 0,
+        "--output-graph", graph, "--output-labels", labels, "--summaries-dir", tmp_path / "logs",
+        "--architecture", "mobilenet_0.25_128", "--weights", "random-0", "--quiet", "--json",
+        "--storage", tf_files / "bottlenecks",
+    )  # fmt: skip
+
+    assert err == ""
+    result = json.loads(out)
+    assert Path(result["model"]).is_relative_to(tf_files / "bottlenecks" / "runs")
+    assert (result["output_graph"], result["output_labels"]) == (str(graph), str(labels))
+    assert (result["final_test_accuracy"], result["final_test_images"]) == (None, 0)
+    assert result["misclassified"] == result["intermediate_graphs"] == []
+    assert graph.is_file()
+    assert labels.is_file()
