@@ -18,7 +18,7 @@ from workers.settings import Settings
 if TYPE_CHECKING:
     from orchestrator.retraining import FinalTest
     from workers.storage.layout import RunFolder
-    from workers.storage.plan import TrainingOptions
+    from workers.storage.plan import Plan, TrainingOptions
 
 
 @click.command(
@@ -50,48 +50,24 @@ def command(
         --bottleneck-dir tf_files/bottlenecks --output-graph tf_files/retrained_graph.pb \\
         --output-labels tf_files/retrained_labels.txt
     """
-    from orchestrator.exports import check_tensor_name
-    from orchestrator.graphs import check_outputs, export_graphs
-    from orchestrator.jobs import TrainingRequest, plan_submission
-    from orchestrator.retraining import examine_test, link_summaries
-    from orchestrator.variants import choose_variants
+    from orchestrator.graphs import export_graphs
+    from orchestrator.retraining import examine_test
     from workers.heads.kept import list_kept
-    from workers.storage.plan import read_plan
 
     started = time.monotonic()
     flags = RetrainFlags(**given)
-    graphs_dir = flags.intermediate_output_graphs_dir
-    check_tensor_name(flags.final_tensor_name)
-    check_outputs((flags.output_graph, flags.output_labels), (graphs_dir, flags.summaries_dir))
-    model_dir = flags.model_dir.expanduser().absolute()
-    settings = replace(settings, weights_dirs=(*settings.weights_dirs, model_dir))
-    request = TrainingRequest(
-        flags.image_dir,
-        flags.architecture,
-        choose_variants(_training(flags), None),
-        weights=weights,
-    )
-    with show_progress(quiet) as on_progress:
-        run = plan_submission(settings, request, on_progress)
-    plan = read_plan(run)
-    summaries = link_summaries(run, flags.summaries_dir)
-    storage = f" --storage {shlex.quote(str(settings.storage))}"
-    say(f"Run {run.name}: {plan.images:,} images, {len(plan.labels)} labels.", quiet)
-    say(f"It is kept in {settings.storage}; see `poets show {run.name}{storage}`.", quiet)
-    say(f"TensorBoard finds it in {summaries}.", quiet)
-    steps = _Steps(run)
-    result = attend(
-        settings, run.name, started, quiet, steps.look if not quiet else lambda: None, storage
-    )
-    if not quiet:
-        steps.look()
+    run, plan = _begin(settings, flags, weights, quiet)
+    result = _follow(settings, run, started, quiet)
     if result["quarantined"]:
         bad = f"{result['quarantined']:,} of {plan.images:,} images could not be read"
         say(f"{bad}: {result['model']}/quarantine.csv", quiet)
     test = examine_test(run, plan, flags.test_batch_size)
     if not as_json:
         _print_test(test, flags)
-    heads = {graphs_dir / f"intermediate_{s}.pb": head for s, head in list_kept(run.heads).items()}
+    heads = {
+        flags.intermediate_output_graphs_dir / f"intermediate_{step}.pb": head
+        for step, head in list_kept(run.heads).items()
+    }
     with show_progress(quiet) as on_progress:
         export_graphs(
             settings,
@@ -106,6 +82,52 @@ def command(
     say(f"What it gets wrong: {result['report']}", quiet)
     if as_json:
         print_json({**result, **_describe(test, flags, list(heads))})
+
+
+def _begin(
+    settings: Settings, flags: RetrainFlags, weights: str | None, quiet: bool
+) -> "tuple[RunFolder, Plan]":
+    """Check all that can be checked before any work, and plan the run."""
+    from orchestrator.exports import check_tensor_name
+    from orchestrator.graphs import check_outputs
+    from orchestrator.jobs import TrainingRequest, plan_submission
+    from orchestrator.retraining import link_summaries
+    from orchestrator.variants import choose_variants
+    from workers.storage.plan import read_plan
+
+    check_tensor_name(flags.final_tensor_name)
+    check_outputs(
+        (flags.output_graph, flags.output_labels),
+        (flags.intermediate_output_graphs_dir, flags.summaries_dir),
+    )
+    model_dir = flags.model_dir.expanduser().absolute()
+    searching = replace(settings, weights_dirs=(*settings.weights_dirs, model_dir))
+    training = choose_variants(_training(flags), None)
+    request = TrainingRequest(flags.image_dir, flags.architecture, training, weights=weights)
+    with show_progress(quiet) as on_progress:
+        run = plan_submission(searching, request, on_progress)
+    plan = read_plan(run)
+    summaries = link_summaries(run, flags.summaries_dir)
+    say(f"Run {run.name}: {plan.images:,} images, {len(plan.labels)} labels.", quiet)
+    say(
+        f"It is kept in {settings.storage}; see `poets show {run.name}{_storage_flag(settings)}`.",
+        quiet,
+    )
+    say(f"TensorBoard finds it in {summaries}.", quiet)
+    return run, plan
+
+
+def _follow(settings: Settings, run: "RunFolder", started: float, quiet: bool) -> dict[str, Any]:
+    """Bring the run to its end, printing each step as soon as it is there."""
+    steps = _Steps(run, quiet)
+    flag = _storage_flag(settings)
+    result = attend(settings, run.name, started, quiet, steps.look, flag)
+    steps.look()
+    return result
+
+
+def _storage_flag(settings: Settings) -> str:
+    return f" --storage {shlex.quote(str(settings.storage))}"
 
 
 def _training(flags: RetrainFlags) -> "TrainingOptions":
@@ -131,14 +153,17 @@ def _training(flags: RetrainFlags) -> "TrainingOptions":
 class _Steps:
     """Prints each step of a run's learning curve once, as soon as it is there."""
 
-    def __init__(self, run: "RunFolder") -> None:
+    def __init__(self, run: "RunFolder", quiet: bool) -> None:
         self._path = run.steps
+        self._quiet = quiet
         self._size = 0
         self._last = -1
 
     def look(self) -> None:
         from workers.heads.curve import describe_step, read_steps
 
+        if self._quiet:
+            return
         size = self._path.stat().st_size if self._path.exists() else 0
         if size == self._size:
             return
