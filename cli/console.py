@@ -23,7 +23,8 @@ def print_json(value: Any) -> None:
 def say(message: str, quiet: bool = False) -> None:
     """Print a message on stderr unless `quiet`."""
     if not quiet:
-        click.echo(message, err=True)
+        # Not err=True: by that click goes past the live line, and writes into its middle.
+        click.echo(message, file=sys.stderr)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -52,7 +53,7 @@ def describe_progress(progress: "Progress") -> str:
         parts.append(f"{progress.failed:,} failed")
     if progress.note:
         parts.append(progress.note)
-    return f"{progress.phase}: {', '.join(parts)}"
+    return f"{progress.phase}: {', '.join(parts)}" if parts else progress.phase
 
 
 def describe_seconds(seconds: float) -> str:

@@ -19,6 +19,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "classify-dir": "Label every image below a folder.",
         "classify": "Label a few images, here and now.",
         "export": "Write a model for other tools: TensorFlow, Keras, LiteRT, ONNX.",
+        "retrain": "Train as the codelab's retrain.py does, by its command line.",
         "label-image": "Label one image with a frozen graph, as the codelab does.",
         "demo": "Draw a small data set and run the main job on it.",
     },

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from workers.settings import load_settings
+from workers.settings import DEFAULT_STORAGE, load_settings
 
 DEBUG = "poets.debug"
 
@@ -50,22 +50,31 @@ batch_size = click.option(
 )
 
 
-def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+def with_settings(
+    command: Callable[..., Any], default_storage: str | None = None
+) -> Callable[..., Any]:
     """Add the flags of the settings to a command, and call it with `settings`.
+
+    Args:
+        default_storage: Name of the command's own option that names the storage where no
+            setting does.
 
     Raises:
         SettingsError: When a setting is malformed.
     """
-    return _STORAGE(_BROKER_URL(with_weights_settings(command)))
+    return _STORAGE(_BROKER_URL(with_weights_settings(command, default_storage)))
 
 
-def with_weights_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+def with_weights_settings(
+    command: Callable[..., Any], default_storage: str | None = None
+) -> Callable[..., Any]:
     """Add ``--weights-dir`` alone: for a command with a storage and a stack of its own."""
 
     @functools.wraps(command)
     def call(**values: Any) -> Any:
         names = ("storage", "broker_url", "weights_dir", "device")
         flags = {name: values.pop(name, None) for name in names}
-        return command(settings=load_settings(flags), **values)
+        default = str(values[default_storage]) if default_storage else DEFAULT_STORAGE
+        return command(settings=load_settings(flags, default_storage=default), **values)
 
     return _WEIGHTS_DIR(debug_option(call))

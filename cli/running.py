@@ -1,11 +1,15 @@
 """Attend a run on behalf of a command: progress, Ctrl-C, and the summary at the end."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.console import describe_seconds, print_json, say, show_progress
 from workers.settings import Settings
+
+if TYPE_CHECKING:
+    from orchestrator.progress import Progress
 
 
 def conduct(
@@ -55,20 +59,37 @@ def assert_accuracy(result: dict[str, Any], least: float) -> None:
         )
 
 
-def attend(settings: Settings, name: str, started: float, quiet: bool) -> dict[str, Any]:
-    """Bring a planned run to its end, show how far it is, and return its result."""
+def attend(
+    settings: Settings,
+    name: str,
+    started: float,
+    quiet: bool,
+    look: Callable[[], None] = lambda: None,
+    flags: str = "",
+) -> dict[str, Any]:
+    """Bring a planned run to its end, show how far it is, and return its result.
+
+    Args:
+        look: Called several times a second, to print what is new.
+        flags: What `poets resume` needs besides the name.
+    """
     from orchestrator.drive import WatchInterrupt
     from orchestrator.jobs import attend_run
 
     try:
         with show_progress(quiet) as on_progress:
-            return attend_run(settings, name, started, on_progress, lambda: _say_resume(name))
+
+            def show(progress: "Progress") -> None:
+                look()
+                on_progress(progress)
+
+            return attend_run(settings, name, started, show, lambda: _say_resume(name + flags))
     except WatchInterrupt:
         raise KeyboardInterrupt(
-            f"Run {name} goes on: another process drives it. See `poets show {name}`."
+            f"Run {name} goes on: another process drives it. See `poets show {name}{flags}`."
         ) from None
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"Stopped. Go on with `poets resume {name}`.") from None
+        raise KeyboardInterrupt(f"Stopped. Go on with `poets resume {name}{flags}`.") from None
 
 
 def _say_resume(name: str) -> None:

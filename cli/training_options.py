@@ -12,6 +12,7 @@ _Command = Callable[..., Any]
 _Option = Callable[[_Command], _Command]
 _SGD_ONLY = (
     "steps", "learning_rate", "train_batch_size", "eval_step_interval", "validation_batch_size",
+    "store_interval",
 )  # fmt: skip
 
 SPLIT_OPTIONS = (
@@ -50,6 +51,12 @@ HEAD_OPTIONS = (
         type=click.IntRange(-1),
         metavar="N",
         help="Validation images looked at for each point; -1 for all. [100]",
+    ),
+    click.option(
+        "--store-interval",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Steps of sgd between two heads that are kept in RUN/heads; 0 for none. [0]",
     ),
     click.option(
         "--class-weight",

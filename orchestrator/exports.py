@@ -21,8 +21,8 @@ from workers.backbones.table import find_spec
 from workers.backbones.weights import digest_file, seed_of
 from workers.classification import check_backbone
 from workers.errors import ExportError, UsageError, WeightsError
-from workers.heads.export_request import ExportRequest
-from workers.heads.formats import FORMATS, GRAPH, LABELS
+from workers.heads.export_request import ExportRequest, to_json
+from workers.heads.formats import FORMATS
 from workers.heads.model import MODEL_FILES, ModelCard, read_card, read_head
 from workers.heads.model_readme import ReadmeContent, write_readme
 from workers.settings import Settings
@@ -69,7 +69,7 @@ def export_model(
         ExportError: When a format that was asked for by name is not possible.
         ModelError, WeightsError, StorageError: As their names say.
     """
-    _check_tensor_name(options.final_tensor_name)
+    check_tensor_name(options.final_tensor_name)
     storage = Storage(settings.storage)
     folder = find_model(storage, options.model)
     card = read_card(folder)
@@ -77,7 +77,7 @@ def export_model(
     check_backbone(folder, card)
     target = options.target.expanduser().absolute()
     _check_target(target, options.overwrite)
-    weights = _find_weights(settings, card, on_progress)
+    weights = find_source_weights(settings, card, on_progress)
     temporary = target.parent / f".tmp-{uuid.uuid4().hex}"
     with storage_errors(f"write {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -90,33 +90,7 @@ def export_model(
     return {"model": card.name, "folder": str(target), "formats": reports}
 
 
-def export_graph(
-    settings: Settings,
-    model: str,
-    graph: Path,
-    labels: Path,
-    final_tensor_name: str = FINAL_TENSOR,
-) -> None:
-    """Write the codelab's two files, a frozen graph and its labels, where they are wanted.
-
-    Files that are there are replaced.
-
-    Raises:
-        PoetsError: As `export_model`.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch, "export")
-        export_model(
-            settings,
-            ExportOptions(model, folder, ("graph",), final_tensor_name=final_tensor_name),
-        )
-        for source, target in ((folder / GRAPH, graph), (folder / LABELS, labels)):
-            with storage_errors(f"write {target}"):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(source, target)
-
-
-def _check_tensor_name(name: str) -> None:
+def check_tensor_name(name: str) -> None:
     if not _TENSOR_NAME.fullmatch(name) or name in _TAKEN_NAMES:
         raise UsageError(
             f"The final tensor cannot be called {name!r}. Use letters, digits, '_', '.', '/' and "
@@ -140,7 +114,14 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise UsageError(f"{target} exists. Give another folder with --to, or --force.")
 
 
-def _find_weights(settings: Settings, card: ModelCard, on_progress: OnProgress) -> Path | None:
+def find_source_weights(
+    settings: Settings, card: ModelCard, on_progress: OnProgress
+) -> Path | None:
+    """Return the weights file that a model was made with; None for random ones.
+
+    Raises:
+        WeightsError: When it cannot be found, or is another one.
+    """
     if seed_of(card.weights) is not None:
         return None
     stored = Storage(settings.storage).weights(card.weights)
@@ -182,7 +163,7 @@ def _write(
         photographs=tuple(photographs),
         no_photographs=no_photographs,
     )
-    reports = _run(request, on_progress)
+    reports = run_export([request], on_progress)
     refused = [report for report in reports if "reason" in report]
     if refused and (options.formats or len(refused) == len(reports)):
         first = refused[0]
@@ -193,13 +174,18 @@ def _write(
     return reports
 
 
-def _run(request: ExportRequest, on_progress: OnProgress) -> list[dict[str, Any]]:
-    """Return what became of each format, from a program of its own."""
+def run_export(requests: list[ExportRequest], on_progress: OnProgress) -> list[dict[str, Any]]:
+    """Return what became of each format of each request, from one program of its own.
+
+    Raises:
+        ExportError: When that program failed.
+    """
+    formats = [name for request in requests for name in request.formats]
     reports: list[dict[str, Any]] = []
 
     def show() -> None:
-        left = request.formats[len(reports) :]
-        note = f"{left[0]}, {len(reports) + 1} of {len(request.formats)}" if left else ""
+        left = formats[len(reports) :]
+        note = f"{left[0]}, {len(reports) + 1} of {len(formats)}" if left else ""
         on_progress(Progress("exporting", note=note))
 
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as messages:
@@ -214,7 +200,7 @@ def _run(request: ExportRequest, on_progress: OnProgress) -> list[dict[str, Any]
                 assert process.stdin and process.stdout  # noqa: S101 - for mypy
                 # Broken when the program has ended already; its exit code says more.
                 with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
-                    pipe.write(request.to_json())
+                    pipe.write(to_json(requests))
                 show()
                 for line in process.stdout:
                     reports.append(json.loads(line))

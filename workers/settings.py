@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from workers.errors import SettingsError
 
+DEFAULT_STORAGE = "~/.poets"
 DEVICES = ("auto", "cpu", "gpu")
 _VARIABLES = {
     "broker_url": "POETS_BROKER_URL",
@@ -53,12 +54,14 @@ class Settings:
 def load_settings(
     flags: Mapping[str, str | None] | None = None,
     environ: Mapping[str, str] = os.environ,
+    default_storage: str = DEFAULT_STORAGE,
 ) -> Settings:
     """Return the settings in force.
 
     Args:
         flags: Values of command line flags by setting name; None or "" counts as not given.
         environ: The environment; ``POETS_CONFIG`` names a configuration file.
+        default_storage: The storage where nothing names one.
 
     Raises:
         SettingsError: When a file is unreadable, or a name or value is not known.
@@ -69,7 +72,7 @@ def load_settings(
             values[name] = environ[variable]
     values.update({k: v for k, v in (flags or {}).items() if v})
 
-    storage = values.get("storage") or "~/.poets"
+    storage = values.get("storage") or default_storage
     if "://" in storage:
         raise SettingsError(
             f"Storage {storage!r} is not a folder. Object stores are not supported yet: "

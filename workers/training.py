@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from workers.heads.curve import Step, StepLog, write_curve
 from workers.heads.evaluate import Evaluation, evaluate_head
 from workers.heads.fit import Fit, fit_head
 from workers.heads.head import Head
+from workers.heads.kept import keep_head
 from workers.heads.model import ModelCard, save_model
 from workers.heads.summaries import Summaries
 from workers.report.page import make_report
@@ -108,7 +110,14 @@ def _fit_and_evaluate(
             summaries.add_step(step, head)
 
         fit = fit_head(
-            training, validation, len(plan.labels), options, beat, on_step, folder.checkpoint
+            training,
+            validation,
+            len(plan.labels),
+            options,
+            beat,
+            on_step,
+            folder.checkpoint,
+            partial(keep_head, folder.heads),
         )
         _check_finite(fit)
         head, temperature = calibrate_head(fit.head, validation, beat)

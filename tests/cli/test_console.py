@@ -1,10 +1,11 @@
 """What a person sees of long work."""
 
 import io
+import os
 
 import pytest
 
-from cli.console import describe_progress, describe_seconds, print_table, show_progress
+from cli.console import describe_progress, describe_seconds, print_table, say, show_progress
 from orchestrator.progress import Progress
 
 HALF = Progress("labelling", done=500, total=1000, failed=2, rate=210.4, left_s=2.4)
@@ -18,6 +19,10 @@ def test_progress_says_what_it_counts():
     progress = Progress("computing bottlenecks", done=5, total=90, unit="images and variants")
 
     assert describe_progress(progress) == "computing bottlenecks: 5 of 90 images and variants"
+
+
+def test_a_phase_of_which_nothing_is_known_is_its_name():
+    assert describe_progress(Progress("exporting")) == "exporting"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [
@@ -62,6 +67,22 @@ def test_on_a_terminal_there_is_a_live_line(monkeypatch):
         show(Progress("labelling", 1000, 1000, note="[odd] name"))
 
     assert "[odd] name" in terminal.getvalue()
+
+
+def test_what_is_said_meanwhile_stands_above_the_live_line(monkeypatch):
+    ours, theirs = os.openpty()
+    monkeypatch.setenv("TERM", "xterm")
+    with open(ours, "rb", buffering=0) as screen, open(theirs, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+        with show_progress(quiet=False) as show:
+            show(HALF)
+            say("Step 0")
+        monkeypatch.undo()
+        terminal.flush()
+        written = screen.read(100_000)
+
+    erase_line = b"\r\x1b[2K"
+    assert erase_line + b"Step 0\r\n" in written
 
 
 def test_tables_are_aligned_and_numbers_stand_to_the_right(capsys):

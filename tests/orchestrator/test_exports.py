@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from cli.main import main
 from orchestrator import exports
 from orchestrator.calibration import choose_photographs
-from orchestrator.exports import ExportOptions, export_graph, export_model
+from orchestrator.exports import ExportOptions, export_model
+from orchestrator.graphs import export_graphs
 from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_data_set, make_run
 from workers.errors import ExportError, ModelError, UsageError, WeightsError
 from workers.heads.head import Head
@@ -148,11 +149,41 @@ def test_a_name_that_no_tensor_can_have_is_a_usage_error(settings, model, tmp_pa
 def test_the_codelabs_two_files_go_where_they_are_wanted(settings, model, tmp_path):
     graph, labels = tmp_path / "a" / "graph.pb", tmp_path / "b" / "labels.txt"
 
-    export_graph(settings, str(model), graph, labels, "answer")
+    export_graphs(settings, str(model), graph, labels, "answer")
 
     assert labels.read_text() == "a\nb\n"
     assert b"answer" in graph.read_bytes()
     assert names(tmp_path / "a") == ["graph.pb"]
+
+
+def test_graphs_of_other_heads_hold_those_heads(settings, model, tmp_path):
+    weights = np.random.default_rng(0).normal(0, 1, (256, 2)).astype(np.float32)
+    np.savez(tmp_path / "30.npz", weights=weights, bias=np.zeros(2, np.float32))
+    graph, other = tmp_path / "graph.pb", tmp_path / "on" / "the" / "way.pb"
+
+    export_graphs(
+        settings, str(model), graph, tmp_path / "labels.txt", heads={other: tmp_path / "30.npz"}
+    )
+
+    assert weights.tobytes() in other.read_bytes()
+    assert weights.tobytes() not in graph.read_bytes()
+    assert names(tmp_path / "on" / "the") == ["way.pb"]
+
+
+def test_a_head_of_another_model_is_refused_and_no_graph_is_written(settings, model, tmp_path):
+    np.savez(tmp_path / "30.npz", weights=np.zeros((9, 2)), bias=np.zeros(2))
+    graph = tmp_path / "graph.pb"
+
+    with pytest.raises(ModelError, match="shape"):
+        export_graphs(
+            settings,
+            str(model),
+            graph,
+            tmp_path / "labels.txt",
+            heads={tmp_path / "way.pb": tmp_path / "30.npz"},
+        )
+
+    assert not graph.exists()
 
 
 def test_the_images_to_calibrate_on_are_training_images_of_every_label(ready_storage, tmp_path):

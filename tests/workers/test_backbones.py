@@ -209,7 +209,7 @@ def test_the_program_says_on_its_last_line_what_is_wrong_with_the_weights(
 ):
     plan = plan_for(ARCHITECTURE, "0" * 64)
     request = json.dumps([plan.architecture, plan.backbone_id, plan.weights_digest])
-    monkeypatch.setattr(sys, "argv", ["convert", str(storage.root), request])
+    monkeypatch.setattr(sys, "argv", ["convert", str(storage.root), request, str(os.getppid())])
 
     with pytest.raises(SystemExit) as caught:
         convert.main()
@@ -224,7 +224,7 @@ def test_the_program_tells_a_storage_that_refuses_from_weights_that_do(
     storage.backbone("any").parent.touch()
     plan = plan_for(ARCHITECTURE)
     request = json.dumps([plan.architecture, plan.backbone_id, plan.weights_digest])
-    monkeypatch.setattr(sys, "argv", ["convert", str(storage.root), request])
+    monkeypatch.setattr(sys, "argv", ["convert", str(storage.root), request, str(os.getppid())])
 
     with pytest.raises(SystemExit) as caught:
         convert.main()

@@ -27,7 +27,8 @@ def test_no_two_things_of_a_run_share_a_file(tmp_path):
 
     assert run.name == "run"
     assert len(paths) == len(names) - 1 >= 9
-    assert {path.parent for path in paths} == {run.path}
+    assert {path.parent for path in paths - {run.report}} == {run.path}
+    assert run.report.parent == run.model
 
 
 def test_prediction_shards_sort_by_their_batch(tmp_path):

@@ -27,8 +27,9 @@ from workers.backbones.convert import convert_backbone
 convert_backbone(storage, plan, lambda: None)
 """
 ISOLATE = """
+from workers.bottlenecks import Request
 from workers.isolation import compute_isolated
-list(compute_isolated(storage, plan, [(sys.argv[3], None)], lambda: None))
+list(compute_isolated(storage, plan, [Request(sys.argv[3])], lambda: None))
 """
 
 

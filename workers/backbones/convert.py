@@ -28,7 +28,7 @@ from workers.lifeline import end_with_parent
 from workers.storage.layout import Storage
 from workers.storage.plan import Plan
 
-_PROGRAM = [sys.executable, "-P", "-m", "workers.backbones.convert"]
+_PROGRAM = "workers.backbones.convert"
 _TIMEOUT_S = 1200
 # Exit codes: whether to try again depends on what refused.
 _WEIGHTS_REFUSED, _STORAGE_REFUSED = 3, 4
@@ -49,7 +49,7 @@ def convert_backbone(storage: Storage, plan: Plan, beat: Callable[[], None]) -> 
     request = json.dumps([plan.architecture, plan.backbone_id, plan.weights_digest])
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as messages:
         process = subprocess.Popen(
-            [*_PROGRAM, str(storage.root), request, str(os.getpid())],
+            [sys.executable, "-P", "-m", _PROGRAM, str(storage.root), request, str(os.getpid())],
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
             stdout=subprocess.DEVNULL,
             stderr=messages,
@@ -72,10 +72,11 @@ def convert_backbone(storage: Storage, plan: Plan, beat: Callable[[], None]) -> 
 
 def _wait(process: subprocess.Popen[bytes], beat: Callable[[], None]) -> None:
     deadline = time.monotonic() + _TIMEOUT_S
+    beat()
     while process.poll() is None and time.monotonic() < deadline:
-        beat()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=1)
+        beat()
 
 
 def _convert(storage: Storage, architecture: str, backbone_id: str, digest: str) -> None:

@@ -45,9 +45,14 @@ class Step:
 
 
 OnStep = Callable[[Step, Head | None], None]
+KeepHead = Callable[[int, Head], None]
 
 
 def ignore_step(step: Step, head: Head | None) -> None:
+    pass
+
+
+def keep_no_head(step: int, head: Head) -> None:
     pass
 
 
@@ -60,11 +65,14 @@ class Watch:
         on_step: Called with each step of the learning curve, and with the head there where
             the solver has one; the arrays of that head change after the call.
         checkpoint: File that an interrupted "sgd" goes on from; who gives it removes it.
+        keep_head: Called by "sgd" with the head after each step that is a multiple of
+            `store_interval`; an interrupted fit may call it twice for a step.
     """
 
     beat: Callable[[], None]
     on_step: OnStep = ignore_step
     checkpoint: Path | None = None
+    keep_head: KeepHead = keep_no_head
 
 
 _COLUMNS = tuple(field.name for field in fields(Step))

@@ -50,6 +50,9 @@ def descend(
         if step % options.eval_step_interval == 0 or step + 1 == options.steps:
             descent.curve.append(_measure(step, head, batch, validation, options, descent))
             watch.on_step(descent.curve[-1], head)
+        # Step 0 is no step on the way, as in the codelab.
+        if options.store_interval and step and step % options.store_interval == 0:
+            watch.keep_head(step, head)
         if watch.checkpoint and time.monotonic() >= due_s:
             began_s = time.monotonic()
             write_checkpoint(watch.checkpoint, fingerprint, descent)

@@ -1,7 +1,8 @@
 """Write a model in the formats of other tools, and check each before it is handed out.
 
 Runs as a program of its own (``python -m workers.heads.export``), so that the command line never
-holds TensorFlow: a request as JSON on stdin, one line of JSON on stdout for each format.
+holds TensorFlow: a list of requests as JSON on stdin, one line of JSON on stdout for each format
+of each.
 """
 
 import json
@@ -227,10 +228,11 @@ def main() -> None:
     # Converters print on stdout; the answer needs it for itself.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    values = json.load(sys.stdin)
+    requests = json.load(sys.stdin)
     try:
-        for report in export_formats(ExportRequest(**values)):
-            print(json.dumps(report), file=answer, flush=True)
+        for values in requests:
+            for report in export_formats(ExportRequest(**values)):
+                print(json.dumps(report), file=answer, flush=True)
     except PoetsError as error:
         print(error, file=sys.stderr)
         sys.exit(1)

@@ -25,5 +25,7 @@ class ExportRequest:
     photographs: tuple[tuple[str, int, int], ...] = ()
     no_photographs: str = ""
 
-    def to_json(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
+
+def to_json(requests: list[ExportRequest]) -> bytes:
+    """Return what the program reads from its stdin."""
+    return json.dumps([asdict(request) for request in requests]).encode()

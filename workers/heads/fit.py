@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.heads.curve import OnStep, Step, Watch, ignore_step
+from workers.heads.curve import KeepHead, OnStep, Step, Watch, ignore_step, keep_no_head
 from workers.heads.descent import descend
 from workers.heads.evaluate import log_loss
 from workers.heads.head import Examples, Head
@@ -51,17 +51,18 @@ def fit_head(
     beat: Callable[[], None],
     on_step: OnStep = ignore_step,
     checkpoint: Path | None = None,
+    keep_head: KeepHead = keep_no_head,
 ) -> Fit:
     """Fit a head with the solver that `options` names; the same input gives the same head.
 
     Args:
-        beat, on_step, checkpoint: See `Watch`.
+        beat, on_step, checkpoint, keep_head: See `Watch`.
 
     Raises:
         StorageError: When the storage refuses the checkpoint.
     """
     with _fitting_threads(training, n_labels):
-        watch = Watch(beat, on_step, checkpoint)
+        watch = Watch(beat, on_step, checkpoint, keep_head)
         return SOLVERS[options.solver](training, validation, n_labels, options, watch)
 
 

@@ -18,7 +18,7 @@ from workers.storage.plan import TrainingOptions
 _STEPS_A_HISTOGRAM = 10
 # Images whose activations are shown, always the same ones.
 _SAMPLE = 500
-_OF_THE_CURVE = {"eval_step_interval", "validation_batch_size"}
+_OF_THE_CURVE = {"eval_step_interval", "validation_batch_size", "store_interval"}
 _OF_SGD = {"steps", "learning_rate", "train_batch_size"}
 _LAYER = "final_training_ops"
 

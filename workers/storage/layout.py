@@ -46,6 +46,11 @@ class RunFolder:
         return self.path / "checkpoint.npz"
 
     @property
+    def heads(self) -> Path:
+        """Folder of the heads that a gradient descent kept on the way, by their step."""
+        return self.path / "heads"
+
+    @property
     def summaries(self) -> Path:
         """Folder of TensorBoard's files."""
         return self.path / "summaries"

@@ -29,6 +29,7 @@ class TrainingOptions:
         eval_step_interval, validation_batch_size: Of the learning curve of "sgd": steps
             from one point to the next, and images of the validation split that are drawn
             for it; -1 for all of them, 0 for none.
+        store_interval: Steps of "sgd" between two heads that are kept on the way; 0 for none.
         evaluate_test: False for a trial of a sweep: only the best may see the test split.
         split_exceptions: Names that hashing alone would have put elsewhere, with their
             split; later runs keep them (see orchestrator.split).
@@ -43,6 +44,7 @@ class TrainingOptions:
     train_batch_size: int = 100
     eval_step_interval: int = 10
     validation_batch_size: int = 100
+    store_interval: int = 0
     flip_left_right: bool = False
     random_crop: int = 0
     random_scale: int = 0
