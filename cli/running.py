@@ -104,6 +104,10 @@ def _trained(result: dict[str, Any]) -> list[str]:
         else "",
         f"  accuracy    {_percent(result['validation_accuracy'])} validation, "
         f"{_percent(result['test_accuracy'])} test{_interval(result)}",
+        f"  mean AP     {result['mean_average_precision']:.3f} test (mean average precision); "
+        "accuracy: all labels of an image right"
+        if result.get("mean_average_precision") is not None
+        else "",
         f"  unreadable  {result['model']}/quarantine.csv" if bad else "",
         f"  mistakes    {result['model']}/mistakes.csv",
         _finding("suspects", result, "images whose label may be wrong"),
