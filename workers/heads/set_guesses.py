@@ -69,7 +69,7 @@ def guess_sets(head: Head, examples: Examples, beat: Callable[[], None]) -> SetG
     certainty = np.where(predicted, probabilities, 1 - probabilities)
     score = certainty.prod(axis=1)
     # The second best set differs in the decision that is the least sure.
-    doubt = certainty.min(axis=1, initial=1)
+    doubt = np.maximum(certainty.min(axis=1, initial=1), HAS_LABEL)
     return SetGuesses(
         labels=examples.labels,
         predicted=predicted,
