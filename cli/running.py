@@ -126,6 +126,10 @@ def _trained(result: dict[str, Any]) -> list[str]:
         f"  accuracy    {_accuracy(result, 'validation')} validation, "
         f"{_accuracy(result, 'test')} test"
         f"{describe_interval(result.get('test_accuracy_interval'))}",
+        f"  mean AP     {result['mean_average_precision']:.3f} test (mean average precision); "
+        "accuracy: all labels of an image right"
+        if result.get("mean_average_precision") is not None
+        else "",
         f"  unreadable  {result['model']}/quarantine.csv" if bad else "",
         f"  mistakes    {result['model']}/mistakes.csv",
         _finding("suspects", result, "images whose label may be wrong"),

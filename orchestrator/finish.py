@@ -61,6 +61,7 @@ def _trained(folder: RunFolder, plan: Plan) -> dict[str, Any]:
         "validation_accuracy": card.metrics["validation_accuracy"],
         "test_accuracy": card.metrics["test_accuracy"],
         "test_accuracy_interval": card.metrics.get("test_accuracy_interval"),
+        "mean_average_precision": card.metrics.get("test_mean_average_precision"),
         "suspects": counts.get("suspects", 0),
         "duplicates": counts.get("duplicates", 0),
         "report": str(folder.report),

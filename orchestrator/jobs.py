@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from orchestrator.claim import check_name
 from orchestrator.coordinator import ALIVE_KEY
 from orchestrator.drive import WatchInterrupt, drive_run
 from orchestrator.embedded import find_stack, has_stopped, keep_stack, use_broker
+from orchestrator.label_file import apply_label_file, read_label_file
 from orchestrator.merge import check_output
 from orchestrator.plan import BackboneChoice, plan_labelling, plan_training
 from orchestrator.progress import OnProgress
@@ -36,6 +37,7 @@ class TrainingRequest:
         name: None for one made from the folder's name.
         weights: A file, "random-SEED", or None to look for pretrained ones.
         batch_size: Images a task, or None for a size that suits the data set.
+        label_file: CSV with the labels of each image; None when its folder is its label.
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class TrainingRequest:
     weights: str | None = None
     batch_size: int | None = None
     detach: bool = False
+    label_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,10 @@ def plan_submission(
     find_spec(request.architecture)
     Shares(request.options.testing_percentage, request.options.validation_percentage)
     check_target(request.options)
+    label_file = read_label_file(request.label_file) if request.label_file else None
     scan = scan_folder(request.folder, on_progress)
+    if label_file:
+        apply_label_file(scan, label_file)
     spec, digest, backbone_id = resolve_backbone(
         settings, request.architecture, request.weights, on_progress
     )
@@ -85,7 +91,7 @@ def plan_submission(
         storage,
         scan,
         choice,
-        request.options,
+        replace(request.options, multi_label=label_file is not None),
         name=request.name,
         batch_size=request.batch_size,
         on_progress=on_progress,

@@ -9,9 +9,10 @@ from pathlib import Path
 from orchestrator.batches import choose_batch_size, cut_batches
 from orchestrator.cache import CacheIndex
 from orchestrator.claim import claim_name, name_after, temporary_folder
+from orchestrator.labels import assign_splits, list_labels
 from orchestrator.progress import OnProgress, Progress, counted, ignore
 from orchestrator.scan import FoundImage, Scan
-from orchestrator.split import TRAINING, Shares, split_images
+from orchestrator.split import TRAINING
 from orchestrator.variants import plan_rows
 from workers.errors import DatasetError, RunError
 from workers.storage.atomic import storage_errors
@@ -49,15 +50,14 @@ def plan_training(
     images = [image for image in found if image.label is not None]
     if images and len(images) < len(found):
         scan.ignored["images without a label"] += len(found) - len(images)
-    labels = sorted({image.label for image in images if image.label is not None})
-    _check_labels(scan, labels)
-    shares = Shares(options.testing_percentage, options.validation_percentage, options.seed)
-    named = [(image.label or "", image.path.split("/", 1)[1]) for image in images]
-    split = split_images(named, shares, _earlier_exceptions(storage))
+    labels = list_labels(images, options.multi_label)
+    _check_labels(scan, labels, options.multi_label)
+    split, warnings = assign_splits(images, options, _earlier_exceptions(storage))
     options = replace(options, split_exceptions=split.exceptions)
     rows = len(images) + options.variants * split.splits.count(TRAINING)
     draft = _draft(scan, backbone, batch_size or choose_batch_size(rows))
-    draft = replace(draft, labels=tuple(labels), training=options)
+    warnings = [*scan.warnings, *warnings]
+    draft = replace(draft, labels=tuple(labels), training=options, warnings=tuple(warnings))
     base = name_after(scan.root) if name is None else name
     check_run_name(base)
     with temporary_folder(storage) as temporary:
@@ -134,9 +134,13 @@ def plan_labelling(
         return claim_name(storage, temporary, plan, base, is_exact=name is not None)
 
 
-def _check_labels(scan: Scan, labels: list[str]) -> None:
+def _check_labels(scan: Scan, labels: list[str], is_multi_label: bool) -> None:
     if not labels and not scan.images:
         raise DatasetError(_no_images(scan))
+    if is_multi_label:
+        if not labels:
+            raise DatasetError("The label file gives no image any label. Fill it in.")
+        return
     if not labels:
         raise DatasetError(
             f"The images lie directly in {scan.root}. Make one folder a label below it "

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.progress import OnProgress, Progress, counted, ignore
@@ -19,7 +19,8 @@ class FoundImage:
     Attributes:
         path: Relative to the folder scanned, as `encode_name` writes it.
         version: Modification time, nanoseconds.
-        label: First folder of the path, or None for files directly in the folder.
+        label: First folder of the path, or None for files directly in the folder; in a
+            multi-label data set the text of its labels, see workers.storage.label_sets.
     """
 
     path: str
@@ -35,11 +36,13 @@ class Scan:
     Attributes:
         images: A list, or from `stream_folder` an iterator; then `ignored` is complete
             only when it has ended.
+        warnings: What a person should know of, sentences.
     """
 
     root: str
     images: Iterable[FoundImage]
     ignored: Counter[str]
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def ignored_text(self) -> str:

@@ -85,6 +85,26 @@ def split_images(
     return Split([assigned[key] for _, key in keys], exceptions)
 
 
+def split_names(
+    names: Iterable[str], shares: Shares, earlier: Mapping[str, str] | None = None
+) -> Split:
+    """Assign images to splits by their paths alone, as `split_images` those of one label.
+
+    Raises:
+        DatasetError: When there are too few for every split.
+    """
+    keys = [_key("", name) for name in names]
+    if len(set(keys)) < len(shares.needed):
+        raise DatasetError(
+            f"{len(set(keys))} images are too few for {', '.join(shares.needed)}. Add images, or "
+            "set a percentage to 0."
+        )
+    assigned: dict[str, str] = {}
+    exceptions: dict[str, str] = {}
+    _assign(set(keys), shares, earlier or {}, assigned, exceptions)
+    return Split([assigned[key] for key in keys], exceptions)
+
+
 def _check_counts(groups: Mapping[str, set[str]], shares: Shares) -> None:
     minimum = len(shares.needed)
     small = {label: len(keys) for label, keys in sorted(groups.items()) if len(keys) < minimum}

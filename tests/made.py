@@ -1,11 +1,13 @@
 """Small things that tests make: pictures, data sets, plans."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from orchestrator.label_file import apply_label_file, read_label_file
 from orchestrator.plan import BackboneChoice, plan_training
 from orchestrator.scan import scan_folder
 from workers.backbones.table import find_spec, name_backbone
@@ -46,17 +48,57 @@ def make_data_set(
     return folder
 
 
+SHAPES = {"circle": (230, 60, 50), "square": (60, 170, 80), "triangle": (60, 90, 220)}
+
+
+def make_shapes(folder: Path, count: int = 60) -> Path:
+    """Write ``folder/PART/NNN.jpg``, each with any of three shapes, or none; return labels.csv.
+
+    Every shape has its colour; place and size are drawn. The CSV lies beside the folder.
+    """
+    rows = ["path,labels"]
+    for number in range(count):
+        generator = np.random.default_rng(number)
+        shown = [name for bit, name in enumerate(SHAPES) if (number * 5 + 3) % 8 >> bit & 1]
+        ground = generator.integers(180, 256, (96, 96, 3)).astype(np.uint8)
+        picture = Image.fromarray(ground)
+        draw = ImageDraw.Draw(picture)
+        for place, name in enumerate(shown):
+            radius = int(generator.integers(12, 17))
+            middle = 20 + 28 * place, int(generator.integers(20, 76))
+            _draw_shape(draw, name, middle, radius)
+        path = folder / ("first" if number % 2 else "second") / f"{number:03d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path, "JPEG", quality=90)
+        rows.append(f"{path.relative_to(folder)},{';'.join(shown)}")
+    labels = folder.with_suffix(".csv")
+    labels.write_text("\n".join(rows) + "\n", "utf-8")
+    return labels
+
+
+def _draw_shape(draw: ImageDraw.ImageDraw, name: str, middle: tuple[int, int], radius: int) -> None:
+    if name == "circle":
+        draw.circle(middle, radius, SHAPES[name])
+    else:
+        draw.regular_polygon((middle, radius), 4 if name == "square" else 3, fill=SHAPES[name])
+
+
 def make_run(
     storage: Storage,
     folder: Path,
     name: str = "run",
     batch_size: int = 8,
     options: TrainingOptions | None = None,
+    label_file: Path | None = None,
 ) -> RunFolder:
     """Plan a training run with the tiny backbone."""
+    scan = scan_folder(folder)
+    if label_file:
+        apply_label_file(scan, read_label_file(label_file))
+        options = replace(options or TrainingOptions(), multi_label=True)
     return plan_training(
         storage,
-        scan_folder(folder),
+        scan,
         BACKBONE,
         options or TrainingOptions(),
         name=name,

@@ -8,10 +8,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from workers.gathering import SPLITS, Gathered
 from workers.heads.duplicates import find_near_copies
+from workers.heads.evaluate import name_answer
 from workers.heads.fit import L2_WITHOUT_VALIDATION, Fit
+from workers.heads.head import Examples
 from workers.heads.suspects import find_label_errors, guess_unseen
+from workers.storage.label_sets import name_labels
 from workers.storage.plan import TrainingOptions
 
 # What a split is called in reports.
@@ -79,7 +84,7 @@ def examine_images(
 ) -> Findings:
     """Return what looks wrong with the images that were gathered."""
     exact = list(_exact_copies(gathered, labels))
-    near = find_near_copies(gathered.examples, beat)
+    near = find_near_copies(_number_sets(gathered.examples), beat)
     known = {frozenset((pair.image, pair.other)) for pair in exact}
     duplicates = exact + [
         Duplicate(image, other, copy.similarity)
@@ -88,9 +93,24 @@ def examine_images(
         and (other := _sight(gathered, labels, copy.other_split, copy.other_row))
         and frozenset((image, other)) not in known
     ]
+    # Confident learning speaks of one label an image.
+    errors = [] if options.multi_label else _label_errors(gathered, labels, fit, options, beat)
+    ranked = sorted([*_contradictions(duplicates), *errors], key=lambda one: -one.score)
+    by_image = {suspect.image: suspect for suspect in reversed(ranked)}
+    suspects = [suspect for suspect in ranked if by_image[suspect.image] is suspect]
+    return Findings(suspects, duplicates, near is not None)
+
+
+def _label_errors(
+    gathered: Gathered,
+    labels: tuple[str, ...],
+    fit: Fit,
+    options: TrainingOptions,
+    beat: Callable[[], None],
+) -> list[Suspect]:
     strength = float(fit.details.get("l2", L2_WITHOUT_VALIDATION))
     guesses = guess_unseen(gathered.examples, len(labels), strength, options, beat)
-    errors = [
+    return [
         Suspect(
             image := _sight(gathered, labels, error.split, error.row),
             labels[error.suggested],
@@ -99,19 +119,32 @@ def examine_images(
         )
         for error in find_label_errors(guesses, len(labels))
     ]
-    ranked = sorted([*_contradictions(duplicates), *errors], key=lambda one: -one.score)
-    by_image = {suspect.image: suspect for suspect in reversed(ranked)}
-    suspects = [suspect for suspect in ranked if by_image[suspect.image] is suspect]
-    return Findings(suspects, duplicates, near is not None)
+
+
+def _number_sets(examples: dict[str, Examples]) -> dict[str, Examples]:
+    """Return the examples with a number for each set of labels that there is."""
+    if all(part.labels.ndim == 1 for part in examples.values()):
+        return examples
+    numbers: dict[bytes, int] = {}
+    return {
+        split: replace(
+            part,
+            labels=np.array(
+                [numbers.setdefault(row.tobytes(), len(numbers)) for row in part.labels], np.int64
+            ),
+        )
+        for split, part in examples.items()
+    }
 
 
 def _sight(gathered: Gathered, labels: tuple[str, ...], split: str, row: int) -> Sighting:
     examples = gathered.examples[split]
-    return Sighting(examples.paths[row], REPORTED[split], labels[examples.labels[row]])
+    return Sighting(examples.paths[row], REPORTED[split], name_answer(examples.labels[row], labels))
 
 
 def _exact_copies(gathered: Gathered, labels: tuple[str, ...]) -> Iterator[Duplicate]:
     """Yield each image with the first of the same bytes that differs in split or label."""
+    is_multi_label = gathered.examples["training"].labels.ndim == 2
     copied = [copy.digest for copy in gathered.copies]
     counts = Counter(itertools.chain(copied, *gathered.digests.values()))
     places: dict[bytes, list[Sighting]] = defaultdict(list)
@@ -122,7 +155,8 @@ def _exact_copies(gathered: Gathered, labels: tuple[str, ...]) -> Iterator[Dupli
                 places[digest].append(_sight(gathered, labels, split, row))
     for copy in gathered.copies:
         if copy.digest is not None:
-            sighting = Sighting(copy.path, REPORTED[copy.split], labels[copy.label])
+            label = name_labels(copy.labels, labels, is_multi_label)
+            sighting = Sighting(copy.path, REPORTED[copy.split], label)
             places[copy.digest].append(sighting)
     for group in places.values():
         for place, image in enumerate(group):

@@ -5,6 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from workers.bottlenecks import ImageResult, read_results
 from workers.errors import BottlenecksMissingError
 from workers.heads.head import Examples
 from workers.storage.atomic import write_whole
+from workers.storage.label_sets import split_labels
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import PlannedImage, count_split, read_batches
 from workers.storage.plan import Plan
@@ -49,8 +51,8 @@ class Gathered:
     def hide_test(self) -> None:
         """Take the test images away from whoever may not look at them yet."""
         width = self.examples["testing"].bottlenecks.shape[1]
-        none = np.empty((0, width), np.float32), np.empty(0, np.int64)
-        self.examples["testing"] = Examples(*none, [])
+        labels = self.examples["testing"].labels[:0]
+        self.examples["testing"] = Examples(np.empty((0, width), np.float32), labels, [])
         self.digests["testing"] = []
 
     def photographs(self) -> "Gathered":
@@ -72,11 +74,11 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Copy:
-    """A photograph that was left out; `label` is the number of its label."""
+    """A photograph that was left out; `labels` are the numbers of its labels."""
 
     split: str
     path: str
-    label: int
+    labels: tuple[int, ...]
     digest: bytes | None
 
 
@@ -94,7 +96,7 @@ def gather_bottlenecks(
     """
     gathered = Gathered({}, Counter(dict.fromkeys(_COUNTED, 0)))
     width = read_description(storage, plan.backbone_id)["bottleneck_size"]
-    numbering = {label: number for number, label in enumerate(plan.labels)}
+    numbering = _Numbering(plan)
     with tempfile.TemporaryDirectory(prefix="poets-") as scratch:
         parts = {split: _Part.allocate(scratch, split, folder, width) for split in SPLITS}
     rows = _results(storage, folder, plan, beat)
@@ -107,7 +109,7 @@ def gather_bottlenecks(
         held_out.update(parts[split].digests)
     gathered.counts["left_out"] = len(gathered.copies)
     for split, part in parts.items():
-        gathered.examples[split] = part.examples()
+        gathered.examples[split] = part.examples(numbering)
         gathered.digests[split] = part.digests
         gathered.counts[split] = len(part.labels) - part.variants
         gathered.counts["variants"] += part.variants
@@ -118,7 +120,7 @@ def gather_bottlenecks(
 def _add_photograph(
     gathered: Gathered,
     parts: dict[str, "_Part"],
-    numbering: dict[str, int],
+    numbering: "_Numbering",
     rows: list[tuple[PlannedImage, ImageResult]],
 ) -> None:
     """Take in one image, its variants behind it, or say why not."""
@@ -130,9 +132,36 @@ def _add_photograph(
         return
     gathered.counts["cached" if image.is_cached else "computed"] += 1
     gathered.counts["variants_computed"] += sum(not row.is_cached for row, _ in variants)
-    label, part = numbering[image.label or ""], parts[image.split or "training"]
+    labels, part = numbering.find(image.label or ""), parts[image.split or "training"]
     for row, result in rows:
-        part.add(image.path, label, own.digest, result.bottleneck, row.variant > 0)
+        part.add(image.path, labels, own.digest, result.bottleneck, row.variant > 0)
+
+
+class _Numbering:
+    """The numbers of labels, from what the manifest says of an image."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.is_multi_label = plan.training is not None and plan.training.multi_label
+        self.n_labels = len(plan.labels)
+        self._numbers = {label: number for number, label in enumerate(plan.labels)}
+        self._known: dict[str, tuple[int, ...]] = {}
+
+    def find(self, text: str) -> tuple[int, ...]:
+        """Return the numbers of all labels of an image."""
+        # Sets of labels are few and images many.
+        if text not in self._known:
+            labels = split_labels(text) if self.is_multi_label else [text]
+            self._known[text] = tuple(self._numbers[label] for label in labels)
+        return self._known[text]
+
+    def array(self, answers: list[tuple[int, ...]]) -> NDArray[Any]:
+        """Return the labels of images as `Examples` holds them."""
+        if not self.is_multi_label:
+            return np.array([number for (number,) in answers], np.int64)
+        table = np.zeros((len(answers), self.n_labels), np.bool_)
+        for row, numbers in enumerate(answers):
+            table[row, list(numbers)] = True
+        return table
 
 
 @dataclass
@@ -140,7 +169,7 @@ class _Part:
     """The examples of one split while they are gathered."""
 
     bottlenecks: np.ndarray
-    labels: list[int] = field(default_factory=list)
+    labels: list[tuple[int, ...]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     digests: list[bytes | None] = field(default_factory=list)
     is_variant: list[bool] = field(default_factory=list)
@@ -156,14 +185,14 @@ class _Part:
     def add(
         self,
         path: str,
-        label: int,
+        labels: tuple[int, ...],
         digest: bytes | None,
         bottleneck: np.ndarray | None,
         is_variant: bool,
     ) -> None:
         """Add an image or a variant; path and digest are those of the image in both cases."""
         self.bottlenecks[len(self.labels)] = bottleneck
-        self.labels.append(label)
+        self.labels.append(labels)
         self.paths.append(path)
         self.digests.append(digest)
         self.is_variant.append(is_variant)
@@ -176,8 +205,8 @@ class _Part:
         """Remove the photographs with these digests and their variants; return the former."""
         keep = [i for i, digest in enumerate(self.digests) if digest not in digests]
         copies = [
-            Copy(split, path, label, digest)
-            for path, label, digest, is_variant in zip(
+            Copy(split, path, labels, digest)
+            for path, labels, digest, is_variant in zip(
                 self.paths, self.labels, self.digests, self.is_variant, strict=True
             )
             if digest in digests and not is_variant
@@ -193,9 +222,9 @@ class _Part:
             self.is_variant = [self.is_variant[i] for i in keep]
         return copies
 
-    def examples(self) -> Examples:
+    def examples(self, numbering: _Numbering) -> Examples:
         count = len(self.labels)
-        return Examples(self.bottlenecks[:count], np.array(self.labels, np.int64), self.paths)
+        return Examples(self.bottlenecks[:count], numbering.array(self.labels), self.paths)
 
 
 def _results(

@@ -7,14 +7,17 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from workers.findings import Findings
 from workers.gathering import Gathered
-from workers.heads.evaluate import Evaluation
+from workers.heads.evaluate import Evaluation, name_answer
 from workers.heads.metrics import macro_averages, wilson_interval
 from workers.heads.model import ModelCard
+from workers.heads.set_guesses import SetGuesses
 
 _GATHERED = {"validation": "validation", "test": "testing"}
 _DIGITS = 6
@@ -71,6 +74,7 @@ def _figures(card: ModelCard, evaluation: Evaluation) -> dict[str, Any]:
         "accuracy": evaluation.accuracy,
         "accuracy_interval": evaluation.accuracy_interval,
         "top5_accuracy": evaluation.top5_accuracy,
+        "mean_average_precision": evaluation.mean_average_precision,
         "log_loss": evaluation.log_loss,
         "calibration_error": evaluation.calibration_error,
         "macro": macro_averages(evaluation.by_label),
@@ -79,19 +83,16 @@ def _figures(card: ModelCard, evaluation: Evaluation) -> dict[str, Any]:
             for label, figures in by_label
         ],
         "sure": _sure(card, evaluation) if card.thresholds is not None else None,
-        "confusion": evaluation.confusion.tolist(),
+        "confusion": None if evaluation.confusion is None else evaluation.confusion.tolist(),
         "calibration_bins": [asdict(one) for one in evaluation.calibration_bins],
     }
 
 
 def _sure(card: ModelCard, evaluation: Evaluation) -> dict[str, Any]:
     """Return how many images reach the threshold of their label, and how right they are."""
-    guesses = evaluation.guesses
     is_right = [
         bool(right)
-        for right, number, score in zip(
-            guesses.is_right, guesses.predicted, guesses.score, strict=True
-        )
+        for right, number, score in zip(*_best_labels(evaluation), strict=True)
         if not card.is_unsure(card.labels[number], round(float(score), _DIGITS))
     ]
     return {
@@ -101,16 +102,26 @@ def _sure(card: ModelCard, evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
+def _best_labels(
+    evaluation: Evaluation,
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64]]:
+    """Return of the best label of each image whether it is right, its number and its score."""
+    guesses = evaluation.guesses
+    if isinstance(guesses, SetGuesses):
+        rows, best = np.arange(len(guesses)), guesses.best
+        return guesses.labels[rows, best], best, guesses.probabilities[rows, best]
+    return guesses.is_right, guesses.predicted, guesses.score
+
+
 def _predictions(card: ModelCard, gathered: Gathered, evaluations: dict[str, Evaluation]) -> bytes:
-    names = pa.array(card.labels, pa.string())
     tables = []
     for split, evaluation in evaluations.items():
         guesses = evaluation.guesses
         columns = {
             "path": pa.array(gathered.examples[_GATHERED[split]].paths, pa.string()),
             "split": pa.array([split] * len(guesses), pa.string()),
-            "label": names.take(pa.array(guesses.labels)),
-            "predicted": names.take(pa.array(guesses.predicted)),
+            "label": _names(card, guesses.labels),
+            "predicted": _names(card, guesses.predicted),
             "score": guesses.score.round(_DIGITS),
             "label_score": guesses.label_score.round(_DIGITS),
             "margin": guesses.margin.round(_DIGITS),
@@ -119,6 +130,12 @@ def _predictions(card: ModelCard, gathered: Gathered, evaluations: dict[str, Eva
     sink = pa.BufferOutputStream()
     pq.write_table(pa.concat_tables(tables), sink, compression="zstd")
     return bytes(sink.getvalue())
+
+
+def _names(card: ModelCard, answers: NDArray[Any]) -> pa.Array:
+    if answers.ndim == 1:
+        return pa.array(card.labels, pa.string()).take(pa.array(answers))
+    return pa.array([name_answer(row, card.labels) for row in answers], pa.string())
 
 
 def _table(columns: str, rows: Iterable[tuple[str | float, ...]]) -> bytes:

@@ -16,7 +16,7 @@ from workers.findings import NOTHING_EXAMINED, Findings, examine_images
 from workers.gathering import SPLITS, Gathered, gather_bottlenecks
 from workers.heads.calibration import calibrate_head, find_thresholds
 from workers.heads.curve import Step, StepLog, write_curve
-from workers.heads.evaluate import Evaluation, evaluate_head
+from workers.heads.evaluate import Evaluation, apply_thresholds, evaluate_head
 from workers.heads.fit import Fit, fit_head
 from workers.heads.head import Head
 from workers.heads.kept import keep_head
@@ -60,6 +60,10 @@ def train_run(
     if options.target_precision is not None:
         guesses = evaluations["validation"].guesses
         thresholds = find_thresholds(guesses, plan.labels, options.target_precision)
+        evaluations = {
+            split: apply_thresholds(evaluation, plan.labels, thresholds)
+            for split, evaluation in evaluations.items()
+        }
     findings = NOTHING_EXAMINED
     if options.evaluate_test:
         findings = examine_images(gathered.photographs(), plan.labels, fit, options, beat)
@@ -136,7 +140,8 @@ def _counts(findings: Findings) -> dict[str, int]:
 
 
 def _check_labels(plan: Plan, gathered: Gathered) -> None:
-    present = set(gathered.examples["training"].labels.tolist())
+    labels = gathered.examples["training"].labels
+    present = set((labels if labels.ndim == 1 else np.nonzero(labels)[1]).tolist())
     missing = [label for number, label in enumerate(plan.labels) if number not in present]
     if missing:
         raise DatasetError(
@@ -168,6 +173,7 @@ def _card(
         metrics[f"{split}_accuracy"] = evaluation.accuracy
         metrics[f"{split}_accuracy_interval"] = evaluation.accuracy_interval
         metrics[f"{split}_log_loss"] = evaluation.log_loss
+        metrics[f"{split}_mean_average_precision"] = evaluation.mean_average_precision
     libraries = ("poets", "numpy", "scipy", "pillow", "ai-edge-litert")
     return ModelCard(
         name=plan.name,
@@ -187,5 +193,6 @@ def _card(
         counts=dict(gathered.counts),
         metrics=metrics,
         training={**asdict(plan.training or TrainingOptions()), **fit.details, "seconds": seconds},
+        activation=fit.head.activation,
         versions={name: importlib.metadata.version(name) for name in libraries},
     )

@@ -28,6 +28,13 @@ from workers.settings import Settings
     show_default=True,
     help="The backbone; `poets architectures` lists all.",
 )
+@click.option(
+    "--multi-label",
+    "label_file",
+    metavar="CSV",
+    type=click.Path(path_type=Path),
+    help="Labels of each image, any number of them; folders are none then.",
+)
 @training_options(SPLIT_OPTIONS, HEAD_OPTIONS, DISTORTION_OPTIONS)
 @click.option(
     "--weights",
@@ -51,6 +58,7 @@ def command(
     folder: Path,
     name: str | None,
     architecture: str,
+    label_file: Path | None,
     training: dict[str, Any],
     weights: str | None,
     least_accuracy: float | None,
@@ -61,7 +69,9 @@ def command(
 ) -> None:
     """Turn the photographs in DIR into a classifier.
 
-    DIR holds one folder for each label, with its images in it, at any depth.
+    DIR holds one folder for each label, with its images in it, at any depth. With
+    --multi-label, a CSV says which labels each image has: a column `path`, and either a
+    column `labels` (beach;people) or a column of 0 and 1 for each label.
 
     \b
     Examples:
@@ -69,6 +79,7 @@ def command(
       poets submit-dataset flower_photos --name spring --architecture inception_v3
       poets submit-dataset flower_photos --flip-left-right --random-crop 10
       poets submit-dataset flower_photos --target-precision 0.98
+      poets submit-dataset holidays --multi-label labels.csv
     """
     from orchestrator.jobs import TrainingRequest, plan_submission
     from orchestrator.variants import choose_variants
@@ -86,6 +97,7 @@ def command(
         weights,
         batch_size,
         detach,
+        label_file,
     )
     with show_progress(quiet) as on_progress:
         run = plan_submission(settings, request, on_progress).name
@@ -101,6 +113,8 @@ def command(
         f"{plan.cached:,} known already{distorted}{ignored}",
         quiet,
     )
+    for warning in plan.warnings:
+        say(f"Warning: {warning}", quiet)
     result = conduct(settings, run, started, detach, as_json, quiet)
     if result is not None and least_accuracy is not None:
         assert_accuracy(result, least_accuracy)

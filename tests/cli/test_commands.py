@@ -18,7 +18,7 @@ from workers.backbones.table import BACKBONES
 from workers.storage.plan import TrainingOptions
 
 # Fields of TrainingOptions that no flag sets.
-NOT_FLAGS = {"evaluate_test", "split_exceptions"}
+NOT_FLAGS = {"multi_label", "evaluate_test", "split_exceptions"}
 COMMANDS = [name for section in SECTIONS.values() for name in section]
 
 

@@ -80,6 +80,30 @@ def test_a_float_format_is_written_and_measured(model, tmp_path):
     assert lines == "gänse blümchen\nback\\slash\nowl\n"
 
 
+@pytest.fixture(scope="module")
+def multi_label_model(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sets") / "model"
+    read = load_model(model)
+    card = dataclasses.replace(read.card, activation="sigmoid")
+    head = Head(read.head.weights, read.head.bias, "sigmoid")
+    save_model(folder, card, head, model / "backbone.tflite", {})
+    return folder
+
+
+@pytest.mark.parametrize("name", ["graph", "saved-model", "keras", "tflite"])
+def test_a_model_of_several_labels_an_image_is_exported(multi_label_model, tmp_path, name):
+    (report,) = exported(multi_label_model, tmp_path / "out", name)
+
+    assert report["difference"] < 1e-3
+    assert report["agreement"] == 1
+    noise = np.random.default_rng(3).integers(0, 256, (3, 128, 128, 3), np.uint8)
+    found = LOADERS[name](tmp_path / "out", "final_result")(noise)
+    read = load_model(multi_label_model)
+    ours = read.head.predict(LiteRTBackbone(multi_label_model / "backbone.tflite").compute(noise))
+    assert np.abs(found - ours).max() < 1e-3
+    assert np.abs(found.sum(axis=1) - 1).max() > 0.1
+
+
 def test_a_wrong_conversion_is_not_handed_out(model, tmp_path, monkeypatch):
     def write_wrong(classifier, path, name):
         kernel, bias = classifier.layers[-1].get_weights()

@@ -1,5 +1,6 @@
 """The folder of a model: saved once and whole, read only when nothing is amiss."""
 
+import dataclasses
 import io
 import json
 import pickle
@@ -49,6 +50,30 @@ def backbone(tmp_path):
 def model(tmp_path, backbone):
     save_model(tmp_path / "model", CARD, HEAD, backbone, {"report.csv": b"a,b\n"})
     return tmp_path / "model"
+
+
+def test_a_model_of_an_older_poets_has_one_label_an_image(model):
+    values = json.loads((model / "model.json").read_text("utf-8"))
+    del values["activation"]
+    (model / "model.json").write_text(json.dumps(values), "utf-8")
+
+    assert read_head(model, read_card(model)).activation == "softmax"
+
+
+def test_a_head_has_the_activation_of_its_card(tmp_path, backbone):
+    card = dataclasses.replace(CARD, activation="sigmoid")
+    save_model(tmp_path / "sets", card, HEAD, backbone, {})
+
+    assert read_head(tmp_path / "sets", read_card(tmp_path / "sets")).activation == "sigmoid"
+
+
+@pytest.mark.parametrize("activation", ["relu", None, ["sigmoid"]])
+def test_an_activation_that_poets_does_not_know_is_refused(model, activation):
+    values = json.loads((model / "model.json").read_text("utf-8"))
+    (model / "model.json").write_text(json.dumps({**values, "activation": activation}), "utf-8")
+
+    with pytest.raises(ModelError, match="damaged"):
+        read_card(model)
 
 
 def contents(folder):

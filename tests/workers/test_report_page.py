@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from tests.made import make_data_set, make_run
+from tests.made import make_data_set, make_run, make_shapes
 from tests.made_reports import make_prediction, make_reports
 from tests.workers.test_report import write_page
+from tests.workers.test_training import trained
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -302,3 +303,30 @@ def test_a_hundred_labels_are_walked_inside_their_box(browser, page, tmp_path):
     )
     assert seen
     assert browser.get_log("browser") == []
+
+
+def test_sets_of_labels_are_words_and_have_no_matrix(browser, ready_storage, tmp_path):
+    table = make_shapes(tmp_path / "shapes", 120)
+    table.write_text(table.read_text().replace("square", EVIL))
+    run = trained(ready_storage, tmp_path / "shapes", label_file=table)
+    browser.get_log("browser")
+
+    browser.get(run.report.as_uri())
+
+    assert texts(browser, ".hero h3") == ["Test accuracy, all labels right"]
+    assert not browser.find_element("id", "confusion").is_displayed()
+    assert "Confusion" not in texts(browser, "#sections li:not([hidden]) a")
+    assert "mean average precision" in texts(browser, ".tile dt")
+    assert "Average precision" in [
+        text.strip(" ↕↑↓") for text in texts(browser, "#labels thead th")
+    ]
+    assert sorted(texts(browser, "#labels tbody th")) == [EVIL, "circle", "triangle"]
+    assert any(EVIL in text for text in texts(browser, ".caption"))
+    assert not any('["' in text for text in texts(browser, ".caption"))
+    browser.find_element("css selector", "#uncertain .photo").click()
+    assert browser.find_element("id", "viewer").is_displayed()
+    press(browser, "ESCAPE")
+    type_filter(browser, "triangle")
+    assert files_of(browser, "uncertain")
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return window.owned") is None

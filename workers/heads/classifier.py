@@ -24,7 +24,7 @@ def build_classifier(
     import keras
 
     backbone = build_keras_model(spec, weights, weights_digest)
-    layer = keras.layers.Dense(len(head.bias), activation="softmax", name="probabilities")
+    layer = keras.layers.Dense(len(head.bias), activation=head.activation, name="probabilities")
     classifier = keras.Model(backbone.inputs[0], layer(backbone.outputs[0]), name="classifier")
     layer.set_weights([head.weights, head.bias])
     classifier.trainable = False

@@ -7,11 +7,13 @@ from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.heads.head import Head, softmax
+from workers.heads.head import Head
+from workers.heads.losses import sum_losses
 from workers.storage.atomic import storage_errors
 
 CURVE_COLUMNS = (
@@ -79,21 +81,21 @@ _COLUMNS = tuple(field.name for field in fields(Step))
 
 
 def measure_head(
-    head: Head, bottlenecks: NDArray[np.float32], labels: NDArray[np.int64]
+    head: Head, bottlenecks: NDArray[np.float32], labels: NDArray[Any]
 ) -> tuple[float, float]:
     """Return accuracy and mean cross entropy (nats), quickly: in float32.
 
     Args:
         bottlenecks: Shape (n, bottleneck_size), n > 0.
-        labels: Shape (n,).
+        labels: Shape (n,), or (n, labels) for sigmoids; then an image is right when all of
+            its labels are, and the cross entropy is the mean over labels too.
     """
-    return measure_probabilities(softmax(bottlenecks @ head.weights + head.bias), labels)
-
-
-def measure_probabilities(
-    probabilities: NDArray[np.float32], labels: NDArray[np.int64]
-) -> tuple[float, float]:
-    """Return accuracy and mean cross entropy (nats) of probabilities, shape (n, labels)."""
+    logits = bottlenecks @ head.weights + head.bias
+    probabilities = head.activate(logits)
+    if labels.ndim == 2:
+        ones = np.ones((2, 1), np.float32)
+        found = sum_losses(logits, probabilities, labels, ones)
+        return found.hits / len(labels), found.plain / labels.size
     own = probabilities[np.arange(len(labels)), labels]
     hits = int(np.count_nonzero(probabilities.argmax(axis=1) == labels))
     loss = -np.log(np.maximum(own, 1e-30)).mean(dtype=np.float64)

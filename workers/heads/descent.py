@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from workers.heads.balance import weigh_labels
 from workers.heads.checkpoint import Descent, fingerprint_fit, read_checkpoint, write_checkpoint
 from workers.heads.curve import Step, Watch, measure_head
-from workers.heads.head import Examples, Head, softmax
+from workers.heads.head import Examples, Head
+from workers.heads.losses import turn_to_slope
 from workers.storage.plan import TrainingOptions
 
 # Seconds of work between two checkpoints: what a killed trainer loses at most. Few fits
@@ -39,7 +40,7 @@ def descend(
     if watch.checkpoint:
         fingerprint = fingerprint_fit(training, validation, n_labels, options)
         descent = read_checkpoint(watch.checkpoint, fingerprint, descent)
-    head = Head(descent.weights, descent.bias)
+    head = Head(descent.weights, descent.bias, training.activation)
     label_weights = weigh_labels(training.labels, n_labels, options.class_weight)
     due_s = time.monotonic() + CHECKPOINT_EVERY_S
     for step in range(descent.steps_done, options.steps):
@@ -81,9 +82,8 @@ def _move(
     head: Head, batch: Examples, label_weights: NDArray[np.float32], learning_rate: float
 ) -> None:
     # Batches drawn with replacement, plain gradient descent on the mean cross entropy.
-    residual = softmax(batch.bottlenecks @ head.weights + head.bias)
-    residual[np.arange(len(batch)), batch.labels] -= 1
-    residual *= label_weights[batch.labels, np.newaxis]
+    residual = head.activate(batch.bottlenecks @ head.weights + head.bias)
+    turn_to_slope(residual, batch.labels, label_weights)
     residual *= np.float32(learning_rate / len(batch))
     np.subtract(head.weights, batch.bottlenecks.T @ residual, out=head.weights)
     np.subtract(head.bias, residual.sum(axis=0), out=head.bias)

@@ -1,20 +1,24 @@
 """How good a head is on images that it was not fitted on, and which it gets wrong."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.heads.head import Examples, Head
+from workers.heads.head import SIGMOID, Examples, Head
 from workers.heads.metrics import (
     CalibrationBin,
     LabelFigures,
     bin_calibration,
     expected_calibration_error,
     figures_by_label,
+    mean_over_labels,
     wilson_interval,
 )
+from workers.heads.set_guesses import SetGuesses, figures_of_sets, guess_sets, set_losses
+from workers.storage.label_sets import name_labels
 
 # Examples predicted at once, so that memory-mapped bottlenecks stream through.
 _BLOCK = 65_536
@@ -49,7 +53,7 @@ class Guesses:
 
 @dataclass(frozen=True)
 class Mistake:
-    """One image whose best label is not its own; `score` is the wrong label's."""
+    """One image whose best label (or set of labels) is not its own; `score` is the wrong one's."""
 
     path: str
     label: str
@@ -62,10 +66,14 @@ class Evaluation:
     """Figures for one split; those of an empty split are None.
 
     Attributes:
+        accuracy: Share of images whose label, or whole set of labels, is right.
         accuracy_interval: 95 %, from low to high.
-        top5_accuracy: Share of images whose true label is among the best five.
-        log_loss: Mean, in nats.
+        top5_accuracy: Share of images whose true label is among the best five; None for sets.
+        log_loss: Mean, in nats; for sets over the labels too.
+        calibration_bins: Of best scores; for sets of the scores of all labels.
         confusion: int64, shape (labels, labels); rows are true labels, columns predicted.
+            None for sets.
+        mean_average_precision: Over the labels; None but for sets.
         guesses: One for each image, in the order of the examples.
         mistakes: Most confident first.
     """
@@ -78,9 +86,10 @@ class Evaluation:
     calibration_error: float | None
     by_label: list[LabelFigures]
     calibration_bins: list[CalibrationBin]
-    confusion: NDArray[np.int64]
-    guesses: Guesses
+    confusion: NDArray[np.int64] | None
+    guesses: Guesses | SetGuesses
     mistakes: list[Mistake]
+    mean_average_precision: float | None = None
 
 
 def evaluate_head(
@@ -91,6 +100,8 @@ def evaluate_head(
     Args:
         beat: Called now and then, to show that the work goes on.
     """
+    if head.activation == SIGMOID:
+        return _evaluate_sets(guess_sets(head, examples, beat), examples.paths, labels)
     guesses = guess_labels(head, examples, beat)
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     np.add.at(confusion, (guesses.labels, guesses.predicted), 1)
@@ -110,6 +121,38 @@ def evaluate_head(
     )
 
 
+def _evaluate_sets(guesses: SetGuesses, paths: list[str], labels: tuple[str, ...]) -> Evaluation:
+    by_label = figures_of_sets(guesses)
+    bins = bin_calibration(guesses.probabilities.ravel(), guesses.labels.ravel())
+    return Evaluation(
+        images=len(guesses),
+        accuracy=_mean(guesses.is_right),
+        accuracy_interval=wilson_interval(int(guesses.is_right.sum()), len(guesses)),
+        top5_accuracy=None,
+        log_loss=_mean(set_losses(guesses.probabilities, guesses.labels)),
+        calibration_error=expected_calibration_error(bins),
+        by_label=by_label,
+        calibration_bins=bins,
+        confusion=None,
+        guesses=guesses,
+        mistakes=_list_mistakes(guesses, paths, labels),
+        mean_average_precision=mean_over_labels(by_label, "average_precision"),
+    )
+
+
+def apply_thresholds(
+    evaluation: Evaluation, labels: tuple[str, ...], thresholds: dict[str, float | None]
+) -> Evaluation:
+    """Return the figures of a multi-label head with each label decided at its own threshold.
+
+    With one label an image nothing changes: thresholds only say which images are sure.
+    """
+    if not isinstance(evaluation.guesses, SetGuesses):
+        return evaluation
+    chosen = [thresholds[label] for label in labels]
+    return replace(evaluation, by_label=figures_of_sets(evaluation.guesses, chosen))
+
+
 def guess_labels(head: Head, examples: Examples, beat: Callable[[], None]) -> Guesses:
     """Return what a head says of each example; probabilities are held for one block alone."""
     parts = []
@@ -124,12 +167,15 @@ def guess_labels(head: Head, examples: Examples, beat: Callable[[], None]) -> Gu
 
 
 def log_loss(head: Head, examples: Examples, beat: Callable[[], None]) -> float:
-    """Return the mean cross entropy in nats."""
+    """Return the mean cross entropy in nats, for sigmoids over the labels too."""
     total = 0.0
     for start in range(0, len(examples), _BLOCK):
         beat()
         labels = examples.labels[start : start + _BLOCK]
         probabilities = head.predict(examples.bottlenecks[start : start + _BLOCK])
+        if head.activation == SIGMOID:
+            total += float(set_losses(probabilities, labels).sum())
+            continue
         total += float(_losses(probabilities[np.arange(len(labels)), labels]).sum())
     return total / len(examples)
 
@@ -158,14 +204,23 @@ def _mean(values: NDArray[np.bool_] | NDArray[np.float64]) -> float | None:
     return float(values.mean(dtype=np.float64)) if len(values) else None
 
 
-def _list_mistakes(guesses: Guesses, paths: list[str], labels: tuple[str, ...]) -> list[Mistake]:
+def _list_mistakes(
+    guesses: Guesses | SetGuesses, paths: list[str], labels: tuple[str, ...]
+) -> list[Mistake]:
     mistakes = [
         Mistake(
             path=paths[i],
-            label=labels[guesses.labels[i]],
-            predicted=labels[guesses.predicted[i]],
+            label=name_answer(guesses.labels[i], labels),
+            predicted=name_answer(guesses.predicted[i], labels),
             score=round(float(guesses.score[i]), 6),
         )
         for i in np.flatnonzero(~guesses.is_right)
     ]
     return sorted(mistakes, key=lambda mistake: -mistake.score)
+
+
+def name_answer(answer: NDArray[Any], labels: tuple[str, ...]) -> str:
+    """Return the label with this number, or the text of a set of labels, bool (labels,)."""
+    if answer.ndim:
+        return name_labels(np.flatnonzero(answer).tolist(), labels, is_multi_label=True)
+    return labels[int(answer)]

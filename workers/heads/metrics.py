@@ -19,12 +19,14 @@ class LabelFigures:
         recall: Of the images that are so, the share predicted so; None without any.
         f1: 2 true positives / (2 true positives + both kinds of mistake); None without any.
         support: Images that are so.
+        average_precision: Of a multi-label head alone, see `average_precision`.
     """
 
     precision: float | None
     recall: float | None
     f1: float | None
     support: int
+    average_precision: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,55 @@ def figures_by_label(confusion: NDArray[np.int64]) -> list[LabelFigures]:
     ]
 
 
+def figures_of_label(
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], precision: float | None
+) -> LabelFigures:
+    """Return the figures of one label from two arrays of shape (n,).
+
+    Args:
+        precision: The average precision.
+    """
+    hits = int(np.count_nonzero(truth & predicted))
+    guesses, images = int(np.count_nonzero(predicted)), int(np.count_nonzero(truth))
+    return LabelFigures(
+        precision=_share(hits, guesses),
+        recall=_share(hits, images),
+        f1=_share(2 * hits, guesses + images),
+        support=images,
+        average_precision=precision,
+    )
+
+
+def average_precision(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> float | None:
+    """Return the mean of the precisions at each threshold, weighted by the recall gained there.
+
+    The area under the steps of the precision-recall curve, as scikit-learn's
+    average_precision_score: chance gives the share of images that have the label, a perfect
+    ranking 1. None when no image has it. Both arrays have shape (n,).
+    """
+    if not truth.any():
+        return None
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order], np.cumsum(truth[order])
+    # Images with one score are above or below a threshold together.
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    precision = hits[last] / (last + 1)
+    gained = np.diff(hits[last], prepend=0)
+    return float((precision * gained).sum() / hits[-1])
+
+
 def macro_averages(by_label: list[LabelFigures]) -> dict[str, float | None]:
     """Return the plain means over labels; a label whose figure is undefined is left out."""
     means: dict[str, float | None] = {}
     for name in ("precision", "recall", "f1"):
-        known = [value for row in by_label if (value := getattr(row, name)) is not None]
-        means[name] = float(np.mean(known)) if known else None
+        means[name] = mean_over_labels(by_label, name)
     return means
+
+
+def mean_over_labels(by_label: list[LabelFigures], name: str) -> float | None:
+    """Return the plain mean of one figure over the labels that have it; None without any."""
+    known = [value for row in by_label if (value := getattr(row, name)) is not None]
+    return float(np.mean(known)) if known else None
 
 
 def bin_calibration(

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from workers.errors import ModelError
-from workers.heads.head import Head
+from workers.heads.head import ACTIVATIONS, SOFTMAX, Head
 from workers.storage.atomic import storage_errors, sync_folder
 
 MODEL_VERSION = 1
@@ -35,6 +35,7 @@ class ModelCard:
         metrics: Figures on validation and test, kept apart.
         thresholds: For each label the score from which on an image is sure, None when
             none is; None in all when no precision was asked for.
+        activation: "softmax": one label an image, or "sigmoid": any number of them.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ModelCard:
     training: dict[str, Any]
     versions: dict[str, str]
     thresholds: dict[str, float | None] | None = None
+    activation: str = SOFTMAX
     version: int = field(default=MODEL_VERSION)
 
     def is_unsure(self, label: str, score: float) -> bool:
@@ -147,6 +149,9 @@ def _check_values(values: dict[str, Any]) -> None:
     for name, kind in {**kinds, **dict.fromkeys(texts, str)}.items():
         if not isinstance(values[name], kind):
             raise TypeError(f"{name} is {values[name]!r}")
+    activation = values.get("activation", SOFTMAX)
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation is {activation!r}")
     labels = values["labels"]
     if not all(isinstance(label, str) for label in labels) or len(set(labels)) != len(labels):
         raise ValueError("labels must be texts, all different")
@@ -167,11 +172,12 @@ def read_head(folder: Path, card: ModelCard) -> Head:
         content = io.BytesIO((folder / "head.npz").read_bytes())
         _check_sizes(content, card)
         with np.load(content, allow_pickle=False) as arrays:
-            head = Head(arrays["weights"].astype(np.float32), arrays["bias"].astype(np.float32))
+            weights, bias = (arrays[name].astype(np.float32) for name in ("weights", "bias"))
     # zipfile, zlib and NumPy's reader raise a dozen kinds of errors on damaged files, also
     # NotImplementedError, SyntaxError and, for a shape that is a lie, MemoryError.
     except Exception as error:
         raise ModelError(f"The head of model {folder} cannot be read: {error!r}.") from error
+    head = Head(weights, bias, card.activation)
     expected = (card.bottleneck_size, len(card.labels))
     if head.weights.shape != expected or head.bias.shape != expected[1:]:
         raise ModelError(f"The head of model {folder} has shape {head.weights.shape}.")

@@ -6,6 +6,7 @@ from typing import Any
 from workers.backbones.table import find_spec
 from workers.backbones.weights import seed_of
 from workers.heads.formats import FORMATS
+from workers.heads.head import SIGMOID
 from workers.heads.model import ModelCard
 
 _APACHE = "Apache 2.0"
@@ -48,15 +49,19 @@ def _summary(content: ReadmeContent) -> str:
     card = content.card
     height, width = card.preprocessing["input_size"]
     spec = find_spec(card.architecture)
+    task, head = "a probability", "softmax regression"
+    if card.activation == SIGMOID:
+        task = "a probability of its own; a photograph may\nhave several of them, or none"
+        head = "a logistic regression for each label"
     return f"""\
 # {card.name}
 
-A classifier of photographs: it gives each of {len(card.labels)} labels a probability. Made by
+A classifier of photographs: it gives each of {len(card.labels)} labels {task}. Made by
 poets {card.versions.get("poets", "")} on {card.created[:10]}.
 
 - Backbone: `{card.architecture}` ({spec.source}), {spec.parameters:,} numbers
 - Weights of the backbone: {_weights(card)}
-- Head: softmax regression on {card.bottleneck_size} numbers, fitted with
+- Head: {head} on {card.bottleneck_size} numbers, fitted with
   `{card.training.get("solver", "")}`
 - Input: RGB, {width} x {height} pixels, squeezed without keeping the aspect ratio
 - Labels, in order: {", ".join(f"`{label}`" for label in card.labels)}
@@ -70,6 +75,8 @@ def _weights(card: ModelCard) -> str:
 
 def _data(content: ReadmeContent) -> str:
     counts = content.card.counts
+    is_multi_label = content.card.activation == SIGMOID
+    origin = "with a table of labels" if is_multi_label else "one folder for each label"
     source = f"The folder `{content.data_set}`" if content.data_set else "A folder that is not here"
     rows = [
         f"| {split} | {counts[split]:,} |"
@@ -79,7 +86,7 @@ def _data(content: ReadmeContent) -> str:
     return f"""\
 ## Data
 
-{source}, one folder for each label. {counts.get("quarantined", 0):,} images could not be read, and
+{source}, {origin}. {counts.get("quarantined", 0):,} images could not be read, and
 {counts.get("left_out", 0):,} were left out of training as copies of held-out ones. The split is by
 file name.
 
@@ -94,14 +101,24 @@ def _figures(content: ReadmeContent) -> str:
         value = content.card.metrics.get(name)
         return "nothing was held out" if value is None else format(value, pattern)
 
+    columns = {"accuracy": ".1%", "log_loss": ".3f"}
+    note = ""
+    if content.card.activation == SIGMOID:
+        columns["mean_average_precision"] = ".3f"
+        note = "\nAccuracy: all labels of the photograph are right, each decided at 0.5.\n"
+    rows = [
+        " | ".join([split, *(show(f"{split}_{name}", form) for name, form in columns.items())])
+        for split in ("validation", "test")
+    ]
+    head = " | ".join(["split", *(name.replace("_", " ") for name in columns)])
     return f"""\
 ## Figures
 
-| split | accuracy | log loss |
-| --- | --- | --- |
-| validation | {show("validation_accuracy", ".1%")} | {show("validation_log_loss", ".3f")} |
-| test | {show("test_accuracy", ".1%")} | {show("test_log_loss", ".3f")} |
-
+| {head} |
+|{" --- |" * (1 + len(columns))}
+| {rows[0]} |
+| {rows[1]} |
+{note}
 Quote those of the test split: the validation split has chosen how strongly the head is held back.
 """
 
@@ -142,6 +159,9 @@ probability, and how often the best label is the same.
 
 def _loading(content: ReadmeContent) -> str:
     height, width = content.card.preprocessing["input_size"]
+    answer = "`labels[scores.argmax()]` is the answer"
+    if content.card.activation == SIGMOID:
+        answer = "`[label for label, score in zip(labels, scores) if score >= 0.5]` are the answers"
     parts = [
         f"""\
 ## Loading it
@@ -157,7 +177,7 @@ pixels = np.asarray(image, "float32")[np.newaxis]
 labels = [line.rstrip("\\n") for line in open("labels.txt", encoding="utf-8")]
 ```
 
-Then one of these, and `labels[scores.argmax()]` is the answer.
+Then one of these, and {answer}.
 """
     ]
     for report in content.reports:
@@ -168,12 +188,14 @@ Then one of these, and `labels[scores.argmax()]` is the answer.
     return "\n".join(parts)
 
 
-def _limits(_: ReadmeContent) -> str:
-    return """\
+def _limits(content: ReadmeContent) -> str:
+    stranger = "gets one of them all the\n  same, often with a high score"
+    if content.card.activation == SIGMOID:
+        stranger = "may get some of them\n  all the same"
+    return f"""\
 ## Limits
 
-- It knows its labels and nothing else: a photograph of something else gets one of them all the
-  same, often with a high score.
+- It knows its labels and nothing else: a photograph of something else {stranger}.
 - It is as good as its data: wrong labels, and light, places and cameras that the data lacks, show.
 - The figures hold for photographs like those of the data set, split at random; they are no promise
   for others.

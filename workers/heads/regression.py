@@ -1,14 +1,16 @@
-"""Softmax regression as the convex problem that it is, solved with L-BFGS."""
+"""Softmax and logistic regression as the convex problems that they are, solved with L-BFGS."""
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.heads.balance import weigh_labels
 from workers.heads.curve import Step, measure_head
-from workers.heads.head import Examples, Head, softmax
+from workers.heads.head import Examples, Head
+from workers.heads.losses import sum_losses, turn_to_slope
 
 # Examples multiplied at once, so that memory-mapped bottlenecks stream through.
 _BLOCK = 65_536
@@ -17,6 +19,8 @@ _MAX_ITERATIONS = 300
 
 class Problem:
     """Mean cross entropy plus L2, on centred bottlenecks with one scale for all numbers.
+
+    With several labels an image the logistic losses of all labels are added up.
 
     Centring and scaling are folded into the weights, so the bottlenecks are read as they
     are and never copied. A scale for each number would blow up those that hardly vary:
@@ -37,6 +41,8 @@ class Problem:
         self._label_weights = weigh_labels(examples.labels, n_labels, class_weight)
         self.size = (self._shape[0] + 1) * n_labels
         self._mean, self._scale = self._moments()
+        # What a mean of losses is over: one answer an image, or one for each label.
+        self._answers = 1 if examples.labels.ndim == 1 else n_labels
         self._figures = (0.0, 0.0)
 
     def solve(
@@ -62,7 +68,8 @@ class Problem:
     def head(self, solution: NDArray[np.float64]) -> Head:
         weights, bias = self._split(solution)
         raw = weights * self._scale
-        return Head(raw.astype(np.float32), (bias - self._mean @ raw).astype(np.float32))
+        shifted = (bias - self._mean @ raw).astype(np.float32)
+        return Head(raw.astype(np.float32), shifted, self._examples.activation)
 
     def measure(self, step: int, head: Head, held_out: Examples) -> Step:
         """Return the figures of the last place looked at, which is where `head` is."""
@@ -77,7 +84,7 @@ class Problem:
         table = solution.reshape(self._shape[0] + 1, self._shape[1])
         return table[:-1], table[-1]
 
-    def _blocks(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    def _blocks(self) -> Iterator[tuple[NDArray[np.float32], NDArray[Any]]]:
         for start in range(0, len(self._examples), _BLOCK):
             stop = start + _BLOCK
             self._beat()
@@ -99,18 +106,16 @@ class Problem:
         product = np.zeros(self._shape)
         total = np.zeros(self._shape[1])
         for block, labels in self._blocks():
-            residual = softmax(block @ head.weights + head.bias)
-            rows = np.arange(len(labels))
-            own = np.log(np.maximum(residual[rows, labels], 1e-30))
-            weight = self._label_weights[labels]
-            loss -= float((weight * own).sum(dtype=np.float64))
-            unweighted -= float(own.sum(dtype=np.float64))
-            hits += int(np.count_nonzero(residual.argmax(axis=1) == labels))
-            residual[rows, labels] -= 1
-            residual *= weight[:, np.newaxis]
+            logits = block @ head.weights + head.bias
+            residual = head.activate(logits)
+            found = sum_losses(logits, residual, labels, self._label_weights)
+            loss += found.weighted
+            unweighted += found.plain
+            hits += found.hits
+            turn_to_slope(residual, labels, self._label_weights)
             product += block.T @ residual
             total += residual.sum(axis=0, dtype=np.float64)
-        self._figures = (hits / count, unweighted / count)
+        self._figures = (hits / count, unweighted / (count * self._answers))
         weights, _ = self._split(solution)
         slope = self._scale * (product - np.outer(self._mean, total)) / count
         slope += strength * weights

@@ -11,7 +11,7 @@ from workers.heads.confusion_image import draw_confusion
 from workers.heads.curve import Step
 from workers.heads.evaluate import Evaluation
 from workers.heads.events import EventFile, histogram, image, scalar, session_end, session_start
-from workers.heads.head import Examples, Head, softmax
+from workers.heads.head import Examples, Head
 from workers.storage.plan import TrainingOptions
 
 # Histograms cost more than figures, and TensorBoard shows a few dozen.
@@ -77,14 +77,16 @@ class Summaries:
         for split, evaluation in evaluations.items():
             if evaluation.accuracy is None or evaluation.log_loss is None:
                 continue
-            picture = image(
-                f"confusion_matrix/{split}", *draw_confusion(evaluation.confusion, labels)
-            )
             values = [
                 scalar(f"{split}_accuracy", evaluation.accuracy),
                 scalar(f"{split}_log_loss", evaluation.log_loss),
-                picture,
             ]
+            if evaluation.mean_average_precision is not None:
+                mean = evaluation.mean_average_precision
+                values.append(scalar(f"{split}_mean_average_precision", mean))
+            if evaluation.confusion is not None:
+                drawn = draw_confusion(evaluation.confusion, labels)
+                values.append(image(f"confusion_matrix/{split}", *drawn))
             self._run.add(values, self._last)
         self._run.add([session_end()])
 
@@ -105,7 +107,7 @@ class Summaries:
                 logits = sample.bottlenecks @ head.weights + head.bias
                 values = [
                     histogram(f"{_LAYER}/Wx_plus_b/pre_activations", logits),
-                    histogram("activations", softmax(logits)),
+                    histogram("activations", head.activate(logits)),
                 ]
                 self._files[split].add(values, self._last)
 

@@ -52,7 +52,7 @@ function calibration() {
   const bins = (figures()?.calibration_bins ?? []).filter((bin) => bin.count && isNumber(bin.accuracy));
   if (!bins.length) return null;
   const unit = (title) => axis(title, 0, 1);
-  const { svg, across, up } = plane("Calibration: share that is right against score", unit("score of the predicted label"), unit("share that is right"));
+  const { svg, across, up } = plane("Calibration: share that is right against score", unit(data.isMultiLabel ? "score of any label" : "score of the predicted label"), unit("share that is right"));
   const most = Math.max(...bins.map((bin) => bin.count));
   for (const bin of bins) {
     const high = (bin.count / most) * 0.22;
@@ -63,15 +63,16 @@ function calibration() {
   const points = bins.map((bin) => `${across(bin.mean_score)},${up(bin.accuracy)}`).join(" ");
   svg.append(drawing("polyline", { class: "line first", points }));
   for (const bin of bins) {
-    const text = `score ${score(bin.mean_score)}: ${percent(bin.accuracy)} right of ${plural(bin.count, "photograph")}`;
+    const text = `score ${score(bin.mean_score)}: ${percent(bin.accuracy)} right of ${plural(bin.count, data.isMultiLabel ? "score" : "photograph")}`;
     const radius = 3 + 4 * Math.sqrt(bin.count / most);
     svg.append(drawing("circle", { class: "dot", cx: across(bin.mean_score), cy: up(bin.accuracy), r: radius }, drawing("title", { text })));
   }
   const error = figures().calibration_error;
+  const what = data.isMultiLabel ? "labels of photographs" : "photographs";
   const told = isNumber(error) ? ` On average they are ${percent(error)} apart.` : "";
   return chart(
     "Can the scores be believed?",
-    `Points on the dashed line: of the photographs with score 0.8, 80 % are right. Below it, the scores promise too much. Bars: how many photographs.${told}`,
+    `Points on the dashed line: of the ${what} with score 0.8, 80 % are right. Below it, the scores promise too much. Bars: how many ${what}.${told}`,
     svg,
   );
 }

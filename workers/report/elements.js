@@ -4,8 +4,12 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const state = { split: "test", filter: "" };
 const COLUMNS = ["path", "split", "label", "predicted", "score", "labelScore", "margin", "link"];
+// A set of labels is written as a JSON list.
+const named = (text) => (data.isMultiLabel && text !== null ? JSON.parse(text).join(", ") || "no label" : text);
 const photographs = data.photographs.map((row, number) => {
   const photograph = Object.fromEntries(COLUMNS.map((name, i) => [name, row[i]]));
+  photograph.label = named(photograph.label);
+  photograph.predicted = named(photograph.predicted);
   const thumbnail = data.thumbnails[number];
   photograph.thumbnail = thumbnail ? `data:image/jpeg;base64,${thumbnail}` : null;
   photograph.link = data.link + (photograph.link ?? photograph.path);

@@ -19,7 +19,8 @@ function scale(found) {
 
 function promise(found) {
   const interval = found.accuracy_interval;
-  const of = `Of 100 new photographs like these, expect about ${Math.round(100 * found.accuracy)} with the right label`;
+  const right = data.isMultiLabel ? "exactly the right labels" : "the right label";
+  const of = `Of 100 new photographs like these, expect about ${Math.round(100 * found.accuracy)} with ${right}`;
   const range = interval ? ` (95 % confidence: ${percent(interval[0])} to ${percent(interval[1])})` : "";
   return `${of}${range}. Measured on ${plural(found.images, "photograph")} that the model has never seen.`;
 }
@@ -40,7 +41,7 @@ function drawSummary() {
   const hero = element(
     "div",
     { class: "hero" },
-    element("h3", { text: `${state.split === "test" ? "Test" : "Validation"} accuracy` }),
+    element("h3", { text: `${state.split === "test" ? "Test" : "Validation"} accuracy${data.isMultiLabel ? ", all labels right" : ""}` }),
     element("p", { class: "big", text: percent(found.accuracy) }),
     scale(found),
     element("p", { text: state.split === "test" ? promise(found) : biased(found) }),
@@ -48,13 +49,14 @@ function drawSummary() {
   const hasTop5 = data.labels.length > 5 && isNumber(found.top5_accuracy);
   const tiles = [
     [`${other} accuracy`, percent(data.splits[other]?.accuracy), "On the other held-out split"],
+    ["mean average precision", isNumber(found.mean_average_precision) ? found.mean_average_precision.toFixed(3) : null, "Mean over the labels of how well their photographs come first; chance gives the share that has the label"],
     ["macro F1", isNumber(found.macro?.f1) ? found.macro.f1.toFixed(3) : null, "Mean over the labels of the harmonic mean of precision and recall"],
     ["top 5", hasTop5 ? percent(found.top5_accuracy) : null, "The right label is among the best five"],
     ["photographs", hasTop5 ? null : count(found.images), "Held out from training"],
     ["log loss", isNumber(found.log_loss) ? found.log_loss.toFixed(3) : null, "Mean cross entropy in nats; smaller is better"],
     ["calibration error", isNumber(found.calibration_error) ? percent(found.calibration_error) : null, "How far scores and reality are apart on average"],
-    ["when sure", found.sure ? `${percent(found.sure.accuracy)} of ${count(found.sure.images)}` : null, "Accuracy on the photographs that reach the threshold of their label"],
-    ["mistakes", count(wrong(found)), "Photographs with another label than their own"],
+    ["when sure", found.sure ? `${percent(found.sure.accuracy)} of ${count(found.sure.images)}` : null, "Accuracy of the best label on the photographs that reach its threshold"],
+    ["mistakes", count(wrong(found)), data.isMultiLabel ? "Photographs with any label wrong" : "Photographs with another label than their own"],
   ].filter(([, value]) => value !== null);
   body("summary").replaceChildren(
     element("div", { class: "card summary" }, hero, element("dl", { class: "tiles" }, ...tiles.map((each) => tile(...each)))),
@@ -62,7 +64,7 @@ function drawSummary() {
   );
 }
 
-const wrong = (found) => found.images - found.confusion.reduce((sum, row, i) => sum + row[i], 0);
+const wrong = (found) => Math.round(found.images * (1 - found.accuracy));
 
 function portions() {
   const kinds = [["training", "training"], ["validation", "validation"], ["testing", "test"], ["left_out", "copies left out"], ["quarantined", "unreadable"]];
@@ -74,7 +76,9 @@ function portions() {
 }
 
 const order = { key: "f1", isDown: false };
-const LABEL_COLUMNS = [["label", "Label"], ["support", "Photographs"], ["precision", "Precision"], ["recall", "Recall"], ["f1", "F1"], ["threshold", "Threshold"]];
+const LABEL_COLUMNS = [["label", "Label"], ["support", "Photographs"], ["precision", "Precision"], ["recall", "Recall"], ["f1", "F1"], ["average_precision", "Average precision"], ["threshold", "Threshold"]];
+
+const OPTIONAL = ["average_precision", "threshold"];
 
 function drawLabels() {
   const all = figures()?.per_label ?? [];
@@ -85,7 +89,7 @@ function drawLabels() {
   // Undefined figures stand last, whichever way.
   const compare = (a, b) => (key === "label" ? a.label.localeCompare(b.label) : a[key] - b[key]) * (isDown ? -1 : 1);
   rows.sort((a, b) => (a[key] === null) - (b[key] === null) || compare(a, b));
-  const columns = LABEL_COLUMNS.filter(([name]) => name !== "threshold" || all.some((row) => isNumber(row.threshold)));
+  const columns = LABEL_COLUMNS.filter(([name]) => !OPTIONAL.includes(name) || all.some((row) => isNumber(row[name])));
   const heads = columns.map(([name, text]) => {
     const sorted = key === name ? (isDown ? "descending" : "ascending") : null;
     const sort = element("button", { type: "button", text, onclick: () => sortLabels(name) });
@@ -93,8 +97,9 @@ function drawLabels() {
   });
   const lines = rows.map((row) => element("tr", {}, ...columns.map(([name]) => labelCell(row, name))));
   const table = element("table", { class: "labels" }, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...lines));
-  const threshold = columns.length === LABEL_COLUMNS.length ? " Threshold: the score from which the wanted precision is reached; below it the label is unsure." : "";
-  const about = note(`Precision: of the photographs that got the label, how many are. Recall: of those that are, how many got it.${threshold}`);
+  const threshold = columns.some(([name]) => name === "threshold") ? " Threshold: the score from which the wanted precision is reached; below it the label is unsure." : "";
+  const average = columns.some(([name]) => name === "average_precision") ? " Average precision: how well its photographs come first when all are ranked by its score." : "";
+  const about = note(`Precision: of the photographs that got the label, how many are. Recall: of those that are, how many got it.${average}${threshold}`);
   const shown = rows.length || !all.length ? element("div", { class: "scroll" }, table) : note("No label matches the filter.");
   body("labels").replaceChildren(shown, about);
 }
@@ -102,6 +107,7 @@ function drawLabels() {
 function labelCell(row, name) {
   const value = row[name];
   if (name === "label") {
+    if (data.isMultiLabel) return element("th", { scope: "row", text: value });
     const place = data.labels.indexOf(value);
     return element("th", { scope: "row" }, element("button", { type: "button", class: "text", text: value, title: "Show its photographs", onclick: () => openCell(place, place) }));
   }

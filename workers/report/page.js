@@ -3,12 +3,12 @@
 const GALLERIES = {
   mistakes: {
     items: () => (data.mistakes[state.split] ?? []).map((number) => scored(photographs[number])),
-    about: () => "Wrong, and sure of it: the highest scores first.",
+    about: () => `Wrong, and sure of it: the highest scores first.${data.isMultiLabel ? " The score is that of all predicted labels together." : ""}`,
     whenNone: () => `No ${held()} got a wrong label.`,
   },
   uncertain: {
     items: () => (data.uncertain[state.split] ?? []).map((number) => doubtful(photographs[number])),
-    about: () => "The best label hardly leads the second. Photographs like these teach the model most.",
+    about: () => `The best ${data.isMultiLabel ? "set of labels" : "label"} hardly leads the second. Photographs like these teach the model most.`,
     whenNone: () => "",
     isAbsent: () => !data.uncertain[state.split]?.length,
   },
@@ -16,7 +16,8 @@ const GALLERIES = {
     items: () => (data.suspects ?? []).map(suspect),
     about: () => "Of all splits: the model doubts the folder that they lie in. Look, and move those that are wrong.",
     whenNone: () => "No label looks wrong.",
-    isAbsent: () => data.suspects === null,
+    // With several labels only contradicting copies are listed.
+    isAbsent: () => data.suspects === null || (data.isMultiLabel && !data.suspects.length),
   },
   duplicates: {
     items: () => (data.duplicates ?? []).map(pair),
@@ -72,7 +73,7 @@ function drawFiltered() {
 }
 
 function drawSplit() {
-  const hasConfusion = Boolean(figures()?.images);
+  const hasConfusion = Boolean(figures()?.images && figures().confusion);
   drawSummary();
   show("confusion", hasConfusion);
   if (hasConfusion) drawMatrix();

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.errors import RunError
+from workers.heads.head import SIGMOID
 from workers.heads.model import ModelCard, read_card
 from workers.report.photographs import (
     Listing,
@@ -135,6 +136,7 @@ def _data(
         "link": _link(plan.root.rstrip("/") + "/"),
         "images": plan.images,
         "labels": evaluation.get("labels") or list(card.labels),
+        "isMultiLabel": card.activation == SIGMOID,
         "splits": {split: evaluation.get(split) for split in ("test", "validation")},
         "temperature": evaluation.get("temperature"),
         "photographs": [_row(photograph) for photograph in listing.photographs],

@@ -54,7 +54,7 @@ function doubtful(photograph) {
 function suspect(row) {
   const photograph = photographs[row.photograph];
   const lines = [line("filed under ", element("b", { text: photograph.label }))];
-  lines.push(line("looks like ", element("b", { class: "wrong", text: row.suggested })), meter(row.score, true));
+  lines.push(line("looks like ", element("b", { class: "wrong", text: named(row.suggested) })), meter(row.score, true));
   if (row.reason) lines.push(line(row.reason));
   return { photograph, lines };
 }

@@ -31,6 +31,8 @@ class TrainingOptions:
             for it; -1 for all of them, 0 for none.
         store_interval: Steps of "sgd" between two heads that are kept on the way; 0 for none.
         evaluate_test: False for a trial of a sweep: only the best may see the test split.
+        multi_label: Whether an image has any number of labels; the manifest then holds them
+            as `workers.storage.label_sets` writes them.
         split_exceptions: Names that hashing alone would have put elsewhere, with their
             split; later runs keep them (see orchestrator.split).
     """
@@ -53,6 +55,7 @@ class TrainingOptions:
     class_weight: str = "none"
     target_precision: float | None = None
     evaluate_test: bool = True
+    multi_label: bool = False
     split_exceptions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -96,6 +99,7 @@ class Plan:
     Attributes:
         images, variants: Rows of the manifest that are photographs, and that are variants.
         cached, cached_variants: Those of them whose bottlenecks were known.
+        warnings: What a person should know before the training, sentences.
     """
 
     name: str
@@ -115,6 +119,7 @@ class Plan:
     parent: str | None = None
     variants: int = 0
     cached_variants: int = 0
+    warnings: tuple[str, ...] = ()
     version: int = PLAN_VERSION
 
     @property
@@ -147,6 +152,7 @@ def read_plan(folder: RunFolder) -> Plan:
                 f"{PLAN_VERSION}. Use the version of poets that made it."
             )
         values["labels"] = tuple(values["labels"])
+        values["warnings"] = tuple(values.get("warnings", ()))
         if values["training"]:
             values["training"] = TrainingOptions(**values["training"])
         if values["labelling"]:

@@ -1,0 +1,74 @@
+"""The loss of a head and its slope: cross entropy of one label, or logistic for each label.
+
+What an image's answer is decides: labels of shape (n,) hold one number for each image and
+belong to softmax; of shape (n, labels) they say of each label whether the image has it, and
+belong to sigmoids.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# From this probability on an image is said to have a label.
+HAS_LABEL = 0.5
+_SMALLEST = 1e-30
+
+
+class Loss(NamedTuple):
+    """Sums over examples: the loss with weights and without, and how many are all right."""
+
+    weighted: float
+    plain: float
+    hits: int
+
+
+def sum_losses(
+    logits: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    labels: NDArray[Any],
+    label_weights: NDArray[np.float32],
+) -> Loss:
+    """Return the loss in nats; for sigmoids it is summed over the labels too.
+
+    Args:
+        logits, probabilities: Shape (n, labels).
+        label_weights: As `weigh_labels` returns them.
+    """
+    if labels.ndim == 1:
+        own = np.log(np.maximum(probabilities[np.arange(len(labels)), labels], _SMALLEST))
+        weighted = float((label_weights[labels] * own).sum(dtype=np.float64))
+        plain = float(own.sum(dtype=np.float64))
+        hits = int(np.count_nonzero(probabilities.argmax(axis=1) == labels))
+        return Loss(-weighted, -plain, hits)
+    each = logistic_losses(logits, labels)
+    weighted = float((_spread(label_weights, labels) * each).sum(dtype=np.float64))
+    is_right = ((probabilities >= HAS_LABEL) == labels).all(axis=1)
+    return Loss(weighted, float(each.sum(dtype=np.float64)), int(np.count_nonzero(is_right)))
+
+
+def turn_to_slope(
+    probabilities: NDArray[np.float32],
+    labels: NDArray[Any],
+    label_weights: NDArray[np.float32],
+) -> None:
+    """Make probabilities, shape (n, labels), the slope of the weighted loss by the logits."""
+    if labels.ndim == 1:
+        probabilities[np.arange(len(labels)), labels] -= 1
+        probabilities *= label_weights[labels][:, np.newaxis]
+    else:
+        probabilities -= labels
+        probabilities *= _spread(label_weights, labels)
+
+
+def logistic_losses(logits: NDArray[np.float32], labels: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the loss of each label of each example, in nats, shape (n, labels)."""
+    # From the logits: 1 - p has lost its digits where p is nearly 1.
+    losses: NDArray[np.float32] = np.log1p(np.exp(-np.abs(logits)))
+    losses += np.maximum(logits, 0) - logits * labels
+    return losses
+
+
+def _spread(label_weights: NDArray[np.float32], labels: NDArray[Any]) -> NDArray[np.float32]:
+    spread: NDArray[np.float32] = np.where(labels, label_weights[1], label_weights[0])
+    return spread
