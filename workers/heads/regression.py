@@ -12,8 +12,10 @@ from workers.heads.curve import Step, measure_head
 from workers.heads.head import Examples, Head
 from workers.heads.losses import sum_losses, turn_to_slope
 
-# Examples multiplied at once, so that memory-mapped bottlenecks stream through.
-_BLOCK = 65_536
+# Examples multiplied at once, so that memory-mapped bottlenecks stream through, and what
+# is made of them stays in the processor's cache.
+_BLOCK = 8_192
+TOLERANCE = 1e-9
 _MAX_ITERATIONS = 300
 
 
@@ -50,6 +52,7 @@ class Problem:
         strength: float,
         start: NDArray[np.float64],
         note: Callable[[Head], None] = lambda head: None,
+        tolerance: float = TOLERANCE,
     ) -> NDArray[np.float64]:
         # Half a second to import, which only the trainer should pay.
         from scipy.optimize import minimize
@@ -61,7 +64,7 @@ class Problem:
             jac=True,
             method="L-BFGS-B",
             callback=lambda solution: note(self.head(solution)),
-            options={"maxiter": _MAX_ITERATIONS, "ftol": 1e-9, "gtol": 1e-6},
+            options={"maxiter": _MAX_ITERATIONS, "ftol": tolerance, "gtol": 1e-6},
         )
         return np.asarray(found.x)
 
