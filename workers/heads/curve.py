@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from workers.heads.head import Head
 from workers.heads.losses import sum_losses
 from workers.storage.atomic import storage_errors
+from workers.storage.closing import Closing
 
 CURVE_COLUMNS = (
     "step",
@@ -111,7 +111,7 @@ def write_curve(curve: Iterable[Step]) -> bytes:
     return text.getvalue().encode()
 
 
-class StepLog:
+class StepLog(Closing):
     """The run's ``steps.csv``: one line a step, appended while the fit goes on.
 
     A hint for who watches. Another attempt appends to it too, so a step may come twice;
@@ -136,15 +136,7 @@ class StepLog:
         self._file.write("".join(words) + "\n")
         self._file.flush()
 
-    def __enter__(self) -> "StepLog":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         with storage_errors(f"write {self._path}"):
             self._file.close()
 

@@ -9,7 +9,6 @@ import socket
 import time
 import uuid
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +24,12 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from workers.storage.atomic import storage_errors
+from workers.storage.closing import Closing
 
 _BINS = 30
 
 
-class EventFile:
+class EventFile(Closing):
     """A new file of events in `folder`; each is with the reader when `add` returns.
 
     Raises:
@@ -56,15 +56,7 @@ class EventFile:
             self._records.write(event.SerializeToString())
             self._records.flush()
 
-    def __enter__(self) -> "EventFile":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         with storage_errors(self._doing):
             self._file.close()
 

@@ -3,7 +3,6 @@
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from workers.heads.curve import Step
 from workers.heads.evaluate import Evaluation
 from workers.heads.events import EventFile, histogram, image, scalar, session_end, session_start
 from workers.heads.head import Examples, Head
+from workers.storage.closing import Closing
 from workers.storage.plan import TrainingOptions
 
 # Histograms cost more than figures, and TensorBoard shows a few dozen.
@@ -23,7 +23,7 @@ _OF_SGD = {"steps", "learning_rate", "train_batch_size"}
 _LAYER = "final_training_ops"
 
 
-class Summaries:
+class Summaries(Closing):
     """New event files in `folder`, ``train/`` and ``validation/``; older ones stay.
 
     Tags are those of the codelab's ``retrain.py``. A live run can be watched: each step is
@@ -111,16 +111,8 @@ class Summaries:
                 ]
                 self._files[split].add(values, self._last)
 
-    def __enter__(self) -> "Summaries":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, traceback)
+    def close(self) -> None:
+        self._stack.close()
 
 
 def _hyperparameters(options: TrainingOptions) -> dict[str, float | str]:
