@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -269,3 +270,38 @@ def test_calibration_does_not_hurt_on_photographs(data, submitted, storage):
 
     before, after = np.mean(losses, axis=0)
     assert after <= before + 0.005
+
+
+def test_other_heads_cost_no_photograph_and_the_best_of_a_grid_is_kept(
+    data, submitted, environment
+):
+    run = submitted(FLOWERS)["run"]
+
+    again = poets_json("train", run, "--learning-rate", 0.1, **environment)
+    swept = poets_json("sweep", run, "--learning-rate", "0.0001,0.01", **environment)
+
+    assert (again["computed"], again["cached"]) == (0, 925)
+    assert again["test_accuracy"] > 0.7
+    assert [row["learning_rate"] for row in swept["trials"]] == [0.01, 0.0001]
+    assert swept["best"]["cached"] == 925
+    assert swept["best"]["test_accuracy"] > 0.7
+
+
+def test_the_codelabs_two_scripts_work_on_photographs(data, submitted, environment, tmp_path):
+    submitted(FLOWERS)
+    graph, labels = tmp_path / "retrained_graph.pb", tmp_path / "retrained_labels.txt"
+    daisy = data / "flowers" / "daisy" / "102841525_bd6628ae3c.jpg"
+
+    out, err = poets(
+        *("retrain", "--image_dir", data / FLOWERS, "--architecture=mobilenet_0.50_224"),
+        *("--how_many_training_steps=500", f"--output_graph={graph}", f"--output_labels={labels}"),
+        *(f"--summaries_dir={tmp_path / 'summaries'}", "--eval_step_interval=100"),
+        **environment,
+    )
+    shown, _ = poets("label-image", f"--graph={graph}", f"--labels={labels}", "--image", daisy)
+
+    final = re.fullmatch(r"Final test accuracy = (\d+\.\d)% \(N=80\)", out.strip())
+    assert float(final[1]) > 70
+    assert "Step 499: Validation accuracy = " in err
+    best = next(line for line in shown.splitlines() if "score" in line)
+    assert re.fullmatch(r"daisy \(score=0\.\d{5}\)", best)
