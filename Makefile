@@ -8,6 +8,8 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	$$name -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& command -v $$name && break; done)
 BIN := $(VENV)/bin
+# Most tests of the whole wait more than they compute; a file's tests share what they prepare.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test unit format clean
 
@@ -18,11 +20,11 @@ test: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 --durations=10
+	$(BIN)/pytest $(PARALLEL) --cov --cov-report=term:skip-covered --cov-fail-under=90 --durations=10
 
 # The quick part of the tests: no embedded stack.
 unit: $(VENV)/.installed-for-tests
-	$(BIN)/pytest -m "not stack"
+	$(BIN)/pytest $(PARALLEL) -m "not stack"
 
 format: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format .

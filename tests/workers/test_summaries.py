@@ -216,13 +216,18 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_storage(tmp_path):
 def test_storage_that_takes_no_more_is_an_error_of_the_storage(tmp_path):
     # The kernel refuses whatever would make a file longer than 64 KiB.
     code = (
-        "import resource, signal\n"
+        "import resource\n"
         "from pathlib import Path\n"
         "from tests.workers.test_summaries import EventFile, scalar\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
-        f"with EventFile(Path({str(tmp_path)!r})) as file:\n"
-        "    for step in range(10000):\n"
-        "        file.add([scalar('accuracy', 0.5)], step)\n"
+        "hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))\n"
+        "try:\n"
+        f"    with EventFile(Path({str(tmp_path)!r})) as file:\n"
+        "        for step in range(10000):\n"
+        "            file.add([scalar('accuracy', 0.5)], step)\n"
+        # Whoever measures the coverage has a file of its own to write.
+        "finally:\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
 
