@@ -22,9 +22,9 @@ test: $(VENV)/.installed-for-tests
 	$(BIN)/mypy
 	$(BIN)/pytest $(PARALLEL) --cov --cov-report=term:skip-covered --cov-fail-under=90 --durations=10
 
-# The quick part of the tests: no embedded stack.
+# The quick part of the tests: no embedded stack, nothing from end to end.
 unit: $(VENV)/.installed-for-tests
-	$(BIN)/pytest $(PARALLEL) -m "not stack"
+	$(BIN)/pytest $(PARALLEL) -m "not stack" --ignore=tests/end_to_end
 
 format: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format .
