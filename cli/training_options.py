@@ -7,13 +7,10 @@ from typing import Any
 import click
 
 from cli.options import finite
+from workers.storage.plan import OF_SGD, OF_THE_CURVE
 
 _Command = Callable[..., Any]
 _Option = Callable[[_Command], _Command]
-_SGD_ONLY = (
-    "steps", "learning_rate", "train_batch_size", "eval_step_interval", "validation_batch_size",
-    "store_interval",
-)  # fmt: skip
 
 SPLIT_OPTIONS = (
     click.option("--testing-percentage", type=float, metavar="PERCENT", help="Held out. [10]"),
@@ -135,7 +132,7 @@ def _name(option: _Option) -> str:
 
 
 def _with_solver(training: dict[str, Any]) -> dict[str, Any]:
-    only = [name for name in _SGD_ONLY if name in training]
+    only = [name for name in (*OF_SGD, *OF_THE_CURVE) if name in training]
     if only and training.setdefault("solver", "sgd") != "sgd":
         flag = "--" + only[0].replace("_", "-")
         raise click.UsageError(f"{flag} means something to --solver sgd only.")

@@ -58,15 +58,9 @@ def plan_training(
     draft = _draft(scan, backbone, batch_size or choose_batch_size(rows))
     warnings = [*scan.warnings, *warnings]
     draft = replace(draft, labels=tuple(labels), training=options, warnings=tuple(warnings))
-    base = name_after(scan.root) if name is None else name
-    check_run_name(base)
-    with temporary_folder(storage) as temporary:
-        planned = counted(
-            zip(images, split.splits, strict=True),
-            lambda n: on_progress(Progress("planning", n, len(images))),
-        )
-        plan = _write(storage, temporary, draft, planned, on_progress)
-        return claim_name(storage, temporary, plan, base, is_exact=name is not None)
+    planned = zip(images, split.splits, strict=True)
+    base = name_after(scan.root)
+    return _put_down(storage, draft, planned, len(images), name, base, on_progress)
 
 
 def plan_again(
@@ -93,12 +87,7 @@ def plan_again(
         for row in batch.images
         if not row.variant
     )
-    planned = counted(images, lambda n: on_progress(Progress("planning", n, earlier.images)))
-    base = name or earlier.name
-    check_run_name(base)
-    with temporary_folder(storage) as temporary:
-        plan = _write(storage, temporary, draft, planned, on_progress)
-        return claim_name(storage, temporary, plan, base, is_exact=name is not None)
+    return _put_down(storage, draft, images, earlier.images, name, earlier.name, on_progress)
 
 
 def plan_labelling(
@@ -184,6 +173,24 @@ def _draft(scan: Scan, backbone: BackboneChoice, batch_size: int) -> Plan:
         batch_size=batch_size,
         ignored=dict(scan.ignored),
     )
+
+
+def _put_down(
+    storage: Storage,
+    draft: Plan,
+    images: Iterable[tuple[FoundImage, str | None]],
+    total: int,
+    name: str | None,
+    base: str,
+    on_progress: OnProgress,
+) -> RunFolder:
+    """Write the plan of a run that trains, called `name`, or BASE-1, BASE-2, ..."""
+    chosen = base if name is None else name
+    check_run_name(chosen)
+    planned = counted(images, lambda n: on_progress(Progress("planning", n, total)))
+    with temporary_folder(storage) as temporary:
+        plan = _write(storage, temporary, draft, planned, on_progress)
+        return claim_name(storage, temporary, plan, chosen, is_exact=name is not None)
 
 
 def _write(

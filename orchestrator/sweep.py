@@ -20,9 +20,8 @@ from workers.heads.model import read_card
 from workers.settings import Settings
 from workers.storage.atomic import write_whole
 from workers.storage.layout import RunFolder, Storage
-from workers.storage.plan import Plan, TrainingOptions
+from workers.storage.plan import OF_SGD, Plan, TrainingOptions
 
-_SGD_ONLY = ("steps", "learning_rate", "train_batch_size")
 _MOST_TRIALS = 500
 
 
@@ -115,10 +114,10 @@ def _points(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
     seen: list[dict[str, Any]] = []
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
-        if any(key in point for key in _SGD_ONLY):
+        if any(key in point for key in OF_SGD):
             point.setdefault("solver", "sgd")
         if point.get("solver") == "lbfgs":
-            point = {key: value for key, value in point.items() if key not in _SGD_ONLY}
+            point = {key: value for key, value in point.items() if key not in OF_SGD}
         if point not in seen:
             seen.append(point)
             yield point

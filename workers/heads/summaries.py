@@ -12,14 +12,12 @@ from workers.heads.evaluate import Evaluation
 from workers.heads.events import EventFile, histogram, image, scalar, session_end, session_start
 from workers.heads.head import Examples, Head
 from workers.storage.closing import Closing
-from workers.storage.plan import TrainingOptions
+from workers.storage.plan import OF_SGD, OF_THE_CURVE, TrainingOptions
 
 # Histograms cost more than figures, and TensorBoard shows a few dozen.
 _STEPS_A_HISTOGRAM = 10
 # Images whose activations are shown, always the same ones.
 _SAMPLE = 500
-_OF_THE_CURVE = {"eval_step_interval", "validation_batch_size", "store_interval"}
-_OF_SGD = {"steps", "learning_rate", "train_batch_size"}
 _LAYER = "final_training_ops"
 
 
@@ -116,7 +114,7 @@ class Summaries(Closing):
 
 
 def _hyperparameters(options: TrainingOptions) -> dict[str, float | str]:
-    hidden = _OF_THE_CURVE if options.solver == "sgd" else {*_OF_THE_CURVE, *_OF_SGD}
+    hidden = OF_THE_CURVE if options.solver == "sgd" else (*OF_THE_CURVE, *OF_SGD)
     return {
         name: value
         for name, value in asdict(options).items()

@@ -27,7 +27,7 @@ from workers.report.thumbnails import make_thumbnails
 from workers.storage.atomic import create_once, storage_errors
 from workers.storage.layout import RunFolder
 from workers.storage.names import decode_name
-from workers.storage.plan import Plan, read_plan
+from workers.storage.plan import OF_SGD, Plan, read_plan
 
 _SOURCES = (
     "evaluation.json",
@@ -40,7 +40,6 @@ _SOURCES = (
 )
 # In this order they are one program.
 _SCRIPTS = ("elements.js", "photographs.js", "matrix.js", "charts.js", "figures.js", "page.js")
-_OF_SGD = ("steps", "learning_rate", "train_batch_size")
 _MOST_UNREADABLE = 200
 _MOST_STEPS = 400
 
@@ -124,7 +123,7 @@ def _data(
     evaluation = json.loads(files.get("evaluation.json", b"{}"))
     unreadable = read_rows(files, "quarantine.csv")
     # What only the other solver heeds would mislead.
-    unused = () if card.training.get("solver") == "sgd" else _OF_SGD
+    unused = () if card.training.get("solver") == "sgd" else OF_SGD
     training = {name: value for name, value in card.training.items() if name not in unused}
     exceptions = training.pop("split_exceptions", {})
     seconds = training.pop("seconds", {})

@@ -10,6 +10,10 @@ from workers.errors import RunError
 from workers.storage.layout import RunFolder
 
 PLAN_VERSION = 1
+# Fields of TrainingOptions that only "sgd" obeys: those that make the head, and those of
+# what is measured and kept on the way to it.
+OF_SGD = ("steps", "learning_rate", "train_batch_size")
+OF_THE_CURVE = ("eval_step_interval", "validation_batch_size", "store_interval")
 
 
 @dataclass(frozen=True)
