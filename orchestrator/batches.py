@@ -10,12 +10,16 @@ from workers.storage.shards import name_shard
 
 # A batch ends at its number of new images, or at so many images whose bottlenecks are
 # known already, which cost next to nothing.
-_MOST_IMAGES = 4096
+_MOST_KNOWN = 4096
+# New images a batch. Fewer would cost more messages and files than they save waiting; more
+# would lose more when a worker dies. Neither depends on cores or memory: a batch holds no
+# pixels, and a core is done with 32 images in a second or two.
+FEWEST_IMAGES, MOST_IMAGES = 32, 512
 
 
 def choose_batch_size(images: int) -> int:
     """Return images a task: small sets keep every core busy, large ones few files."""
-    size = min(512, max(32, images // 500))
+    size = min(MOST_IMAGES, max(FEWEST_IMAGES, images // 500))
     return size - size % 8
 
 
@@ -39,7 +43,7 @@ def cut_batches(
         new += not image.is_cached
         # How many there will be is not known yet, so batches grow as the images come.
         size = plan.batch_size or choose_batch_size(number)
-        is_full = new >= size or len(batch) >= _MOST_IMAGES
+        is_full = new >= size or len(batch) >= _MOST_KNOWN
     if batch:
         yield _with_own_shard(plan, batch, unsettled)
 

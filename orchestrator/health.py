@@ -8,15 +8,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.batches import FEWEST_IMAGES, MOST_IMAGES
 from orchestrator.broker import Broker, hide_password, open_broker
 from orchestrator.coordinator import ALIVE_KEY
 from orchestrator.embedded import attach_broker
 from orchestrator.runs import list_states
 from orchestrator.supervisor import find_server
 from workers.app import QUEUES
-from workers.backbones.loading import has_gpu
+from workers.backbones.loading import (
+    default_chunk,
+    default_concurrency,
+    default_threads,
+    has_gpu,
+)
 from workers.backbones.table import DEFAULT_ARCHITECTURE, find_spec
 from workers.backbones.weights import find_weights
+from workers.capacity import BESIDE_BYTES, CHILD_BYTES, MEGABYTE, find_capacity, is_too_small
 from workers.errors import PoetsError
 from workers.process_start import check_package, check_storage
 from workers.settings import Settings
@@ -78,6 +85,10 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _check("workers", lambda: _answering_workers(settings))
     yield _weights(settings)
     yield Check("device", True, _device(settings))
+    yield _check("memory", _memory)
+    yield Check("processes", True, str(default_concurrency(settings.device)))
+    yield Check("threads", True, str(default_threads(settings.device)))
+    yield Check("batches", True, _batches(settings))
 
 
 def _check(name: str, find_out: Any) -> Check:
@@ -141,6 +152,24 @@ def _weights(settings: Settings) -> Check:
         False,
         f"{spec.weights_file} ({spec.name}) is not here. Run `poets fetch-weights {spec.name}`, "
         "or set POETS_WEIGHTS_DIR to a folder that holds it.",
+    )
+
+
+def _memory() -> str:
+    capacity = find_capacity()
+    if is_too_small(capacity):
+        least = (BESIDE_BYTES + CHILD_BYTES) // MEGABYTE
+        raise PoetsError(
+            f"There are only {capacity.memory_text}; a worker takes up to {least} MB. Allow more."
+        )
+    return capacity.memory_text
+
+
+def _batches(settings: Settings) -> str:
+    chunk = default_chunk(settings.device)
+    return (
+        f"{chunk.value} images go through the network together: {chunk.reason}; a task has "
+        f"{FEWEST_IMAGES} to {MOST_IMAGES}, by the size of the data set"
     )
 
 

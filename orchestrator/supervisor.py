@@ -120,12 +120,13 @@ def supervise(stack: Stack) -> None:
     _wait_for_server(stack, server)
     python = [sys.executable, "-P", "-m"]
     processes = default_concurrency(load_settings().device)
-    worker_arguments = ["--queues", ",".join(QUEUES), "--concurrency", str(processes)]
+    print(f"processes {processes}", flush=True)
+    worker_arguments = ["--queues", ",".join(QUEUES), "--concurrency", str(processes.value)]
     worker_arguments += ["--grace-s", str(_WORKER_GRACE_S)]
     worker = _Service("worker", [*python, "workers", *worker_arguments])
     coordinator = _Service("coordinator", [*python, "orchestrator.coordinator"])
     worker.keep_running()
-    facts = {"pid": os.getpid(), "concurrency": processes, "version": version(DISTRIBUTION)}
+    facts = {"pid": os.getpid(), "concurrency": processes.value, "version": version(DISTRIBUTION)}
     write_whole(stack.state, json.dumps(facts).encode())
 
     with stack.users.open("w") as lock:

@@ -3,6 +3,7 @@
 import click
 
 from cli import options
+from cli.console import say
 from workers.settings import Settings
 
 _QUEUES = ("bottleneck", "train", "infer")
@@ -19,7 +20,7 @@ _QUEUES = ("bottleneck", "train", "infer")
     "--concurrency",
     type=click.IntRange(1),
     metavar="N",
-    help="Processes; one a core on a CPU, one on a GPU. [by machine]",
+    help="Processes. [one a core that fits into the memory; one on a GPU]",
 )
 @click.option("--name", help="Name of the worker in Flower. [celery]")
 @click.option(
@@ -69,4 +70,8 @@ def command(
     open_broker(attached)
     from workers.__main__ import run_worker
 
-    run_worker(queues, concurrency or default_concurrency(attached.device), name, log_level)
+    if concurrency is None:
+        chosen = default_concurrency(attached.device)
+        say(f"Processes: {chosen} (--concurrency overrules it).")
+        concurrency = chosen.value
+    run_worker(queues, concurrency, name, log_level)

@@ -8,10 +8,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.backbones import keras, litert
 from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.stored import whole_backbone
 from workers.backbones.table import find_spec
 from workers.backbones.weights import seed_of
+from workers.capacity import Choice, choose_processes, choose_threads, find_capacity
 from workers.storage.layout import Storage
 
 
@@ -48,11 +50,12 @@ def open_backbone(
     # A model that was made elsewhere comes without the weights that Keras would need; 8-bit
     # weights exist in LiteRT only, and other ones would give other bottlenecks.
     can_use_keras = (weights is None or weights.exists()) and not spec.is_quantized
-    if can_use_keras and (device == "gpu" or (device == "auto" and has_gpu())):
+    if can_use_keras and uses_gpu(device):
         from workers.backbones.keras import KerasBackbone
 
         return KerasBackbone(spec, weights, weights_digest)
-    return LiteRTBackbone(whole_backbone(storage, backbone_id))
+    threads = default_threads(device).value
+    return LiteRTBackbone(whole_backbone(storage, backbone_id), threads=threads)
 
 
 def has_gpu() -> bool:
@@ -60,10 +63,23 @@ def has_gpu() -> bool:
     return os.environ.get("CUDA_VISIBLE_DEVICES") != "-1" and Path("/dev/nvidiactl").exists()
 
 
-def default_concurrency(device: str) -> int:
-    """Return how many processes a worker should have: one a core, or one for a GPU."""
-    if device == "gpu" or (device == "auto" and has_gpu()):
-        return 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def uses_gpu(device: str) -> bool:
+    """Return whether the setting `device` means a GPU on this machine."""
+    return device == "gpu" or (device == "auto" and has_gpu())
+
+
+def default_chunk(device: str) -> Choice:
+    """Return how many images go through the network together."""
+    if uses_gpu(device):
+        return Choice(keras.CHUNK, "that keeps a GPU busy")
+    return Choice(litert.CHUNK, "4 to 16 are equally fast, and more only cost memory")
+
+
+def default_concurrency(device: str) -> Choice:
+    """Return how many processes a worker should have here."""
+    return choose_processes(find_capacity(), uses_gpu(device))
+
+
+def default_threads(device: str) -> Choice:
+    """Return how many threads the network should have in each of them."""
+    return choose_threads(find_capacity(), uses_gpu(device))

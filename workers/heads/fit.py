@@ -13,6 +13,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.capacity import find_capacity
 from workers.heads.curve import KeepHead, OnStep, Step, Watch, ignore_step, keep_no_head
 from workers.heads.descent import descend
 from workers.heads.evaluate import log_loss
@@ -87,7 +88,9 @@ def _fitting_threads(training: Examples, n_labels: int) -> AbstractContextManage
 
     multiplications = training.bottlenecks.size * n_labels
     is_small = multiplications < _MANY_MULTIPLICATIONS
-    return cast(AbstractContextManager[object], threadpool_limits(1 if is_small else None, "blas"))
+    # In a container BLAS would start a thread for each core of the host.
+    threads = 1 if is_small else find_capacity().usable_cores
+    return cast(AbstractContextManager[object], threadpool_limits(threads, "blas"))
 
 
 def _fit_lbfgs(

@@ -1,0 +1,186 @@
+"""What this process may use of its machine, and the numbers that follow from it.
+
+A container sees all cores and all memory of its host; what it may use is written in its
+cgroups, version 2 or 1, each of which also obeys those above it.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+MEGABYTE = 1024**2
+# A CPU child with the default backbone takes 100 to 150 MB; larger backbones, and decoding
+# a large photograph, take more.
+CHILD_BYTES = 250 * MEGABYTE
+# The Celery parent, and in the embedded stack Valkey, the supervisor and the command.
+BESIDE_BYTES = 400 * MEGABYTE
+# Two threads give nearly twice what one gives, many threads ever less for each.
+_MOST_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A number that chose itself, and why, in words for a person."""
+
+    value: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.value}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What this process may use.
+
+    Attributes:
+        cores: Those that the scheduler may put it on.
+        quota: Cores' worth of time that its cgroups allow, such as 1.5; None for no limit.
+        memory_bytes: Of the machine, or what its cgroups allow if that is less.
+        is_memory_limited: Whether the latter is the case.
+    """
+
+    cores: int
+    quota: float | None
+    memory_bytes: int
+    is_memory_limited: bool = False
+
+    @property
+    def usable_cores(self) -> int:
+        """Whole cores; part of one is still worth a process."""
+        return self.cores if self.quota is None else max(1, min(self.cores, math.ceil(self.quota)))
+
+    @property
+    def memory_text(self) -> str:
+        """Such as ``512 MB of memory that the cgroup allows``."""
+        whose = "that the cgroup allows" if self.is_memory_limited else "of this machine"
+        return f"{self.memory_bytes // MEGABYTE:,} MB of memory {whose}"
+
+
+def find_capacity(root: Path = Path("/")) -> Capacity:
+    """Return what this process may use.
+
+    Args:
+        root: The folder that holds ``proc`` and ``sys``.
+    """
+    quotas = [_cpu_quota(folder) for folder in _cgroups(root, "cpu")]
+    limits = [_memory_limit(folder) for folder in _cgroups(root, "memory")]
+    quota = min((quota for quota in quotas if quota is not None), default=None)
+    limit = min((limit for limit in limits if limit is not None), default=None)
+    # Version 1 writes "no limit" as a number that no machine has.
+    memory = _machine_memory(root)
+    is_limited = limit is not None and limit < memory
+    return Capacity(
+        _allowed_cores(), quota, limit if limit is not None and is_limited else memory, is_limited
+    )
+
+
+def choose_processes(capacity: Capacity, on_gpu: bool) -> Choice:
+    """Return how many processes a worker should have."""
+    if on_gpu:
+        return Choice(1, "one process feeds a GPU with large batches")
+    cores, fitting = capacity.usable_cores, _fitting_processes(capacity)
+    if fitting < cores:
+        held = f"the {capacity.memory_text} hold no more at {CHILD_BYTES // MEGABYTE} MB each"
+        return Choice(fitting, f"{held}, for {_count(cores, 'core')}")
+    if capacity.quota is None or capacity.quota > capacity.cores:
+        return Choice(cores, "one a core")
+    allowed = f"its cgroup allows {capacity.quota:g} of {_count(capacity.cores, 'core')}"
+    is_whole = capacity.quota == cores
+    return Choice(cores, f"one a core; {allowed}" + ("" if is_whole else ", rounded up"))
+
+
+def choose_threads(capacity: Capacity, on_gpu: bool) -> Choice:
+    """Return how many threads the network should have in each process of a worker."""
+    processes = choose_processes(capacity, on_gpu).value
+    spare = capacity.usable_cores // processes
+    if on_gpu or spare < 2:
+        return Choice(1, "a process a core that decodes and computes by itself is quickest")
+    threads = min(spare, _MOST_THREADS)
+    return Choice(threads, f"{_count(spare, 'core')} for each process that the memory holds")
+
+
+def is_too_small(capacity: Capacity) -> bool:
+    """Return whether not even one process fits into the memory."""
+    return capacity.memory_bytes < BESIDE_BYTES + CHILD_BYTES
+
+
+def _fitting_processes(capacity: Capacity) -> int:
+    return max(1, (capacity.memory_bytes - BESIDE_BYTES) // CHILD_BYTES)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _allowed_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _machine_memory(root: Path) -> int:
+    for line in _lines(root / "proc/meminfo"):
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _cpu_quota(folder: Path) -> float | None:
+    """Return cores' worth of time a cgroup may take; None for no limit."""
+    words = " ".join(_lines(folder / "cpu.max")).split()
+    if not words:
+        names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        words = [word for name in names for word in _lines(folder / name)]
+    try:
+        quota, period = (int(word) for word in words)
+    except ValueError:
+        return None  # "max", or neither file
+    return quota / period if quota > 0 and period > 0 else None
+
+
+def _memory_limit(folder: Path) -> int | None:
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        for word in _lines(folder / name):
+            return int(word) if word.isdigit() else None
+    return None
+
+
+def _cgroups(root: Path, controller: str) -> Iterator[Path]:
+    """Yield the folder of each cgroup that this process is in, up to what is mounted."""
+    own: dict[str, str] = {}
+    for line in _lines(root / "proc/self/cgroup"):
+        _, controllers, place = line.split(":", 2)
+        # Version 2 has one hierarchy, whose list of controllers is empty.
+        own.update(dict.fromkeys(controllers.split(","), place))
+    for line in _lines(root / "proc/self/mountinfo"):
+        mount, _, kind = line.partition(" - ")
+        mounted, where = mount.split()[3:5]
+        kind, _, *options = kind.split()
+        path: str | None = None
+        if kind == "cgroup2":
+            path = own.get("")
+        elif kind == "cgroup" and controller in ",".join(options).split(","):
+            path = own.get(controller)
+        if path is not None:
+            top = root / where.lstrip("/")
+            inner = _below(path, mounted)
+            yield from (top / part for part in (inner, *inner.parents))
+
+
+def _below(path: str, mounted: str) -> PurePosixPath:
+    """Return the place of a cgroup below what is mounted, which may be a part of the tree."""
+    pure = PurePosixPath(path)
+    # A container may see its own cgroup mounted at the top, but be told its path on the host.
+    if ".." in pure.parts or not pure.is_relative_to(mounted):
+        return PurePosixPath()
+    return pure.relative_to(mounted)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return []
