@@ -42,6 +42,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Set-up": {
         "architectures": "List the backbones there are.",
         "fetch-weights": "Bring pretrained weights into storage ahead of time.",
+        "bench": "Measure how long your photographs take on this machine.",
         "doctor": "Check this installation; each line is ok or says what to do.",
         "completion": "Print the completion script of a shell.",
     },
