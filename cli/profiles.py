@@ -94,8 +94,7 @@ def _in_words(seconds: float) -> tuple[str, str]:
         (name, size) for name, size, most in _UNITS if most is None or seconds < most * size
     )
     amount = seconds / size
-    text = f"{amount:.1f}" if amount < 9.95 else f"{amount:,.0f}"
-    return text, name.rstrip("s") if text == "1.0" else name
+    return (f"{amount:.1f}" if amount < 9.95 else f"{amount:,.0f}"), name
 
 
 def _reasons(reasons: dict[str, int]) -> str:

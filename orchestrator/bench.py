@@ -122,9 +122,9 @@ class Profile:
             },
             "forecast": {
                 "images": self.request.images,
-                "seconds": round(self.forecast_s, 1),
+                "seconds": round(self.forecast_s, 3),
                 "machines": self.request.machines,
-                "seconds_with_machines": round(self.forecast_s / self.request.machines, 1),
+                "seconds_with_machines": round(self.forecast_s / self.request.machines, 3),
             },
         }
 

@@ -126,8 +126,8 @@ def time_together(
             laps = [list(process.answers(limit_s + _START_TIMEOUT_S))[-1] for process in running]
         except _DeathError as died:
             raise PoetsError(
-                f"One of {processes} processes {died}. Is there memory for all of them? "
-                "See `poets doctor`."
+                f"One of {processes} processes was lost: an image {died}. Is there memory for "
+                "all of them? See `poets doctor`."
             ) from died
     return [_as_lap(lap) for lap in laps]
 
@@ -216,5 +216,6 @@ class _Process:
         if line:
             return line
         code = self._process.wait()
-        killed = f" ({signal.Signals(-code).name})" if code < 0 else f" (exit code {code})"
-        raise _DeathError(f"ended the process that read it{killed}")
+        if code < 0:
+            raise _DeathError(f"killed the process that read it ({signal.Signals(-code).name})")
+        raise _DeathError(f"ended the process that read it (exit code {code})")

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.embedded import find_stack
 from orchestrator.supervisor import find_server
-from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.made import ARCHITECTURE, BACKBONE_ID, POISON, WEIGHTS
 from workers.leases import connect
 from workers.settings import Settings
 from workers.storage.layout import Storage
@@ -67,6 +67,14 @@ def ready_storage(storage: Storage, converted: Storage) -> Storage:
     """A storage that holds the tiny backbone."""
     shutil.copytree(converted.root / "backbones", storage.root / "backbones")
     return storage
+
+
+@pytest.fixture
+def poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the names of files decide what opening them does to a new process."""
+    (tmp_path / "poison").mkdir()
+    (tmp_path / "poison" / "sitecustomize.py").write_text(POISON)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "poison"), str(ROOT)]))
 
 
 @pytest.fixture(scope="session")

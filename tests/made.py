@@ -20,6 +20,26 @@ from workers.storage.plan import TrainingOptions
 ARCHITECTURE, WEIGHTS = "mobilenet_0.25_128", "random-0"
 BACKBONE_ID = name_backbone(find_spec(ARCHITECTURE), WEIGHTS)
 BACKBONE = BackboneChoice(ARCHITECTURE, WEIGHTS, BACKBONE_ID)
+# Python imports a module of this name when it starts; this one sees every file that is opened.
+POISON = """
+import os, signal, sys, time
+
+def act(event, arguments):
+    name = os.path.basename(os.fsdecode(arguments[0])) if event == "open" else ""
+    if name == "abort.jpg": os.abort()
+    if name == "kill.jpg": os.kill(os.getpid(), signal.SIGKILL)
+    if name == "exit.jpg": os._exit(7)
+    if name == "hang.jpg": time.sleep(600)
+    if name == "once.jpg" and not os.path.exists(arguments[0] + ".seen"):
+        os.mkdir(arguments[0] + ".seen")
+        os.abort()
+
+def listen(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes)):
+        act(event, (os.fsdecode(arguments[0]),))
+
+sys.addaudithook(listen)
+"""
 COLOURS = {"blue": (30, 40, 220), "green": (30, 200, 40), "red": (220, 30, 30)}
 
 

@@ -19,35 +19,6 @@ from workers.isolation import compute_isolated
 from workers.storage.plan import Plan
 
 PLAN = Plan("run", "/", "", ARCHITECTURE, BACKBONE_ID, WEIGHTS, 0, 0, 0, 0)
-# Python imports a module of this name when it starts; this one sees every file that is opened.
-POISON = """
-import os, signal, sys, time
-
-def act(event, arguments):
-    name = os.path.basename(os.fsdecode(arguments[0])) if event == "open" else ""
-    if name == "abort.jpg": os.abort()
-    if name == "kill.jpg": os.kill(os.getpid(), signal.SIGKILL)
-    if name == "exit.jpg": os._exit(7)
-    if name == "hang.jpg": time.sleep(600)
-    if name == "once.jpg" and not os.path.exists(arguments[0] + ".seen"):
-        os.mkdir(arguments[0] + ".seen")
-        os.abort()
-
-def listen(event, arguments):
-    if event == "open" and isinstance(arguments[0], (str, bytes)):
-        act(event, (os.fsdecode(arguments[0]),))
-
-sys.addaudithook(listen)
-"""
-
-
-@pytest.fixture
-def poison(tmp_path, monkeypatch):
-    """Let the names of files decide what opening them does to a new process."""
-    (tmp_path / "poison").mkdir()
-    (tmp_path / "poison" / "sitecustomize.py").write_text(POISON)
-    path = [str(tmp_path / "poison"), str(Path(__file__).parents[2])]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
 
 
 def pictures(folder, *names):
