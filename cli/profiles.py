@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 # Of middling brightness, so that they show on dark and light alike, and told apart by eyes
 # that see few colours (Paul Tol's "bright" and "muted"); the text on them is black or white.
 _COLOURS = {
-    "read": "white on #4477aa",
-    "hash": "black on #66ccee",
-    "decode": "white on #228833",
-    "resize": "black on #ccbb44",
-    "forward": "white on #cc6677",
-    "write": "white on #aa3377",
-    "queue": "black on #bbbbbb",
-    "other": "white on #777777",
+    "read": "#ffffff on #4477aa",
+    "hash": "#000000 on #66ccee",
+    "decode": "#ffffff on #228833",
+    "resize": "#000000 on #ccbb44",
+    "forward": "#ffffff on #cc6677",
+    "write": "#ffffff on #aa3377",
+    "queue": "#000000 on #bbbbbb",
+    "other": "#ffffff on #777777",
 }
 _WIDEST_BAR = 72
 _REASONS = 3

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 MEGABYTE = 1024**2
-# A CPU child with the default backbone takes 100 to 150 MB; larger backbones, and decoding
-# a large photograph, take more.
+# A CPU child with the default backbone takes 100 to 150 MB (its own part of shared pages);
+# larger backbones, training, and decoding a large photograph take more.
 CHILD_BYTES = 250 * MEGABYTE
-# The Celery parent, and in the embedded stack Valkey, the supervisor and the command.
+# Celery's parent 92 MB; in the embedded stack also the command 102, supervisor 47, Valkey 6.
 BESIDE_BYTES = 400 * MEGABYTE
 # Two threads take the default backbone from 304 to 605 images a second on two cores; many
 # give ever less for each.
