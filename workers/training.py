@@ -185,7 +185,7 @@ def _card(
         preprocessing={
             "input_size": backbone["input_size"],
             "mode": backbone["preprocessing"],
-            "resize": "bilinear, aspect ratio not kept",
+            "resize": "bilinear (averaged first below a third), aspect ratio not kept",
             "inside_backbone": True,
         },
         bottleneck_size=backbone["bottleneck_size"],
