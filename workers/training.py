@@ -154,8 +154,8 @@ def _check_labels(plan: Plan, gathered: Gathered) -> None:
 def _check_finite(fit: Fit) -> None:
     if not (np.isfinite(fit.head.weights).all() and np.isfinite(fit.head.bias).all()):
         raise DatasetError(
-            "The solver diverged: its head holds numbers that are not finite. Submit the folder "
-            "again with a lower --learning-rate, or with --solver lbfgs."
+            "The solver diverged: its head holds numbers that are not finite. Train again "
+            "with a lower --learning-rate, or with --solver lbfgs."
         )
 
 
