@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,6 +25,16 @@ def finite(_ctx: click.Context, _parameter: click.Parameter, value: float | None
     return value
 
 
+class _Folder(click.Path):
+    """A folder of images. Empty, as an unset variable leaves it, would be the current one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty. Give a folder; '.' is the current one.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = _Folder(path_type=Path)
 debug_option = click.option(
     "--debug",
     is_flag=True,

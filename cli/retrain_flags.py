@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.options import finite
+from cli.options import FOLDER, finite
 
 _Command = Callable[..., Any]
 
@@ -77,7 +77,7 @@ _FLAGS = (
     click.option(
         "--image-dir",
         metavar="DIR",
-        type=click.Path(path_type=Path),
+        type=FOLDER,
         required=True,
         help="One folder of images for each label.",
     ),

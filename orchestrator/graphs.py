@@ -33,8 +33,11 @@ def check_outputs(files: tuple[Path, ...], folders: tuple[Path, ...]) -> None:
     """Refuse places that cannot be written to, before hours of work.
 
     Raises:
-        UsageError: When a file is a folder, or a folder or anything above is a file.
+        UsageError: When a file is a folder or is there twice, or a folder or anything above
+            is a file.
     """
+    if len({path.resolve() for path in files}) < len(files):
+        raise UsageError(f"{files[0]} would be written twice. Give each output a path of its own.")
     for path in (*files, *folders):
         blocked = next((p for p in path.absolute().parents if p.exists() and not p.is_dir()), None)
         if blocked:

@@ -66,7 +66,8 @@ def sweep_run(
     if plan.training is None or not plan.training.validation_percentage:
         raise UsageError(f"Run {run!r} holds out no validation images, which choose the best.")
     sweep = name or free_name(storage, f"{run}-sweep")
-    trials = _trials(settings, plan, plan.training, grid, sweep, on_progress)
+    called = _name_trials(storage, sweep)
+    trials = _trials(settings, plan, plan.training, grid, called, on_progress)
     with use_broker(settings) as connected:
         driving = Driving(storage, connected, settings, on_progress, len(trials))
         board = _leader_board(storage, parent, trials, driving)
@@ -83,12 +84,21 @@ def sweep_run(
     return {"sweep": sweep, "trials": board, "best": result}
 
 
+def _name_trials(storage: Storage, sweep: str) -> str:
+    """Return what its trials are called but for their number: SWEEP, or SWEEP-2, ...
+
+    A sweep that was stopped leaves trials, but no run of its own name.
+    """
+    names = itertools.chain([sweep], (f"{sweep}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if not storage.run(f"{name}.001").path.exists())
+
+
 def _trials(
     settings: Settings,
     plan: Plan,
     training: TrainingOptions,
     grid: Mapping[str, Sequence[Any]],
-    sweep: str,
+    called: str,
     on_progress: OnProgress,
 ) -> list[Trial]:
     backbones = [backbone_of(plan)]
@@ -104,7 +114,7 @@ def _trials(
         count = len(backbones) * len(points)
         raise UsageError(f"The grid has {count} points; a sweep has at most {_MOST_TRIALS}.")
     return [
-        Trial(number, f"{sweep}.{number:03d}", backbone, replace(training, **changes), changes)
+        Trial(number, f"{called}.{number:03d}", backbone, replace(training, **changes), changes)
         for number, (backbone, changes) in enumerate(itertools.product(backbones, points), 1)
     ]
 

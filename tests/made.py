@@ -12,7 +12,8 @@ from orchestrator.plan import BackboneChoice, plan_training
 from orchestrator.scan import scan_folder
 from workers.backbones.table import find_spec, name_backbone
 from workers.distortions import PLAIN
-from workers.pixels import cut_pixels, decode_picture
+from workers.picture import cut_pixels
+from workers.pixels import decode_picture
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import TrainingOptions
 

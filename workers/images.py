@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from workers.distortions import PLAIN, Draw
 from workers.errors import ImageError, StorageError
-from workers.pixels import cut_pixels, decode_picture, make_thumbnail
+from workers.picture import cut_pixels
+from workers.pixels import decode_picture, make_thumbnail
 
 _PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".heif", ".heic")
 _OTHERS = (".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")

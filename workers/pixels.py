@@ -1,18 +1,21 @@
-"""The bytes of an image file become RGB pixels, or a reason why not."""
+"""The bytes of an image file become RGB pixels, or a reason why not.
+
+Pillow says what a file is and decodes everything; libjpeg-turbo takes the plain JPEGs.
+"""
 
 import contextlib
 import importlib
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import numpy as np
+import simplejpeg
 from billiard.exceptions import SoftTimeLimitExceeded
-from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from workers.distortions import PLAIN, Draw
+from workers.distortions import PLAIN
 from workers.errors import ImageError
+from workers.picture import TURNS, Picture, Pixels, cut_pixels
 
 # An allow-list: Pillow has decoders for formats that nobody photographs in, and some
 # of them start other programs.
@@ -23,10 +26,9 @@ MAX_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb
 # Pillow loads its decoders when it first meets a file that it does not know, but not when
 # it is given a list of formats.
 _DECODERS = ("Avif", "Tiff", "WebP", "Ppm")
-_FILTER = Image.Resampling.BILINEAR
 _THUMBNAIL_QUALITY = 72
 # Part of every backbone's identity: raise it when the pixels of any image or variant change.
-PIXELS_VERSION = 2
+PIXELS_VERSION = 3
 
 Image.preinit()
 for _decoder in _DECODERS:
@@ -34,21 +36,6 @@ for _decoder in _DECODERS:
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 # The size is checked below, before anything is decoded, with a better message.
 Image.MAX_IMAGE_PIXELS = None
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A decoded picture, from which pixels can be cut any number of times.
-
-    Attributes:
-        image: In a mode that can be resized as it is: RGB, L, RGBa or F.
-        turn: What makes it upright.
-        shades: For F, the values that are black and white.
-    """
-
-    image: Image.Image
-    turn: Image.Transpose | None
-    shades: tuple[float, float] = (0, 255)
 
 
 def decode_picture(content: bytes, input_size: tuple[int, int]) -> Picture:
@@ -61,26 +48,7 @@ def decode_picture(content: bytes, input_size: tuple[int, int]) -> Picture:
     if not content:
         raise ImageError("empty file")
     with _reasons(content):
-        # Twice the pixels that are needed are kept.
-        return _decode(content, 2 * max(input_size))
-
-
-def cut_pixels(picture: Picture, input_size: tuple[int, int], draw: Draw) -> NDArray[np.uint8]:
-    """Return RGB pixels of shape (height, width, 3) of a picture, distorted as drawn.
-
-    Raises:
-        ImageError, MemoryError: As `decode_picture`.
-    """
-    with _reasons(b""):
-        small = _resize(picture, input_size, draw)
-        upright = small if picture.turn is None else small.transpose(picture.turn)
-        pixels = np.asarray(upright)
-    if draw.is_flipped:
-        pixels = pixels[:, ::-1]
-    if draw.brightness != 1:
-        bright = pixels * np.float32(draw.brightness)
-        pixels = np.rint(np.minimum(bright, 255)).astype(np.uint8)
-    return pixels
+        return _decode(content, max(input_size))
 
 
 def make_thumbnail(content: bytes, height: int, widest: int) -> bytes:
@@ -97,9 +65,9 @@ def make_thumbnail(content: bytes, height: int, widest: int) -> bytes:
         raise ImageError("empty file")
     with _reasons(content):
         picture = _decode(content, height)
-        size = picture.image.size[:: -1 if picture.turn in _ON_ITS_SIDE else 1]
-        scale = min(1.0, height / size[1], widest / size[0])
-        fitted = max(1, round(scale * size[1])), max(1, round(scale * size[0]))
+        size = picture.upright_size
+        scale = min(1.0, height / size[0], widest / size[1])
+        fitted = max(1, round(scale * size[0])), max(1, round(scale * size[1]))
         pixels = cut_pixels(picture, fitted, PLAIN)
         Image.fromarray(pixels).save(target, "JPEG", quality=_THUMBNAIL_QUALITY)
     return target.getvalue()
@@ -125,10 +93,13 @@ def _decode(content: bytes, least: int) -> Picture:
             raise ImageError(
                 f"too large: {image.width}x{image.height} pixels, the limit is {MAX_PIXELS}"
             )
-        # JPEG can be decoded at 1/2, 1/4 or 1/8: five times as fast on 12-megapixel
-        # photographs.
+        if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
+            # Whatever it does not like, Pillow judges.
+            with contextlib.suppress(ValueError):
+                return Picture(_decode_jpeg(content, image, least), _turn(image))
         image.draft(image.mode, (least, least))
         image.load()
+        # Asked earlier, it would decode some formats itself, and hide what is wrong with them.
         turn = _turn(image)
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
             return _wide_grey(image, turn)
@@ -136,26 +107,31 @@ def _decode(content: bytes, least: int) -> Picture:
             # What a viewer shows: hidden colours under full transparency are often noise.
             # They must not be mixed into their neighbours, so they are multiplied away.
             layered = image if image.mode == "RGBA" else image.convert("RGBA")
-            return Picture(layered.convert("RGBa"), turn)
-        return Picture(image if image.mode in ("RGB", "L") else image.convert("RGB"), turn)
+            return Picture(_reduce(layered.convert("RGBa"), least), turn)
+        plain = image if image.mode in ("RGB", "L") else image.convert("RGB")
+        return Picture(_reduce(plain, least), turn)
 
 
-# EXIF orientation, tag 0x0112 -> what makes the picture upright (as ImageOps.exif_transpose).
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_ON_ITS_SIDE = {_TURNS[orientation] for orientation in (5, 6, 7, 8)}
+def _reduce(image: Image.Image, least: int) -> Pixels:
+    # An array of a large picture would be a second copy of it; twice the pixels are kept.
+    factor = max(1, image.width // (2 * least)), max(1, image.height // (2 * least))
+    return np.asarray(image if factor == (1, 1) else image.reduce(factor))
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
+def _decode_jpeg(content: bytes, image: Image.Image, least: int) -> Pixels:
+    # At 1/2, 1/4 or 1/8 where that leaves enough: five times as fast on 12-megapixel
+    # photographs. Other eighths are slower than the whole: they have no SIMD.
+    shortest = min(image.size)
+    factor = next(factor for factor in (8, 4, 2, 1) if shortest >= factor * least or factor == 1)
+    colours = "RGB" if image.mode == "RGB" else "GRAY"
+    height, width = -(-image.height // factor), -(-image.width // factor)
+    values: Pixels = simplejpeg.decode_jpeg(content, colours, min_height=height, min_width=width)
+    return values if colours == "RGB" else values[..., 0]
+
+
+def _turn(image: Image.Image) -> Callable[[Pixels], Pixels] | None:
     try:
-        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except (MemoryError, SoftTimeLimitExceeded):
         raise
     # A broken EXIF block raises almost anything; the pixels are good all the same.
@@ -163,7 +139,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _wide_grey(image: Image.Image, turn: Image.Transpose | None) -> Picture:
+def _wide_grey(image: Image.Image, turn: Callable[[Pixels], Pixels] | None) -> Picture:
     # Pillow's own conversion clips at 255 and turns such a picture white.
     values = np.asarray(image).astype(np.float32)
     np.nan_to_num(values, copy=False, posinf=0, neginf=0)
@@ -171,24 +147,7 @@ def _wide_grey(image: Image.Image, turn: Image.Transpose | None) -> Picture:
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         values[values == transparent] = high
-    return Picture(Image.fromarray(values), turn, (low, high))
-
-
-def _resize(picture: Picture, input_size: tuple[int, int], draw: Draw) -> Image.Image:
-    """Return a part of the picture as RGB; made small before anything else is done to it."""
-    image, (height, width) = picture.image, input_size
-    size = (height, width) if picture.turn in _ON_ITS_SIDE else (width, height)
-    left, top, right, lower = draw.box
-    box = (left * image.width, top * image.height, right * image.width, lower * image.height)
-    small = image.resize(size, _FILTER, box)
-    if small.mode == "RGBa":
-        backdrop = Image.new("RGBA", size, "white")
-        return Image.alpha_composite(backdrop, small.convert("RGBA")).convert("RGB")
-    if small.mode == "F":
-        low, high = picture.shades
-        shades = (np.asarray(small).astype(np.float64) - low) / (high - low) * 255
-        small = Image.fromarray(np.clip(np.rint(shades), 0, 255).astype(np.uint8))
-    return small.convert("RGB")
+    return Picture(values, turn, (low, high))
 
 
 def _range(image: Image.Image, lowest: float, highest: float) -> tuple[float, float]:

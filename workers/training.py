@@ -154,8 +154,8 @@ def _check_labels(plan: Plan, gathered: Gathered) -> None:
 def _check_finite(fit: Fit) -> None:
     if not (np.isfinite(fit.head.weights).all() and np.isfinite(fit.head.bias).all()):
         raise DatasetError(
-            "The solver diverged: its head holds numbers that are not finite. Submit the folder "
-            "again with a lower --learning-rate, or with --solver lbfgs."
+            "The solver diverged: its head holds numbers that are not finite. Train again "
+            "with a lower --learning-rate, or with --solver lbfgs."
         )
 
 
@@ -185,7 +185,7 @@ def _card(
         preprocessing={
             "input_size": backbone["input_size"],
             "mode": backbone["preprocessing"],
-            "resize": "bilinear, aspect ratio not kept",
+            "resize": "bilinear (averaged first below a third), aspect ratio not kept",
             "inside_backbone": True,
         },
         bottleneck_size=backbone["bottleneck_size"],

@@ -30,15 +30,59 @@ _TOP = 5
     help="One label a line.",
 )
 @click.option(
-    "--input-height", "--input_height", type=click.IntRange(1), default=224, show_default=True
+    "--input-height",
+    "--input_height",
+    type=click.IntRange(1),
+    default=224,
+    show_default=True,
+    metavar="N",
+    help="Of the graph's input, in pixels.",
 )
 @click.option(
-    "--input-width", "--input_width", type=click.IntRange(1), default=224, show_default=True
+    "--input-width",
+    "--input_width",
+    type=click.IntRange(1),
+    default=224,
+    show_default=True,
+    metavar="N",
+    help="Of the graph's input, in pixels.",
 )
-@click.option("--input-mean", "--input_mean", type=float, default=128, show_default=True)
-@click.option("--input-std", "--input_std", type=float, default=128, show_default=True)
-@click.option("--input-layer", "--input_layer", default="input", show_default=True)
-@click.option("--output-layer", "--output_layer", default="final_result", show_default=True)
+@click.option(
+    "--input-mean",
+    "--input_mean",
+    type=float,
+    default=128,
+    show_default=True,
+    callback=options.finite,
+    metavar="X",
+    help="Taken from each pixel.",
+)
+@click.option(
+    "--input-std",
+    "--input_std",
+    type=float,
+    default=128,
+    show_default=True,
+    callback=options.finite,
+    metavar="X",
+    help="Each pixel is divided by it, after that.",
+)
+@click.option(
+    "--input-layer",
+    "--input_layer",
+    default="input",
+    show_default=True,
+    metavar="NAME",
+    help="The node that is fed.",
+)
+@click.option(
+    "--output-layer",
+    "--output_layer",
+    default="final_result",
+    show_default=True,
+    metavar="NAME",
+    help="The node with the scores.",
+)
 @options.debug_option
 def command(
     image: Path,

@@ -6,6 +6,7 @@ import click
 
 from cli import options
 from cli.console import print_json, say
+from cli.retrain_files import follow, leave_files, read_flags
 from cli.running import conduct, print_result
 from workers.settings import Settings
 
@@ -19,6 +20,8 @@ from workers.settings import Settings
 def command(settings: Settings, run: str, detach: bool, as_json: bool, quiet: bool) -> None:
     """Go on with RUN where it stopped. What is in storage is not done again.
 
+    A run of `poets retrain` also leaves the graph and the labels that it was asked for.
+
     \b
     Example:
       poets resume flower_photos-1
@@ -27,8 +30,14 @@ def command(settings: Settings, run: str, detach: bool, as_json: bool, quiet: bo
     from orchestrator.runs import reopen_run
 
     started = time.monotonic()
-    result = reopen_run(check_surroundings(settings, detach), run)
-    if result is None:
+    storage = check_surroundings(settings, detach)
+    result = reopen_run(storage, run)
+    folder = storage.run(run)
+    flags = read_flags(folder)
+    if flags and not detach:
+        result = result or follow(settings, folder, started, quiet)
+        leave_files(settings, folder, flags, result, as_json, quiet)
+    elif result is None:
         conduct(settings, run, started, detach, as_json, quiet)
     else:
         say(f"Run {run} has finished already.", quiet)

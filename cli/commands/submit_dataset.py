@@ -19,7 +19,7 @@ from workers.settings import Settings
 
 
 @click.command("submit-dataset")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=options.FOLDER)
 @click.option("--name", help="Name of the run. [DIR-1, DIR-2, ...]")
 @click.option(
     "--architecture",

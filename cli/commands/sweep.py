@@ -1,5 +1,6 @@
 """``poets sweep``: try many settings at once and keep the best."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,11 @@ class _Values(click.ParamType[list[Any]]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> list[Any]:
         parts = [part.strip() for part in str(value).split(",")]
-        return [self.kind.convert(part, param, ctx) for part in parts if part]
+        values = [self.kind.convert(part, param, ctx) for part in parts if part]
+        for number in values:
+            if isinstance(number, float) and not math.isfinite(number):
+                self.fail(f"{number} is not a finite number.", param, ctx)
+        return values
 
 
 def _values(flag: str, kind: click.ParamType[Any], help_text: str) -> Callable[..., Any]:
@@ -83,11 +88,14 @@ def _print_board(trials: list[dict[str, Any]], varied: list[str]) -> None:
         settings = [trial["architecture"], *(str(trial.get(name, "")) for name in columns)]
         rows.append([rank, *settings, *_figures(trial)])
     print_table([*header, "validation", "log loss", "MB", "images/s"], rows)
+    for trial in trials:
+        if "error" in trial:
+            click.echo(trial["error"])
 
 
 def _figures(trial: dict[str, Any]) -> list[str]:
     if "error" in trial:
-        return [f"failed: {trial['error']}", "", "", ""]
+        return ["failed", "", "", ""]
     speed = trial["images_per_second"]
     return [
         f"{trial['validation_accuracy']:.1%}"

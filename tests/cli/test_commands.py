@@ -12,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from cli.commands.sweep import _print_board
 from cli.main import SECTIONS, main
 from tests.made import make_data_set, make_picture, make_run
 from workers.backbones.loading import default_concurrency, default_threads
@@ -445,3 +446,40 @@ def test_a_labelling_result_counts_unsure_images(capsys):
 
     assert "9: 5 labelled, 3 unsure, 1 failed" in unsure
     assert "unsure" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["submit-dataset", "classify-dir"])
+def test_an_empty_folder_name_is_not_the_current_folder(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(make_data_set(tmp_path / "photos"))
+
+    result = poets(name, "")
+
+    assert result.exit_code == 2
+    assert "it is empty" in result.stderr
+
+
+def test_a_sweep_refuses_what_is_no_number():
+    result = poets("sweep", "spring", "--learning-rate", "0.1,nan")
+
+    assert result.exit_code == 2
+    assert "not a finite number" in result.stderr
+
+
+def test_the_reason_of_a_failed_trial_stands_below_the_leader_board(capsys):
+    trial = {
+        "architecture": "mobilenet_0.50_224",
+        "learning_rate": 0.1,
+        "validation_accuracy": 0.9,
+        "validation_accuracy_interval": [0.8, 0.95],
+        "validation_log_loss": 0.3,
+        "size_bytes": 3_000_000,
+        "images_per_second": None,
+    }
+    failed = {**trial, "learning_rate": 1e6, "error": "Run 'a.002' failed: it diverged."}
+
+    _print_board([trial, failed], ["learning_rate"])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["2", "mobilenet_0.50_224", "1000000.0", "failed"]
+    assert lines[3] == failed["error"]
+    assert max(map(len, lines[:3])) < 90

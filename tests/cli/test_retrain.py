@@ -101,6 +101,11 @@ def test_an_unknown_flag_is_an_error_with_the_nearest_one():
         (("--image_dir", "photos", "--random_crop", 200), "a percentage from 0 to 100"),
         (("--image_dir", "photos", "--final_tensor_name", "a b"), "cannot be called 'a b'"),
         (("--image_dir", "photos", "--output_graph", "."), ". is a folder"),
+        (("--image_dir", ""), "it is empty"),
+        (
+            ("--image_dir", "photos", "--output_graph", "x", "--output_labels", "./x"),
+            "would be written twice",
+        ),
         (("--image_dir", "photos", "--output_labels", "file/x"), "file is a file"),
         (("--image_dir", "photos", "--summaries_dir", "file"), "file is a file"),
         (

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from orchestrator.embedded import find_stack
-from tests.end_to_end.programs import ROOT, our_processes, poets, wait_until
+from tests.end_to_end.programs import ROOT, our_processes, poets, start, wait_until
 from tests.end_to_end.test_tensorboard import free_port
 from tests.made import COLOURS, make_picture
 from workers.settings import Settings
@@ -249,3 +249,32 @@ def test_the_flags_of_poets_work_too(tf_files, tmp_path):
     assert result["misclassified"] == result["intermediate_graphs"] == []
     assert graph.is_file()
     assert labels.is_file()
+
+
+def test_resume_leaves_the_files_of_a_retrain_that_was_stopped(tf_files, tmp_path):
+    out = tmp_path / "out"
+    bottlenecks = ("--storage", tf_files / "bottlenecks")
+    process = start(
+        "retrain", "--image_dir", tf_files / "flower_photos", "--how_many_training_steps=40000",
+        "--intermediate_store_frequency=30000", f"--intermediate_output_graphs_dir={out}/graphs",
+        "--output_graph", out / "graph.pb", "--output_labels", out / "labels.txt",
+        "--summaries_dir", out / "logs", "--architecture=mobilenet_0.25_128", "--weights=random-0",
+        "--test_batch_size=3", *bottlenecks,
+    )  # fmt: skip
+    run = tf_files / "bottlenecks" / "runs" / "flower_photos-1"
+    wait_until((run / "retrain.json").exists)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert not (out / "graph.pb").exists()
+
+    stdout, stderr = poets("resume", "flower_photos-1", *bottlenecks)
+    again, _ = poets("resume", "flower_photos-1", *bottlenecks)
+
+    assert re.fullmatch(r"Final test accuracy = [\d.]+% \(N=3\)\n", stdout)
+    assert re.search(r"Step 39999: Train accuracy", stderr)
+    assert (out / "labels.txt").read_text() == "daisy\nroses\n"
+    with np.load(run / "model" / "head.npz") as arrays:
+        assert arrays["weights"].tobytes() in (out / "graph.pb").read_bytes()
+    assert [path.name for path in (out / "graphs").iterdir()] == ["intermediate_30000.pb"]
+    assert "Run flower_photos-1 has finished" in again

@@ -85,8 +85,17 @@ def test_what_is_missing_is_named(daisy, graph, labels, tmp_path):
 def test_what_is_no_image_is_said(graph, labels, tmp_path):
     (tmp_path / "text.jpg").write_text("hello")
 
-    with pytest.raises(ImageError, match=r"text.jpg cannot be decoded: .*`poets classify`"):
+    with pytest.raises(ImageError, match=r"text.jpg cannot be decoded: [^{\[]*`poets classify`"):
         label_image(tmp_path / "text.jpg", graph, labels, given())
+
+
+def test_empty_files_are_called_so(daisy, graph, labels, tmp_path):
+    (tmp_path / "empty").write_bytes(b"")
+
+    with pytest.raises(ModelError, match=r"no frozen TensorFlow graph: the file is empty"):
+        label_image(daisy, tmp_path / "empty", labels, given())
+    with pytest.raises(ModelError, match=r"The labels .*empty are empty"):
+        label_image(daisy, graph, tmp_path / "empty", given())
 
 
 def test_what_is_no_graph_is_said(tmp_path):

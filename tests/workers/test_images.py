@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image
 
 from tests.made import decode_image
@@ -222,6 +223,37 @@ def test_a_camera_sized_photograph_looks_as_if_it_had_been_decoded_in_full():
     pixels = decode_image(as_bytes(smooth, "JPEG", quality=95), (64, 96))
 
     assert np.abs(pixels - expected).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("RGB", {"subsampling": "4:4:4"}),
+        ("RGB", {"subsampling": "4:2:0"}),
+        ("RGB", {"progressive": True}),
+        ("RGB", {"keep_rgb": True}),
+        ("L", {}),
+    ],
+)
+def test_a_jpeg_has_the_colours_that_pillow_sees(data, mode, options):
+    with Image.open(data / "flowers" / "daisy" / "102841525_bd6628ae3c.jpg") as photograph:
+        content = as_bytes(photograph.convert(mode), "JPEG", quality=90, **options)
+    with Image.open(io.BytesIO(content)) as seen:
+        expected = np.asarray(seen.convert("RGB"), int)
+
+    pixels = decode_image(content, expected.shape[:2])
+
+    # Two builds of libjpeg-turbo may round apart.
+    assert np.abs(pixels - expected).max() <= 2
+
+
+def test_a_jpeg_that_only_pillow_accepts_is_decoded_by_it():
+    start = JPEG.index(b"\xff\xda")
+    tolerated = JPEG[:start] + b"\0\0" + JPEG[start:]
+    with pytest.raises(ValueError, match="extraneous"):
+        simplejpeg.decode_jpeg(tolerated)
+
+    assert np.array_equal(decode_image(tolerated, (30, 40)), decode_image(JPEG, (30, 40)))
 
 
 @pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1", b"msf1"])

@@ -1,5 +1,6 @@
 """Frozen TensorFlow 1 graphs, as the codelab's retrain.py writes and its label_image.py reads."""
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,8 @@ def _read_labels(path: Path) -> list[str]:
         text = _read(path, "labels").decode()
     except UnicodeDecodeError as error:
         raise ModelError(f"The labels {path} are no UTF-8 text, one label a line.") from error
+    if not text.strip():
+        raise ModelError(f"The labels {path} are empty. Give the labels that belong to the graph.")
     return [line.rstrip() for line in text.removesuffix("\n").split("\n")]
 
 
@@ -124,9 +127,12 @@ def _read_pixels(path: Path, given: GraphInput) -> NDArray[np.float32]:
         ".gif": lambda found, channels: tf.io.decode_gif(found)[0],
     }.get(path.suffix, tf.io.decode_jpeg)
     try:
-        pixels = tf.cast(decode(content, channels=3), tf.float32)[tf.newaxis]
+        with quiet_stderr():
+            pixels = tf.cast(decode(content, channels=3), tf.float32)[tf.newaxis]
     except tf.errors.InvalidArgumentError as error:
-        reason = str(error.message).splitlines()[0]
+        first = str(error.message).splitlines()[0]
+        # Without the names of TensorFlow's own parts before and behind it.
+        reason = re.sub(r"^\{\{.*?\}\} | \[Op:\w+\]", "", first).rstrip(".")
         raise ImageError(
             f"The image {path} cannot be decoded: {reason}. TensorFlow reads JPEG, PNG, GIF and "
             "BMP; `poets classify` reads more."
@@ -143,6 +149,8 @@ def _run(
     tf = _tensorflow()
     from google.protobuf.message import DecodeError
 
+    if not content:
+        raise ModelError(f"{path} is no frozen TensorFlow graph: the file is empty.")
     graph = tf.Graph()
     try:
         definition = tf.compat.v1.GraphDef.FromString(content)

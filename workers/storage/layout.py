@@ -64,6 +64,11 @@ class RunFolder:
         return self.path / "result.json"
 
     @property
+    def retrain(self) -> Path:
+        """What `poets retrain` has yet to write elsewhere, such as its graph: its flags as JSON."""
+        return self.path / "retrain.json"
+
+    @property
     def failure(self) -> Path:
         return self.path / "failed.json"
 
