@@ -105,10 +105,12 @@ def test_the_places_of_a_chunk_that_stay_empty_cost_the_images_nothing(backbone)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stopwatch.time, "perf_counter", lambda: next(seconds))
         watched.compute(pixels)
-        watched.compute(pixels[:4])
+        watched.compute(pixels[:1])
 
-    assert (watched.rows, watched.places) == (12, 16)
-    assert stopwatch._by_stage(clock, watched, 20.0)["forward"] == pytest.approx(12.0)
+    chunk = backbone.chunk
+    assert (watched.rows, watched.places) == (chunk + 1, 2 * chunk)
+    expected = 16.0 * (chunk + 1) / (2 * chunk)
+    assert stopwatch._by_stage(clock, watched, 20.0)["forward"] == pytest.approx(expected)
 
 
 def test_no_image_is_begun_when_the_time_is_up(calls, backbone, tmp_path):

@@ -72,7 +72,9 @@ def default_chunk(device: str) -> Choice:
     """Return how many images go through the network together."""
     if uses_gpu(device):
         return Choice(keras.CHUNK, "that keeps a GPU busy")
-    return Choice(litert.CHUNK, "4 to 16 are equally fast, and more only cost memory")
+    return Choice(
+        litert.CHUNK, "with more, what a layer left falls out of the cache before the next reads it"
+    )
 
 
 def default_concurrency(device: str) -> Choice:
