@@ -149,9 +149,10 @@ def measure(settings: Settings, request: BenchRequest, on_progress: OnProgress) 
         lambda n: on_progress(Progress("timing one process", n, len(files))),
     )
     reasons = alone.deadly + Counter(alone.lap.reasons)
-    if reasons.total() >= alone.tried:
+    # A process that ends takes with it what it measured last.
+    if alone.lap.images <= sum(alone.lap.reasons.values()):
         raise DatasetError(
-            f"No image can be read, of {alone.tried} that were tried: {next(iter(reasons))}. "
+            f"No image can be measured, of {alone.tried} that were tried: {next(iter(reasons))}. "
             "Give a folder of photographs."
         )
     # As many as a run here would have.

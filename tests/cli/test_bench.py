@@ -13,7 +13,7 @@ from cli.profiles import describe_forecast, print_profile, share_cells
 from orchestrator import bench
 from orchestrator.bench import STAGES, BenchRequest, Profile
 from orchestrator.sample import Sample
-from tests.made import ARCHITECTURE, make_data_set
+from tests.made import ARCHITECTURE, make_data_set, make_picture
 from workers.backbones.loading import default_concurrency
 
 # The supervisor of a stack outlives the call that starts it, on purpose.
@@ -99,12 +99,22 @@ def test_a_folder_that_is_missing_empty_or_has_no_photograph_is_an_error(ready_s
     for name, reason in [
         ("missing", "There is no folder"),
         ("empty", "There is no image below"),
-        ("text", "No image can be read, of 1 that were tried: not an image: no known format."),
+        ("text", "No image can be measured, of 1 that were tried: not an image: no known format."),
     ]:
         result = poets(tmp_path / name, *TINY)
         assert result.exit_code == 1
         assert reason in result.stderr
         assert result.stdout == ""
+
+
+def test_a_folder_that_kills_every_process_is_an_error(poison, ready_storage, tmp_path):
+    for number in range(30):
+        make_picture(tmp_path / "photos" / str(number) / "abort.jpg", (9, 99, 200), number)
+
+    result = poets(tmp_path / "photos", *TINY)
+
+    assert result.exit_code == 1
+    assert "of 5 that were tried: killed the process that read it (SIGABRT)" in result.stderr
 
 
 def test_an_unknown_architecture_is_refused_before_anything_else(tmp_path):
