@@ -1,4 +1,4 @@
-"""The training images by which 8-bit formats are calibrated, and all formats are checked."""
+"""The training images that 16 and 8 bits are calibrated by, and all formats are checked with."""
 
 from workers.bottlenecks import image_path
 from workers.errors import RunError

@@ -110,7 +110,7 @@ def same_label(found, ours):
     return np.mean(found.argmax(axis=1) == ours.argmax(axis=1))
 
 
-@pytest.mark.parametrize("name", [name for name, row in FORMATS.items() if row.tolerance == 1e-3])
+@pytest.mark.parametrize("name", [name for name, row in FORMATS.items() if row.tolerance])
 def test_a_float_format_fed_the_same_pixels_gives_the_same_probabilities(
     name, exported, pixels, ours
 ):
@@ -118,13 +118,6 @@ def test_a_float_format_fed_the_same_pixels_gives_the_same_probabilities(
 
     assert same_label(found, ours) >= 0.995
     assert np.abs(found - ours).max() <= 1e-3
-
-
-def test_weights_in_16_bits_change_little(exported, pixels, ours):
-    found = LOADERS["tflite-float16"](exported, "")(pixels)
-
-    assert same_label(found, ours) >= 0.995
-    assert np.quantile(np.abs(found - ours).max(axis=1), 0.99) <= 2e-2
 
 
 def test_8_bits_cost_less_than_two_points_of_accuracy(exported, photographs, pixels, ours):

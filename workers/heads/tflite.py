@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from workers.errors import ExportError
 from workers.heads.classifier import freeze, trace_classifier
+from workers.heads.halves import halve_kernels
 from workers.heads.tflite_metadata import Description, add_metadata
 
 FLOAT32, FLOAT16, INT8 = "float32", "float16", "int8"
@@ -23,10 +24,10 @@ def write_tflite(
     """Write a LiteRT file with the labels and what its input is in its metadata.
 
     Args:
-        numbers: FLOAT32; FLOAT16 (weights); or INT8: everything, with uint8 pixels as input
-            and probabilities times 256 as output.
-        photographs: Training images, RGB, (n, height, width, 3), by which INT8 chooses the
-            range of each layer's numbers.
+        numbers: FLOAT32; FLOAT16 (large kernels); or INT8: everything, with uint8 pixels as
+            input and probabilities times 256 as output.
+        photographs: Training images, RGB, (n, height, width, 3), by which FLOAT16 rounds and
+            INT8 chooses the range of each layer's numbers.
 
     Raises:
         ExportError: When the range of 8-bit pixels is not that of pixels.
@@ -37,17 +38,16 @@ def write_tflite(
     # function, which silently gives a network without weights (tried with 2.21).
     frozen = freeze(trace_classifier(classifier))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-    if numbers != FLOAT32:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if numbers == FLOAT16:
-        converter.target_spec.supported_types = [tf.float16]
     if numbers == INT8:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: _samples(photographs)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.uint8
     content = converter.convert()
     if numbers == INT8:
         _check_scales(content)
+    if numbers == FLOAT16:
+        content = halve_kernels(content, photographs)
     add_metadata(content, description, path)
 
 
