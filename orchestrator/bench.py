@@ -13,9 +13,9 @@ from orchestrator.sample import Sample, draw_sample
 from orchestrator.weights import resolve_backbone
 from workers import stopwatch
 from workers.backbones.convert import convert_backbone
-from workers.backbones.loading import default_concurrency
 from workers.backbones.stored import has_backbone
 from workers.backbones.table import find_spec
+from workers.capacity import default_concurrency
 from workers.errors import BrokerError, DatasetError
 from workers.process_start import check_storage
 from workers.settings import Settings

@@ -15,15 +15,19 @@ from orchestrator.embedded import attach_broker
 from orchestrator.runs import list_states
 from orchestrator.supervisor import find_server
 from workers.app import QUEUES
-from workers.backbones.loading import (
-    default_chunk,
-    default_concurrency,
-    default_threads,
-    has_gpu,
-)
+from workers.backbones.loading import default_chunk
 from workers.backbones.table import DEFAULT_ARCHITECTURE, find_spec
 from workers.backbones.weights import find_weights
-from workers.capacity import BESIDE_BYTES, CHILD_BYTES, MEGABYTE, find_capacity, is_too_small
+from workers.capacity import (
+    BESIDE_BYTES,
+    CHILD_BYTES,
+    MEGABYTE,
+    default_concurrency,
+    default_threads,
+    find_capacity,
+    has_gpu,
+    is_too_small,
+)
 from workers.errors import PoetsError
 from workers.process_start import check_package, check_storage
 from workers.settings import Settings

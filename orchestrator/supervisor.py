@@ -22,8 +22,7 @@ import redis
 
 from orchestrator.embedded import Stack
 from workers import DISTRIBUTION
-from workers.app import QUEUES
-from workers.backbones.loading import default_concurrency
+from workers.capacity import default_concurrency
 from workers.errors import BrokerError
 from workers.leases import connect
 from workers.lifeline import end_with_parent
@@ -117,15 +116,15 @@ def supervise(stack: Stack) -> None:
     print(os.getpid(), file=alive, flush=True)
     server = _Service("valkey", _server_command(stack), signal.SIGTERM)
     server.keep_running()
-    _wait_for_server(stack, server)
     python = [sys.executable, "-P", "-m"]
     processes = default_concurrency(load_settings().device)
     print(f"processes {processes}", flush=True)
-    worker_arguments = ["--queues", ",".join(QUEUES), "--concurrency", str(processes.value)]
-    worker_arguments += ["--grace-s", str(_WORKER_GRACE_S)]
+    worker_arguments = ["--concurrency", str(processes.value), "--grace-s", str(_WORKER_GRACE_S)]
     worker = _Service("worker", [*python, "workers", *worker_arguments])
     coordinator = _Service("coordinator", [*python, "orchestrator.coordinator"])
+    # It imports for longer than the server takes to start.
     worker.keep_running()
+    _wait_for_server(stack, server)
     facts = {"pid": os.getpid(), "concurrency": processes.value, "version": version(DISTRIBUTION)}
     write_whole(stack.state, json.dumps(facts).encode())
 

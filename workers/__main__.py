@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import socket
+import sys
 
 from workers.app import QUEUES, app
 
@@ -26,11 +28,17 @@ def run_worker(
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
     if grace_s is not None:
         app.conf.worker_soft_shutdown_timeout = grace_s
-    arguments = ["worker", "--queues", queues, "--concurrency", str(concurrency)]
-    arguments += ["--loglevel", log_level, "--without-mingle", "--without-gossip"]
-    if name:
-        arguments += ["--hostname", f"{name}@%h"]
-    app.worker_main(arguments)
+    # Not `app.worker_main`: the command line of Celery imports all its commands, Flower too.
+    worker = app.Worker(
+        hostname=name and f"{name}@{socket.gethostname()}",
+        queues=queues,
+        concurrency=concurrency,
+        loglevel=log_level,
+        without_mingle=True,
+        without_gossip=True,
+    )
+    worker.start()
+    sys.exit(worker.exitcode)
 
 
 def main() -> None:

@@ -78,6 +78,26 @@ def find_capacity(root: Path = Path("/")) -> Capacity:
     )
 
 
+def has_gpu() -> bool:
+    """Return whether an NVIDIA driver is loaded, without importing TensorFlow."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") != "-1" and Path("/dev/nvidiactl").exists()
+
+
+def uses_gpu(device: str) -> bool:
+    """Return whether the setting `device` means a GPU on this machine."""
+    return device == "gpu" or (device == "auto" and has_gpu())
+
+
+def default_concurrency(device: str) -> Choice:
+    """Return how many processes a worker should have here."""
+    return choose_processes(find_capacity(), uses_gpu(device))
+
+
+def default_threads(device: str) -> Choice:
+    """Return how many threads the network should have in each of them."""
+    return choose_threads(find_capacity(), uses_gpu(device))
+
+
 def choose_processes(capacity: Capacity, on_gpu: bool) -> Choice:
     """Return how many processes a worker should have."""
     if on_gpu:

@@ -27,8 +27,6 @@ MAX_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb
 # it is given a list of formats.
 _DECODERS = ("Avif", "Tiff", "WebP", "Ppm")
 _THUMBNAIL_QUALITY = 72
-# Part of every backbone's identity: raise it when the pixels of any image or variant change.
-PIXELS_VERSION = 3
 
 Image.preinit()
 for _decoder in _DECODERS:

@@ -49,7 +49,7 @@ def command(
 
     from orchestrator.broker import open_broker
     from orchestrator.embedded import attach_broker
-    from workers.backbones.loading import default_concurrency
+    from workers.capacity import default_concurrency
     from workers.errors import BrokerError
     from workers.process_start import check_storage
 

@@ -14,7 +14,7 @@ from orchestrator import bench
 from orchestrator.bench import STAGES, BenchRequest, Profile
 from orchestrator.sample import Sample
 from tests.made import ARCHITECTURE, make_data_set, make_picture
-from workers.backbones.loading import default_concurrency
+from workers.capacity import default_concurrency
 
 # The supervisor of a stack outlives the call that starts it, on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
@@ -61,7 +61,7 @@ def test_a_profile_adds_up_and_leaves_nothing_behind(ready_storage, tmp_path):
     assert sum(stage["share"] for stage in found["stages"]) == pytest.approx(1)
     assert all(stage["all_processes_us"] > 0 for stage in found["stages"])
     assert found["processes"] == default_concurrency("auto").value
-    assert found["batch_size"] == 32
+    assert found["batch_size"] == 72
     whole = sum(stage["all_processes_us"] for stage in found["stages"])
     rate = found["images_per_second"]["all_processes"]
     assert rate == pytest.approx(found["processes"] * 1e6 / whole, rel=0.01)

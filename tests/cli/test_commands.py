@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from cli.commands.sweep import _print_board
 from cli.main import SECTIONS, main
 from tests.made import make_data_set, make_picture, make_run
-from workers.backbones.loading import default_concurrency, default_threads
 from workers.backbones.table import BACKBONES
+from workers.capacity import default_concurrency, default_threads
 from workers.storage.plan import TrainingOptions
 
 # Fields of TrainingOptions that no flag sets.

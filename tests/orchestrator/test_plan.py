@@ -198,7 +198,7 @@ def test_a_labelling_job_copies_its_model_and_needs_no_labels(storage, tmp_path)
 
 def test_a_batch_suits_the_data_set():
     assert choose_batch_size(100) == 32
-    assert choose_batch_size(100_000) == 200
+    assert choose_batch_size(10_000) == 152
     assert choose_batch_size(100_000_000) == 512
 
 

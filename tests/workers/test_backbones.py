@@ -14,10 +14,11 @@ from workers.backbones import convert
 from workers.backbones.convert import convert_backbone
 from workers.backbones.keras import KerasBackbone, build_keras_model
 from workers.backbones.litert import LiteRTBackbone
-from workers.backbones.loading import default_concurrency, has_gpu, open_backbone, uses_gpu
+from workers.backbones.loading import open_backbone
 from workers.backbones.stored import has_backbone, read_description
 from workers.backbones.table import find_spec, name_backbone
 from workers.backbones.weights import digest_file
+from workers.capacity import default_concurrency, has_gpu, uses_gpu
 from workers.errors import ModelError, StorageError, WeightsError
 from workers.images import load_image
 from workers.storage.layout import Storage

@@ -7,7 +7,6 @@ import re
 import numpy as np
 import pytest
 
-from workers import pixels
 from workers.backbones import table
 from workers.backbones.keras import _preprocess, build_keras_model
 from workers.backbones.table import BACKBONES, DEFAULT_ARCHITECTURE, find_spec, name_backbone
@@ -136,6 +135,6 @@ def test_the_identity_depends_on_the_weights_and_says_the_architecture():
 
 def test_the_identity_depends_on_how_pixels_are_made(monkeypatch):
     before = name_backbone(find_spec("resnet50"), "abc")
-    monkeypatch.setattr(table, "PIXELS_VERSION", pixels.PIXELS_VERSION + 1)
+    monkeypatch.setattr(table, "PIXELS_VERSION", table.PIXELS_VERSION + 1)
 
     assert name_backbone(find_spec("resnet50"), "abc") != before

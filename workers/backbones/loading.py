@@ -1,8 +1,6 @@
 """Open the backbone of a run on the device of this worker."""
 
 import functools
-import os
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +11,7 @@ from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.stored import whole_backbone
 from workers.backbones.table import find_spec
 from workers.backbones.weights import seed_of
-from workers.capacity import Choice, choose_processes, choose_threads, find_capacity
+from workers.capacity import Choice, default_threads, uses_gpu
 from workers.storage.layout import Storage
 
 
@@ -58,16 +56,6 @@ def open_backbone(
     return LiteRTBackbone(whole_backbone(storage, backbone_id), threads=threads)
 
 
-def has_gpu() -> bool:
-    """Return whether an NVIDIA driver is loaded, without importing TensorFlow."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES") != "-1" and Path("/dev/nvidiactl").exists()
-
-
-def uses_gpu(device: str) -> bool:
-    """Return whether the setting `device` means a GPU on this machine."""
-    return device == "gpu" or (device == "auto" and has_gpu())
-
-
 def default_chunk(device: str) -> Choice:
     """Return how many images go through the network together."""
     if uses_gpu(device):
@@ -75,13 +63,3 @@ def default_chunk(device: str) -> Choice:
     return Choice(
         litert.CHUNK, "with more, what a layer left falls out of the cache before the next reads it"
     )
-
-
-def default_concurrency(device: str) -> Choice:
-    """Return how many processes a worker should have here."""
-    return choose_processes(find_capacity(), uses_gpu(device))
-
-
-def default_threads(device: str) -> Choice:
-    """Return how many threads the network should have in each of them."""
-    return choose_threads(find_capacity(), uses_gpu(device))

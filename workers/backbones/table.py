@@ -5,8 +5,10 @@ import hashlib
 from dataclasses import dataclass
 
 from workers.errors import UnknownArchitectureError
-from workers.pixels import PIXELS_VERSION
 
+# Part of every identity: raise it when `workers.pixels` or `workers.picture` makes other
+# pixels of any image or variant.
+PIXELS_VERSION = 3
 DEFAULT_ARCHITECTURE = "mobilenet_0.50_224"
 _KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications"
 
