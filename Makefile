@@ -3,7 +3,7 @@
 #   make test    run every check: format, lint, types, tests with coverage
 # Beside them, what is for who works on poets:
 #   make unit         the quick part of the tests
-#   make bench        poets beside what others use, into docs/performance.md (20 min);
+#   make bench        poets beside what others use, into docs/performance.md (12 min);
 #                     BENCH_IMAGES=DIR names a folder of LABEL/NAME.jpg, else poets draws some
 #   make bench-quick  the same with few images, printed only (3 min)
 

@@ -13,7 +13,7 @@ def draw_chart(outcomes: list[Outcome], path: Path) -> None:
 
     mpl.use("svg")
     # The same numbers give the same bytes.
-    mpl.rcParams |= {"svg.hashsalt": "poets", "svg.fonttype": "none", "font.size": 10}
+    mpl.rcParams |= {"svg.hashsalt": "poets", "font.size": 10}
     from matplotlib import pyplot as plt
 
     shown = [o for o in by_rate(outcomes) if o.lines and not o.is_floor][::-1]
