@@ -1,10 +1,11 @@
-"""MobileNet v1 as PyTorch knows it, from folded layers."""
+"""MobileNet v1, from folded layers, and photographs, as PyTorch knows them."""
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from tests.benchmarks.network import Layer
+from tests.benchmarks.rivals.opencv_decode import read_pixels
 
 
 class MobileNet(nn.Module):
@@ -34,3 +35,16 @@ def _convolution(layer: Layer) -> nn.Conv2d:
     convolution.weight.data = kernel
     convolution.bias.data = torch.tensor(layer.bias)
     return convolution
+
+
+class Photographs(torch.utils.data.Dataset[torch.Tensor]):
+    """Pixels, uint8 (224, 224, 3), of the files at `paths`."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, place: int) -> torch.Tensor:
+        return torch.from_numpy(read_pixels(self._paths[place]))
