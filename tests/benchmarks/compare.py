@@ -13,11 +13,10 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from tests.benchmarks.chart import draw_chart
 from tests.benchmarks.material import ARCHITECTURE, Material, bring_weights, gather_photographs
@@ -145,12 +144,12 @@ def run_rival(rival: Rival, how: tuple[str, ...], material: Material, outcome: O
             stderr=messages,
         ) as process,
     ):
-        try:
-            process.wait(_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            for child in _tree(process.pid):
-                child.kill()
-            outcome.reason = f"no end after {_TIMEOUT_S} s"
+        # A wait with a timeout would wake up twenty times a second.
+        alarm = threading.Timer(_TIMEOUT_S, _kill_tree, (process.pid, outcome))
+        alarm.start()
+        process.wait()
+        alarm.cancel()
+        if outcome.reason:
             return
         out.seek(0)
         messages.seek(0)
@@ -161,12 +160,13 @@ def run_rival(rival: Rival, how: tuple[str, ...], material: Material, outcome: O
             outcome.reason = _last_line(messages.read()) or f"exit code {process.returncode}"
 
 
-def _tree(pid: int) -> Iterator[Any]:
+def _kill_tree(pid: int, outcome: Outcome) -> None:
     import psutil  # which a test of ours does without
 
+    outcome.reason = f"no end after {_TIMEOUT_S} s"
     process = psutil.Process(pid)
-    yield from process.children(recursive=True)
-    yield process
+    for one in [*process.children(recursive=True), process]:
+        one.kill()
 
 
 def _environment() -> dict[str, str]:
