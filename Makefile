@@ -1,8 +1,14 @@
 # Two commands for a bare machine; each sets up an environment of its own first.
 #   make demo    run the main job on pictures that poets draws itself
 #   make test    run every check: format, lint, types, tests with coverage
+# Beside them, what is for who works on poets:
+#   make unit         the quick part of the tests
+#   make bench        poets beside what others use, into docs/performance.md (12 min);
+#                     BENCH_IMAGES=DIR names a folder of LABEL/NAME.jpg, else poets draws some
+#   make bench-quick  the same with few images, printed only (3 min)
 
 VENV ?= .venv
+BENCH_VENV ?= .venv-bench
 # The first that runs (a name on the PATH need not) and is new enough.
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
 	$$name -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -11,7 +17,7 @@ BIN := $(VENV)/bin
 # Most tests of the whole wait more than they compute; a file's tests share what they prepare.
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test unit format clean
+.PHONY: demo test unit bench bench-quick format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/poets demo
@@ -26,12 +32,18 @@ test: $(VENV)/.installed-for-tests
 unit: $(VENV)/.installed-for-tests
 	$(BIN)/pytest $(PARALLEL) -m "not stack" --ignore=tests/end_to_end
 
+bench: $(BENCH_VENV)/.installed
+	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --page docs/performance.md
+
+bench-quick: $(BENCH_VENV)/.installed
+	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --quick
+
 format: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis poets-demo
+	rm -rf $(VENV) $(BENCH_VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis poets-demo
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/pip
 	@echo "Installing poets into $(VENV) (once; TensorFlow makes it some minutes)"
@@ -43,6 +55,14 @@ $(VENV)/.installed-for-tests: pyproject.toml | $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/.installed
 
-$(VENV)/bin/pip:
+# One by one: a competitor that cannot be installed here must not keep the others away.
+$(BENCH_VENV)/.installed: pyproject.toml | $(BENCH_VENV)/bin/pip
+	@echo "Installing poets and its competitors into $(BENCH_VENV) (once; several GB, some minutes)"
+	$(BENCH_VENV)/bin/pip install --quiet --editable .
+	@$(BENCH_VENV)/bin/python -m tests.benchmarks.requirements | while read package; do \
+		$(BENCH_VENV)/bin/pip install --quiet "$$package" || echo "Without $$package"; done
+	@touch $@
+
+$(VENV)/bin/pip $(BENCH_VENV)/bin/pip:
 	@test -n "$(PYTHON)" || { echo "Error: there is no Python 3.11 or newer with venv. Install one, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(@:/bin/pip=)
