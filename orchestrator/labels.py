@@ -47,7 +47,7 @@ def assign_splits(
     if options.multi_label:
         split = split_names((image.path for image in images), shares, earlier)
         return split, _check_splits(images, split, shares)
-    named = [(image.label or "", image.path.split("/", 1)[1]) for image in images]
+    named = ((image.label or "", image.path.split("/", 1)[1]) for image in images)
     return split_images(named, shares, earlier), []
 
 

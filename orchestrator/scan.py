@@ -1,6 +1,7 @@
 """Find the images below a folder, without reading them."""
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from orchestrator.progress import OnProgress, Progress, counted, ignore
 from workers.errors import DatasetError
-from workers.images import SUFFIXES, looks_like_image, version_of
+from workers.image_files import SUFFIXES, looks_like_image, version_of
 from workers.storage.names import encode_name
 
 
@@ -139,5 +140,6 @@ def _examine(entry: os.DirEntry[str], root: str, ignored: Counter[str]) -> Found
         ignored["vanished"] += 1
         return None
     path = encode_name(entry.path[len(root.rstrip("/")) + 1 :])
-    label = path.split("/", 1)[0] if "/" in path else None
+    # Interned: a hundred thousand copies of a label are megabytes.
+    label = sys.intern(path.split("/", 1)[0]) if "/" in path else None
     return FoundImage(path, found.st_size, version_of(found), label)

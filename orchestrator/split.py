@@ -72,17 +72,18 @@ def split_images(
     Raises:
         DatasetError: When a label has too few images for every split.
     """
-    keys = [(label, _key(label, name)) for label, name in images]
+    keys: list[str] = []
     groups: dict[str, set[str]] = defaultdict(set)
-    for label, key in keys:
-        groups[label].add(key)
+    for label, name in images:
+        keys.append(_key(label, name))
+        groups[label].add(keys[-1])
     _check_counts(groups, shares)
 
     assigned: dict[str, str] = {}
     exceptions: dict[str, str] = {}
     for label in sorted(groups):
-        _assign(groups[label], shares, earlier or {}, assigned, exceptions)
-    return Split([assigned[key] for _, key in keys], exceptions)
+        _assign(groups.pop(label), shares, earlier or {}, assigned, exceptions)
+    return Split([assigned[key] for key in keys], exceptions)
 
 
 def split_names(

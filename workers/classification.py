@@ -12,7 +12,6 @@ from workers.backbones.stored import has_backbone, read_description, write_backb
 from workers.backbones.table import find_spec
 from workers.backbones.weights import digest_file
 from workers.bottlenecks import ImageResult, Request
-from workers.chunks import compute_results
 from workers.errors import ModelError
 from workers.heads.head import Head
 from workers.heads.model import ModelCard, read_card, read_head
@@ -98,6 +97,9 @@ def classify_files(folder: Path, paths: list[str], top_k: int) -> Iterator[Predi
     Raises:
         ModelError: When the model cannot be used.
     """
+    # Decoders take 25 MB, which commands that only plan and merge can do without.
+    from workers.chunks import compute_results
+
     model = load_model(folder)
     backbone = LiteRTBackbone(check_backbone(folder, model.card), chunk=max(1, min(len(paths), 8)))
     for start in range(0, len(paths), backbone.chunk):

@@ -5,11 +5,7 @@ an image can never be prepared in two ways.
 """
 
 import contextlib
-import errno
 import hashlib
-import io
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,19 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.distortions import PLAIN, Draw
-from workers.errors import ImageError, StorageError
+from workers.errors import ImageError
+from workers.image_files import read_image_file
 from workers.picture import cut_pixels
 from workers.pixels import decode_picture, make_thumbnail
 
-_PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".heif", ".heic")
-_OTHERS = (".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
-SUFFIXES = frozenset((*_PHOTOGRAPHS, *_OTHERS))
-MAX_BYTES = 512 * 1024**2
-# The machine or the mount is in trouble, not this file: another attempt may succeed.
-_STORAGE_TROUBLE = {
-    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT,
-    errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENODEV,
-}  # fmt: skip
 # What libwebp says of damaged files and of too little memory alike.
 _AMBIGUOUS = "could not create decoder object"
 
@@ -70,7 +58,7 @@ class OpenImage:
         self, path: str, input_size: tuple[int, int], expected: tuple[int, int] | None = None
     ) -> None:
         """Read, check and decode one image; arguments and errors as `load_image`."""
-        content = _read(path, expected)
+        content = read_image_file(path, expected)
         self.digest = hashlib.sha256(content).digest()
         self._input_size = input_size
         with _content_errors(self.digest):
@@ -129,52 +117,4 @@ def load_thumbnail(
         StorageError: When the machine or the mount is in trouble, which is no image's fault.
         MemoryError: When this machine has too little.
     """
-    return make_thumbnail(_read(path, expected), height, widest)
-
-
-def version_of(found: os.stat_result) -> int:
-    """Return the modification time of a file in nanoseconds, as far as 64 bits go."""
-    return max(-(2**63), min(found.st_mtime_ns, 2**63 - 1))
-
-
-def looks_like_image(path: str) -> bool:
-    """Return whether the first bytes are those of an image format, for names without ending."""
-    try:
-        head = _open_regular(path)
-    except ImageError:
-        return False
-    with head:
-        start = head.read(16)
-    signatures = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
-    return start.startswith(signatures) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
-
-
-def _open_regular(path: str) -> io.BufferedReader:
-    try:
-        # O_NONBLOCK: a FIFO that took the file's place must not hang the worker.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise _refused(path, "opened", error) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ImageError("not a regular file")
-    return os.fdopen(descriptor, "rb")
-
-
-def _read(path: str, expected: tuple[int, int] | None) -> bytes:
-    with _open_regular(path) as file:
-        found = os.fstat(file.fileno())
-        if expected is not None and (found.st_size, version_of(found)) != expected:
-            raise ImageError("changed after the run was planned; submit the folder again")
-        if found.st_size > MAX_BYTES:
-            raise ImageError(f"too large: {found.st_size} bytes, the limit is {MAX_BYTES}")
-        try:
-            return file.read()
-        except OSError as error:
-            raise _refused(path, "read", error) from error
-
-
-def _refused(path: str, doing: str, error: OSError) -> ImageError | StorageError:
-    if error.errno in _STORAGE_TROUBLE:
-        return StorageError(f"{path!r} cannot be {doing} now: {error.strerror}.")
-    return ImageError(f"cannot be {doing}: {error.strerror}")
+    return make_thumbnail(read_image_file(path, expected), height, widest)

@@ -32,7 +32,7 @@ from workers.storage.layout import Storage
 # In the order of the work; "other" is what the loop itself takes.
 STAGES = ("read", "hash", "decode", "resize", "forward", "other")
 # Where `workers.images.OpenImage` finds what it calls.
-_STEPS = {"read": "_read", "decode": "decode_picture", "resize": "cut_pixels"}
+_STEPS = {"read": "read_image_file", "decode": "decode_picture", "resize": "cut_pixels"}
 _TELL = "tell"  # no stage: a worker has nobody to tell
 # Images a call of the loop: so many as take about this long, but no more than so many.
 _PART_S, _MOST_IMAGES = 0.5, 64

@@ -16,7 +16,8 @@ from PIL import Image
 
 from tests.made import decode_image, make_picture
 from workers.errors import ImageError, StorageError
-from workers.images import MAX_BYTES, ContentError, load_image, looks_like_image
+from workers.image_files import MAX_BYTES, looks_like_image
+from workers.images import ContentError, load_image
 from workers.isolation import MEMORY_BYTES
 from workers.pixels import MAX_PIXELS
 

@@ -12,7 +12,7 @@ from workers.bottlenecks import Request
 from workers.chunks import compute_results
 from workers.stopwatch import STAGES, Clock, TimedBackbone, time_images
 
-NAMES = ("_read", "decode_picture", "cut_pixels", "hashlib")
+NAMES = ("read_image_file", "decode_picture", "cut_pixels", "hashlib")
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_each_step_is_done_once_for_each_image(calls, backbone, tmp_path):
 
     laps = timed(requests(tmp_path, 20), backbone, beat=lambda: beats.append(1))
 
-    assert calls == {"_read": 20, "decode_picture": 20, "cut_pixels": 20}
+    assert calls == {"read_image_file": 20, "decode_picture": 20, "cut_pixels": 20}
     assert len(beats) == laps[-1].images == 20
 
 
@@ -115,7 +115,7 @@ def test_the_places_of_a_chunk_that_stay_empty_cost_the_images_nothing(backbone)
 
 def test_no_image_is_begun_when_the_time_is_up(calls, backbone, tmp_path):
     assert timed(requests(tmp_path, 3), backbone, limit_s=0) == []
-    assert calls["_read"] == 0
+    assert calls["read_image_file"] == 0
 
 
 def test_the_images_are_repeated_while_there_is_time(calls, backbone, tmp_path):

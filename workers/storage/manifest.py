@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workers.errors import RunError, StorageError
@@ -119,22 +119,26 @@ def own_shards(folder: RunFolder) -> list[str | None]:
     with _manifest(folder) as file:
         for number in range(file.num_row_groups):
             table = file.read_row_group(number, columns=["shard", "shard_row"])
-            own = table.filter(pc.equal(table.column("shard_row"), NOT_CACHED))
-            shards.append(own.column("shard")[0].as_py() if own.num_rows else None)
+            own = np.flatnonzero(table.column("shard_row").to_numpy() == NOT_CACHED)
+            shards.append(table.column("shard")[int(own[0])].as_py() if own.size else None)
     return shards
 
 
 def count_split(folder: RunFolder, split: str) -> int:
     """Return how many rows of a run belong to a split."""
     with _manifest(folder) as file:
-        column = file.read(["split"])
-    return int(pc.sum(pc.equal(column.column(0), split)).as_py() or 0)
+        groups = range(file.num_row_groups)
+        columns = (file.read_row_group(number, columns=["split"]).column(0) for number in groups)
+        return sum(column.to_pylist().count(split) for column in columns)
 
 
 def find_versions(folder: RunFolder, paths: list[str]) -> dict[str, tuple[int, int]]:
     """Return size in bytes and modification time in nanoseconds of some images, by path."""
     with _manifest(folder) as file:
         table = file.read(["path", "size", "version"])
+    # Not at the top: a command that only plans can do without these 9 MB.
+    import pyarrow.compute as pc
+
     found = table.filter(pc.is_in(table.column("path"), pa.array(paths, pa.string())))
     names, *values = (column.to_pylist() for column in found.columns)
     return dict(zip(names, zip(*values, strict=True), strict=True))
