@@ -5,17 +5,22 @@ Nothing is computed here: a model that has run before a fork hangs the children 
 """
 
 import importlib.metadata
+import os
 import sys
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
 
-from celery.signals import celeryd_init, worker_process_init
+from celery.signals import celeryd_init, worker_process_init, worker_shutting_down
 
 import workers
 from workers.errors import PoetsError, SettingsError, StorageError
 from workers.lifeline import end_with_parent
 from workers.settings import load_settings
+
+# After the time that is given to work under way.
+_SHUTDOWN_S = 10.0
 
 
 def check_surroundings() -> None:
@@ -73,3 +78,13 @@ def _refuse_bad_surroundings(**_: Any) -> None:
 def _end_with_worker(**_: Any) -> None:
     # A child that is busy does not notice that the worker was killed.
     end_with_parent()
+
+
+@worker_shutting_down.connect
+def _end_in_any_case(how: str, **_: Any) -> None:
+    # A broker that is gone is waited for by Celery, for ever, just to say goodbye. What was
+    # under way was not acknowledged, so it comes again. (A warm end waits for work.)
+    if how != "Warm":
+        timer = threading.Timer(_SHUTDOWN_S, os._exit, [1])
+        timer.daemon = True
+        timer.start()

@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -97,3 +99,23 @@ def test_every_task_has_its_queue(tmp_path):
     assert {route["queue"] for route in app.conf.task_routes.values()} == set(application.QUEUES)
     assert app.conf.broker_url == "redis://example.org"
     assert app.conf.accept_content == ["json"]
+
+
+HANGING = """
+import sys, time
+from workers import process_start
+process_start._SHUTDOWN_S = 0.2
+process_start._end_in_any_case(how=sys.argv[1])
+time.sleep(3)
+print("went on")
+"""
+
+
+@pytest.mark.parametrize(("how", "code", "said"), [("Cold", 1, ""), ("Warm", 0, "went on\n")])
+def test_a_worker_that_hangs_in_its_shutdown_ends_unless_it_waits_for_work(how, code, said):
+    """Celery waited for ever for a broker that had gone, to say goodbye to it."""
+    ended = subprocess.run(
+        [sys.executable, "-c", HANGING, how], capture_output=True, text=True, timeout=60
+    )
+
+    assert (ended.returncode, ended.stdout) == (code, said)
