@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
+from threadpoolctl import threadpool_info
 
 from workers.heads import fit, regression
 from workers.heads.balance import weigh_labels
@@ -83,7 +84,7 @@ def test_the_gradient_is_that_of_the_loss():
 
     above, _ = problem._loss_and_gradient(place + small * step, 0.1)
     below, _ = problem._loss_and_gradient(place - small * step, 0.1)
-    assert gradient @ step == pytest.approx((above - below) / (2 * small), rel=1e-3)
+    assert gradient @ step == pytest.approx((above - below) / (2 * small), rel=3e-3)
 
 
 @pytest.mark.parametrize("options", [TrainingOptions(), SGD])
@@ -241,6 +242,62 @@ def test_the_solver_finds_the_lowest_loss_there_is():
     ).fun
 
     assert problem._loss_and_gradient(solution, 0.01)[0] == pytest.approx(lowest, abs=1e-5)
+
+
+def make_uneven(count, seed):
+    """Return clusters that vary 1,000 times as much in some directions as in others."""
+    even = make_clusters(count, seed)
+    width = even.bottlenecks.shape[1]
+    rotation, _ = np.linalg.qr(np.random.default_rng(7).normal(size=(width, width)))
+    turned = even.bottlenecks @ rotation * np.geomspace(1, 0.03, width) @ rotation.T
+    return Examples(turned.astype(np.float32), even.labels, even.paths)
+
+
+def test_uneven_directions_cost_few_looks_at_the_loss(monkeypatch):
+    problem = Problem(make_uneven(500, 1), len(LABELS), lambda: None)
+    looked = []
+    look = Problem._loss_and_gradient
+
+    def count(self, *place):
+        looked.append(place)
+        return look(self, *place)
+
+    monkeypatch.setattr(Problem, "_loss_and_gradient", count)
+
+    found = problem.solve(1e-4, np.zeros(problem.size))
+    with_basis = len(looked)
+    identity = np.eye(problem.size // len(LABELS))
+    monkeypatch.setattr(Problem, "_curvature", lambda *_: identity)
+    expected = problem.solve(1e-4, np.zeros(problem.size), tolerance=1e-9)
+
+    assert with_basis < (len(looked) - with_basis) / 2
+    assert look(problem, found, 1e-4)[0] == pytest.approx(look(problem, expected, 1e-4)[0], 1e-3)
+
+
+def test_one_direction_with_all_of_the_variance_leaves_no_other_without_curvature():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 600)
+    along = 3 * labels + generator.normal(size=600)
+    bottlenecks = np.outer(along, generator.random(1000)).astype(np.float32)
+    problem = Problem(Examples(bottlenecks, labels, []), 2, lambda: None)
+    weakest = min(L2_STRENGTHS)
+
+    curvature = problem._curvature(weakest, np.zeros(problem.size))
+
+    assert np.linalg.eigvalsh(curvature)[0] > weakest
+
+
+def test_only_the_blas_of_scipy_is_limited():
+    def threads():
+        return {library["filepath"]: library["num_threads"] for library in threadpool_info()}
+
+    before = threads()
+    with fit.limit_scipy():
+        within = threads()
+
+    assert before == threads()
+    for path, count in within.items():
+        assert count == (1 if "scipy" in path.split("/")[-2] else before[path])
 
 
 BALANCED = [

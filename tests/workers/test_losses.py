@@ -20,7 +20,7 @@ def loss_and_gradient(self, solution, strength):
     product = np.zeros(self._shape)
     total = np.zeros(self._shape[1])
     for block, labels in self._blocks():
-        residual = softmax(block @ head.weights + head.bias)
+        residual = softmax(np.asfortranarray(block @ head.weights + head.bias))
         rows = np.arange(len(labels))
         own = np.log(np.maximum(residual[rows, labels], 1e-30))
         weight = self._label_weights[labels]
