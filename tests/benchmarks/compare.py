@@ -104,7 +104,7 @@ def _options() -> argparse.Namespace:
 def make_material(folder: Path, source: Path | None, count: int | None) -> tuple[Material, int]:
     settings = load_settings()
     weights, backbone_id = bring_weights(replace(settings, storage=folder / "storage"))
-    material = Material(str(folder), default_concurrency("cpu"), weights, backbone_id)
+    material = Material(str(folder), default_concurrency("cpu").value, weights, backbone_id)
     images = gather_photographs(source, material.photographs, count)
     material.save()
     _say("preparing the network in every format")
