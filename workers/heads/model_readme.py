@@ -178,7 +178,7 @@ labels = [line.rstrip("\\n") for line in open("labels.txt", encoding="utf-8")]
 ```
 
 (Give `interpolation=cv2.INTER_AREA` for a photograph more than three times as wide or high, or
-pixels are skipped; Pillow's own resize moves scores by a few thousandths.)
+pixels are skipped. Pillow's own resize moves a score by 0.005 in the median.)
 
 Then one of these, and {answer}.
 """
