@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workers.backbones.litert import LiteRTBackbone
+from workers.backbones.litert import CHUNK, LiteRTBackbone
 from workers.backbones.stored import has_backbone, read_description, write_backbone
 from workers.backbones.table import find_spec
 from workers.backbones.weights import digest_file
@@ -101,7 +101,9 @@ def classify_files(folder: Path, paths: list[str], top_k: int) -> Iterator[Predi
     from workers.chunks import compute_results
 
     model = load_model(folder)
-    backbone = LiteRTBackbone(check_backbone(folder, model.card), chunk=max(1, min(len(paths), 8)))
+    backbone = LiteRTBackbone(
+        check_backbone(folder, model.card), chunk=max(1, min(len(paths), CHUNK))
+    )
     for start in range(0, len(paths), backbone.chunk):
         part = paths[start : start + backbone.chunk]
         images = [Request(os.path.realpath(path)) for path in part]
