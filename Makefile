@@ -30,7 +30,7 @@ test: $(VENV)/.installed-for-tests
 
 # The quick part of the tests: no embedded stack, nothing from end to end.
 unit: $(VENV)/.installed-for-tests
-	$(BIN)/pytest $(PARALLEL) -m "not stack" --ignore=tests/end_to_end
+	$(BIN)/pytest $(PARALLEL) -m "not stack" --ignore=tests/end_to_end --ignore=tests/faults
 
 bench: $(BENCH_VENV)/.installed
 	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --page docs/performance.md

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.embedded import find_stack
-from tests.end_to_end.programs import our_processes, poets, wait_until
 from tests.made import make_data_set
+from tests.programs import our_processes, poets, wait_until
 from workers.settings import load_settings
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import TINY
-from tests.end_to_end.programs import poets, poets_json
+from tests.programs import poets, poets_json
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 DISTORTED = (*TINY, "--flip-left-right", "--random-crop", 10, "--variants", 2)

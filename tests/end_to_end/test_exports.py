@@ -13,7 +13,7 @@ from orchestrator.exports import ExportOptions, export_model
 from orchestrator.plan import BackboneChoice, plan_training
 from orchestrator.scan import scan_folder
 from orchestrator.weights import resolve_backbone
-from tests.end_to_end.programs import poets, poets_json
+from tests.programs import poets, poets_json
 from workers.backbones.convert import convert_backbone
 from workers.backbones.litert import LiteRTBackbone
 from workers.bottlenecks import complete_batch

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.end_to_end.conftest import TINY
-from tests.end_to_end.programs import poets, poets_json, start
 from tests.made import COLOURS, make_data_set, make_picture
+from tests.programs import poets, poets_json, start
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 SUBMIT_KEYS = {

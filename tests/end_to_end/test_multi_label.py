@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import TINY
-from tests.end_to_end.programs import poets, poets_json
 from tests.made import make_shapes
+from tests.programs import poets, poets_json
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 

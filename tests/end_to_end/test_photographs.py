@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from orchestrator.plan import BackboneChoice, plan_training
 from orchestrator.scan import scan_folder
-from tests.end_to_end.programs import poets, poets_json
+from tests.programs import poets, poets_json
 from workers.gathering import SPLITS, gather_bottlenecks
 from workers.heads.calibration import calibrate_head
 from workers.heads.evaluate import evaluate_head

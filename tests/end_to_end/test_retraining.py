@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.end_to_end.conftest import TINY
-from tests.end_to_end.programs import poets, poets_json, start, wait_until
+from tests.programs import poets, poets_json, start, wait_until
 from workers.settings import load_settings
 from workers.storage.layout import Storage
 from workers.storage.manifest import read_batches

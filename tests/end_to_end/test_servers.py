@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import TINY
-from tests.end_to_end.programs import (
+from tests.made import COLOURS, make_picture, make_run
+from tests.programs import (
     kill,
     lay_traps,
     our_processes,
@@ -21,7 +22,6 @@ from tests.end_to_end.programs import (
     start,
     wait_until,
 )
-from tests.made import COLOURS, make_picture, make_run
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 

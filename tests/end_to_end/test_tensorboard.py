@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 
 from tests.end_to_end.conftest import TINY
-from tests.end_to_end.programs import poets, start, wait_until
+from tests.programs import poets, start, wait_until
 
 pytestmark = pytest.mark.stack
 

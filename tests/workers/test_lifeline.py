@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.programs import ROOT, kill, lay_traps, wait_until
 from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_picture
+from tests.programs import ROOT, kill, lay_traps, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can do this")
 

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 # Runs inside every process that a test starts with this on PYTHONPATH: opening a file
 # with one of these endings does what real files do to real decoders.
 TRAPS = """

@@ -3,13 +3,19 @@
 import csv
 import json
 import signal
+from pathlib import Path
 
-import numpy as np
 import pytest
 
 from orchestrator.embedded import find_stack
-from tests.end_to_end.conftest import TINY
-from tests.end_to_end.programs import (
+from tests.faults.accounting import (
+    assert_all_accounted,
+    assert_same_bottlenecks,
+    assert_same_model,
+)
+from tests.faults.conftest import TINY
+from tests.made import COLOURS, make_picture
+from tests.programs import (
     kill,
     lay_traps,
     our_processes,
@@ -18,15 +24,9 @@ from tests.end_to_end.programs import (
     start,
     wait_until,
 )
-from tests.made import COLOURS, make_picture
 from workers.settings import load_settings
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
-
-
-def head_of(result):
-    arrays = np.load(f"{result['model']}/head.npz")
-    return arrays["weights"], arrays["bias"]
 
 
 def test_a_worker_killed_in_the_middle_of_a_batch_changes_nothing(photos, tmp_path):
@@ -40,8 +40,9 @@ def test_a_worker_killed_in_the_middle_of_a_batch_changes_nothing(photos, tmp_pa
     result = json.loads(process.communicate(timeout=120)[0])
 
     assert (result["computed"], result["quarantined"], result["lost"]) == (81, 0, 0)
-    for found, expected in zip(head_of(result), head_of(undisturbed), strict=True):
-        np.testing.assert_array_equal(found, expected)
+    assert_all_accounted(tmp_path / "storage", result["run"])
+    assert_same_bottlenecks(tmp_path / "storage", tmp_path / "second")
+    assert_same_model(Path(result["model"]), Path(undisturbed["model"]))
 
 
 def copy_of(tmp_path):
