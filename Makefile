@@ -3,6 +3,7 @@
 #   make test    run every check: format, lint, types, tests with coverage
 # Beside them, what is for who works on poets:
 #   make unit         the quick part of the tests
+#   make faults       what kills, cuts, fills and floods real processes (tests/faults)
 #   make bench        poets beside what others use, into docs/performance.md (12 min);
 #                     BENCH_IMAGES=DIR names a folder of LABEL/NAME.jpg, else poets draws some
 #   make bench-quick  the same with few images, printed only (3 min)
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 # Most tests of the whole wait more than they compute; a file's tests share what they prepare.
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test unit bench bench-quick format clean
+.PHONY: demo test unit faults bench bench-quick format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/poets demo
@@ -26,11 +27,15 @@ test: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(PARALLEL) --cov --cov-report=term:skip-covered --cov-fail-under=90 --durations=10
+	$(BIN)/pytest $(PARALLEL) --ignore=tests/faults --cov --cov-report=term:skip-covered --cov-fail-under=90 --durations=10
 
 # The quick part of the tests: no embedded stack, nothing from end to end.
 unit: $(VENV)/.installed-for-tests
 	$(BIN)/pytest $(PARALLEL) -m "not stack" --ignore=tests/end_to_end --ignore=tests/faults
+
+# Without coverage: a process that is killed has none to tell.
+faults: $(VENV)/.installed-for-tests
+	$(BIN)/pytest $(PARALLEL) --durations=10 tests/faults
 
 bench: $(BENCH_VENV)/.installed
 	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --page docs/performance.md
