@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from orchestrator.broker import Broker, open_broker
-from orchestrator.embedded import find_stack, stop_stack, use_broker
+from orchestrator.embedded import stop_stack, use_broker
+from orchestrator.stack import find_stack
 from workers.errors import BrokerError
 from workers.leases import Keys
 from workers.settings import Settings

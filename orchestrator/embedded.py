@@ -7,110 +7,25 @@ the lock of a killed process, so nothing is left behind whatever happens to its 
 
 import contextlib
 import fcntl
-import hashlib
-import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from orchestrator.stack import Stack, find_stack
 from workers import DISTRIBUTION
 from workers.errors import BrokerError
 from workers.settings import Settings
 
-# Not XDG_RUNTIME_DIR, which ends with the session and is not everywhere the same. Socket
-# paths are limited to about 104 bytes.
-_RUNTIME = "/tmp"  # noqa: S108 - the folder made there is private, and checked
 _START_TIMEOUT_S = 30.0
 # Longer than the supervisor gives its workers to finish what is under way.
 _STOP_TIMEOUT_S = 20.0
-
-
-@dataclass(frozen=True)
-class Stack:
-    """Where the embedded stack of one storage keeps its files."""
-
-    folder: Path
-
-    @property
-    def state(self) -> Path:
-        return self.folder / "stack.json"
-
-    @property
-    def users(self) -> Path:
-        """Locked shared by each user, exclusively by a supervisor that is ending."""
-        return self.folder / "users.lock"
-
-    @property
-    def alive(self) -> Path:
-        """Locked exclusively by the supervisor, whose process id it holds.
-
-        The lock is what counts: a process id alone could be somebody else's.
-        """
-        return self.folder / "alive.lock"
-
-    @property
-    def starting(self) -> Path:
-        return self.folder / "start.lock"
-
-    @property
-    def keep(self) -> Path:
-        """While this file exists, the stack stays up without users (`poets up`)."""
-        return self.folder / "keep"
-
-    @property
-    def socket(self) -> Path:
-        return self.folder / "valkey.sock"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "stack.log"
-
-    @property
-    def broker_url(self) -> str:
-        return f"redis+socket://{self.socket}?virtual_host=0"
-
-    def supervisor(self) -> int | None:
-        """Return the process id of the supervisor, also while it starts or ends."""
-        try:
-            with self.alive.open() as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return int(lock.read() or 0) or None
-        except (OSError, ValueError):
-            return None
-        return None
-
-    def running(self) -> dict[str, Any] | None:
-        """Return what the supervisor wrote about itself, if it is up."""
-        try:
-            state: dict[str, Any] = json.loads(self.state.read_bytes())
-        except (OSError, ValueError):
-            return None
-        return state if state.get("pid") == self.supervisor() else None
-
-
-def find_stack(settings: Settings) -> Stack:
-    """Return the stack of a storage, which need not be running.
-
-    Raises:
-        BrokerError: When its folder belongs to somebody else.
-    """
-    storage = os.path.realpath(settings.storage)
-    digest = hashlib.sha256(os.fsencode(storage)).hexdigest()[:10]
-    folder = Path(_RUNTIME) / f"poets-{os.getuid()}-{digest}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if found.st_uid != os.getuid() or not folder.is_dir() or found.st_mode & 0o077:
-        raise BrokerError(f"{folder} is not a private folder of yours. Remove it and try again.")
-    return Stack(folder)
 
 
 @contextlib.contextmanager
@@ -126,18 +41,45 @@ def use_broker(settings: Settings) -> Iterator[Settings]:
         yield settings
         return
     stack = find_stack(settings)
-    with stack.users.open("w") as lock:
+    with _leaving(stack) as lock:
         _join(stack, settings, lock)
-        interrupted = False
+        yield replace(settings, broker_url=stack.broker_url)
+
+
+@contextlib.contextmanager
+def start_ahead(settings: Settings) -> Iterator[None]:
+    """Let the embedded stack start while the block prepares what `use_broker` will need it for.
+
+    It takes a second that a plan takes too. What goes wrong here, `use_broker` says.
+    """
+    if settings.broker_url:
+        yield
+        return
+    stack = find_stack(settings)
+
+    def join() -> None:
+        # ValueError: the block has ended meanwhile, and closed the lock.
+        with contextlib.suppress(BrokerError, OSError, ValueError):
+            _join(stack, settings, lock)
+
+    with _leaving(stack) as lock:
+        threading.Thread(target=join, daemon=True).start()
+        yield
+
+
+@contextlib.contextmanager
+def _leaving(stack: Stack) -> Iterator[IO[str]]:
+    """Yield the lock of a user to be, who leaves the stack after the block."""
+    with stack.users.open("w") as lock:
         try:
-            yield replace(settings, broker_url=stack.broker_url)
+            yield lock
         except KeyboardInterrupt:
-            interrupted = True
-            raise
-        finally:
             fcntl.flock(lock, fcntl.LOCK_UN)
-            if interrupted and not stack.keep.exists():
-                _wait_for_end(stack, unless_used=True)
+            if not stack.keep.exists():
+                # Another Ctrl-C ends the stack at once; what the first one said stands.
+                with contextlib.suppress(KeyboardInterrupt):
+                    _wait_for_end(stack, unless_used=True)
+            raise
 
 
 def has_stopped(settings: Settings) -> bool:

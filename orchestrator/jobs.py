@@ -10,7 +10,7 @@ from orchestrator.broker import open_broker
 from orchestrator.claim import check_name
 from orchestrator.coordinator import ALIVE_KEY
 from orchestrator.drive import WatchInterrupt, drive_run
-from orchestrator.embedded import find_stack, has_stopped, keep_stack, use_broker
+from orchestrator.embedded import has_stopped, keep_stack, use_broker
 from orchestrator.label_file import apply_label_file, read_label_file
 from orchestrator.merge import check_output
 from orchestrator.plan import BackboneChoice, plan_labelling, plan_training
@@ -18,6 +18,7 @@ from orchestrator.progress import OnProgress
 from orchestrator.runs import find_model
 from orchestrator.scan import scan_folder, stream_folder
 from orchestrator.split import Shares
+from orchestrator.stack import find_stack
 from orchestrator.weights import resolve_backbone
 from workers.backbones.table import find_spec
 from workers.classification import install_backbone

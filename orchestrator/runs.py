@@ -9,8 +9,9 @@ from typing import Any
 import redis
 
 from orchestrator.coordinator import ALIVE_KEY
-from orchestrator.embedded import attach_broker, find_stack
+from orchestrator.embedded import attach_broker
 from orchestrator.finish import read_failure
+from orchestrator.stack import find_stack
 from orchestrator.stored import Stored
 from workers.errors import ModelError, RunError
 from workers.heads.model import read_card

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import redis
 
-from orchestrator.embedded import Stack
+from orchestrator.stack import Stack
 from workers import DISTRIBUTION
 from workers.capacity import default_concurrency
 from workers.errors import BrokerError

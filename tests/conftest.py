@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.embedded import find_stack
+from orchestrator.stack import find_stack
 from orchestrator.supervisor import find_server
 from tests.made import ARCHITECTURE, BACKBONE_ID, POISON, WEIGHTS
 from workers.leases import connect

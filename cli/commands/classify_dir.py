@@ -66,24 +66,27 @@ def command(
       poets classify-dir holiday_photos
       poets classify-dir holiday_photos --model spring --output spring.parquet
     """
-    from orchestrator.jobs import LabellingRequest, plan_classification
-    from workers.storage.layout import Storage
-    from workers.storage.plan import read_plan
-
+    started = time.monotonic()
     file_format = file_format or _FORMATS.get(output.suffix.lower())
     if file_format is None:
         raise click.UsageError(
             f"The ending of {str(output)!r} names no format. Use .csv, .jsonl or .parquet, "
             "or give --format."
         )
-    started = time.monotonic()
-    request = LabellingRequest(
-        folder, model, output, file_format, top_k, force, name, batch_size, detach
-    )
-    with show_progress(quiet) as on_progress:
-        job = plan_classification(settings, request, on_progress).name
-    plan = read_plan(Storage(settings.storage).run(job))
-    ignored = f", {sum(plan.ignored.values())} other files ignored" if plan.ignored else ""
-    labelled_by = plan.labelling.model if plan.labelling else ""
-    say(f"Job {job}: {plan.images:,} images{ignored}, labelled by {labelled_by}", quiet)
-    conduct(settings, job, started, detach, as_json, quiet)
+    from orchestrator.embedded import start_ahead
+
+    with start_ahead(settings):
+        from orchestrator.jobs import LabellingRequest, plan_classification
+        from workers.storage.layout import Storage
+        from workers.storage.plan import read_plan
+
+        request = LabellingRequest(
+            folder, model, output, file_format, top_k, force, name, batch_size, detach
+        )
+        with show_progress(quiet) as on_progress:
+            job = plan_classification(settings, request, on_progress).name
+        plan = read_plan(Storage(settings.storage).run(job))
+        ignored = f", {sum(plan.ignored.values())} other files ignored" if plan.ignored else ""
+        labelled_by = plan.labelling.model if plan.labelling else ""
+        say(f"Job {job}: {plan.images:,} images{ignored}, labelled by {labelled_by}", quiet)
+        conduct(settings, job, started, detach, as_json, quiet)

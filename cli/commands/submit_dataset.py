@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from cli.training_options import (
     training_options,
 )
 from workers.settings import Settings
+
+if TYPE_CHECKING:
+    from workers.storage.plan import Plan
 
 
 @click.command("submit-dataset")
@@ -81,27 +84,36 @@ def command(
       poets submit-dataset flower_photos --target-precision 0.98
       poets submit-dataset holidays --multi-label labels.csv
     """
-    from orchestrator.jobs import TrainingRequest, plan_submission
-    from orchestrator.variants import choose_variants
-    from workers.storage.layout import Storage
-    from workers.storage.plan import TrainingOptions, read_plan
-
     started = time.monotonic()
     if detach and least_accuracy is not None:
         raise click.UsageError("--assert-accuracy-at-least waits for the end; leave out --detach.")
-    request = TrainingRequest(
-        folder,
-        architecture,
-        choose_variants(TrainingOptions(**training), training.get("variants")),
-        name,
-        weights,
-        batch_size,
-        detach,
-        label_file,
-    )
-    with show_progress(quiet) as on_progress:
-        run = plan_submission(settings, request, on_progress).name
-    plan = read_plan(Storage(settings.storage).run(run))
+    from orchestrator.embedded import start_ahead
+
+    with start_ahead(settings):
+        from orchestrator.jobs import TrainingRequest, plan_submission
+        from orchestrator.variants import choose_variants
+        from workers.storage.layout import Storage
+        from workers.storage.plan import TrainingOptions, read_plan
+
+        request = TrainingRequest(
+            folder,
+            architecture,
+            choose_variants(TrainingOptions(**training), training.get("variants")),
+            name,
+            weights,
+            batch_size,
+            detach,
+            label_file,
+        )
+        with show_progress(quiet) as on_progress:
+            run = plan_submission(settings, request, on_progress).name
+        _say_plan(read_plan(Storage(settings.storage).run(run)), quiet)
+        result = conduct(settings, run, started, detach, as_json, quiet)
+    if result is not None and least_accuracy is not None:
+        assert_accuracy(result, least_accuracy)
+
+
+def _say_plan(plan: "Plan", quiet: bool) -> None:
     ignored = f", {sum(plan.ignored.values())} other files ignored" if plan.ignored else ""
     distorted = (
         f", {plan.variants:,} variants of training images, {plan.cached_variants:,} of them known"
@@ -109,12 +121,9 @@ def command(
         else ""
     )
     say(
-        f"Run {run}: {plan.images:,} images, {len(plan.labels)} labels, "
+        f"Run {plan.name}: {plan.images:,} images, {len(plan.labels)} labels, "
         f"{plan.cached:,} known already{distorted}{ignored}",
         quiet,
     )
     for warning in plan.warnings:
         say(f"Warning: {warning}", quiet)
-    result = conduct(settings, run, started, detach, as_json, quiet)
-    if result is not None and least_accuracy is not None:
-        assert_accuracy(result, least_accuracy)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.embedded import find_stack
+from orchestrator.stack import find_stack
 from tests.end_to_end.test_tensorboard import free_port
 from tests.made import COLOURS, make_picture
 from tests.programs import ROOT, our_processes, poets, start, wait_until

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.embedded import find_stack
+from orchestrator.stack import find_stack
 from tests.faults.accounting import (
     assert_all_accounted,
     assert_same_bottlenecks,

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.batch_costs import scratch_storage, time_queue, time_shards
-from orchestrator.embedded import find_stack
+from orchestrator.stack import find_stack
 from workers.settings import Settings
 
 # The supervisor of a stack outlives the call that starts it, on purpose.

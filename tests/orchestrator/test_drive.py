@@ -12,10 +12,10 @@ from orchestrator import jobs, merge
 from orchestrator.broker import Broker, open_broker
 from orchestrator.coordinator import ALIVE_KEY
 from orchestrator.drive import drive_run
-from orchestrator.embedded import find_stack
 from orchestrator.plan import plan_labelling
 from orchestrator.runs import cancel_run, find_model, list_states, reopen_run, state_of
 from orchestrator.scan import scan_folder
+from orchestrator.stack import find_stack
 from tests.made import BACKBONE, BACKBONE_ID, make_data_set, make_run
 from workers import tasks
 from workers.app import QUEUES

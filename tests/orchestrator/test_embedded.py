@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from orchestrator.embedded import attach_broker, find_stack, has_stopped, kill_stack, stop_stack
+from orchestrator.embedded import attach_broker, has_stopped, kill_stack, stop_stack
+from orchestrator.stack import find_stack
 from workers.errors import BrokerError
 from workers.settings import Settings
 

@@ -1,0 +1,97 @@
+"""Where the embedded stack of a storage keeps its files, and whether it is up."""
+
+import fcntl
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workers.errors import BrokerError
+from workers.settings import Settings
+
+# Not XDG_RUNTIME_DIR, which ends with the session and is not everywhere the same. Socket
+# paths are limited to about 104 bytes.
+_RUNTIME = "/tmp"  # noqa: S108 - the folder made there is private, and checked
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where the embedded stack of one storage keeps its files."""
+
+    folder: Path
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "stack.json"
+
+    @property
+    def users(self) -> Path:
+        """Locked shared by each user, exclusively by a supervisor that is ending."""
+        return self.folder / "users.lock"
+
+    @property
+    def alive(self) -> Path:
+        """Locked exclusively by the supervisor, whose process id it holds.
+
+        The lock is what counts: a process id alone could be somebody else's.
+        """
+        return self.folder / "alive.lock"
+
+    @property
+    def starting(self) -> Path:
+        return self.folder / "start.lock"
+
+    @property
+    def keep(self) -> Path:
+        """While this file exists, the stack stays up without users (`poets up`)."""
+        return self.folder / "keep"
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "valkey.sock"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "stack.log"
+
+    @property
+    def broker_url(self) -> str:
+        return f"redis+socket://{self.socket}?virtual_host=0"
+
+    def supervisor(self) -> int | None:
+        """Return the process id of the supervisor, also while it starts or ends."""
+        try:
+            with self.alive.open() as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return int(lock.read() or 0) or None
+        except (OSError, ValueError):
+            return None
+        return None
+
+    def running(self) -> dict[str, Any] | None:
+        """Return what the supervisor wrote about itself, if it is up."""
+        try:
+            state: dict[str, Any] = json.loads(self.state.read_bytes())
+        except (OSError, ValueError):
+            return None
+        return state if state.get("pid") == self.supervisor() else None
+
+
+def find_stack(settings: Settings) -> Stack:
+    """Return the stack of a storage, which need not be running.
+
+    Raises:
+        BrokerError: When its folder belongs to somebody else.
+    """
+    storage = os.path.realpath(settings.storage)
+    digest = hashlib.sha256(os.fsencode(storage)).hexdigest()[:10]
+    folder = Path(_RUNTIME) / f"poets-{os.getuid()}-{digest}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or not folder.is_dir() or found.st_mode & 0o077:
+        raise BrokerError(f"{folder} is not a private folder of yours. Remove it and try again.")
+    return Stack(folder)
