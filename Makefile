@@ -4,9 +4,11 @@
 # Beside them, what is for who works on poets:
 #   make unit         the quick part of the tests
 #   make faults       what kills, cuts, fills and floods real processes (tests/faults)
+#   make fuzz         every reader of foreign bytes under a fuzzer, a minute each (tests/fuzz)
 #   make bench        poets beside what others use, into docs/performance.md (12 min);
 #                     BENCH_IMAGES=DIR names a folder of LABEL/NAME.jpg, else poets draws some
 #   make bench-quick  the same with few images, printed only (3 min)
+#   make lock         requirements.lock anew: the newest of every dependency, with hashes (needs uv)
 
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
@@ -18,7 +20,7 @@ BIN := $(VENV)/bin
 # Most tests of the whole wait more than they compute; a file's tests share what they prepare.
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test unit faults bench bench-quick format clean
+.PHONY: demo test unit faults fuzz bench bench-quick lock format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/poets demo
@@ -37,11 +39,21 @@ unit: $(VENV)/.installed-for-tests
 faults: $(VENV)/.installed-for-tests
 	$(BIN)/pytest $(PARALLEL) --durations=10 tests/faults
 
+# A find stays behind as a file and ends it.
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/.installed-for-tests
+	$(BIN)/pip install --quiet --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
+
 bench: $(BENCH_VENV)/.installed
 	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --page docs/performance.md
 
 bench-quick: $(BENCH_VENV)/.installed
 	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --quick
+
+lock:
+	uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --generate-hashes \
+		--no-annotate --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
 
 format: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format .

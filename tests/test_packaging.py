@@ -1,5 +1,6 @@
 """What is installed is exactly the three packages."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,6 +71,7 @@ def test_the_top_level_is_as_agreed():
 
     assert top == {
         "pyproject.toml",
+        "requirements.lock",
         "workers",
         "orchestrator",
         "cli",
@@ -83,3 +86,15 @@ def test_the_top_level_is_as_agreed():
         ".gitignore",
         "docs",
     }
+
+
+def test_every_dependency_is_locked_to_a_version_that_is_allowed_with_its_hashes():
+    text = (ROOT / "requirements.lock").read_text("utf-8")
+    entries = re.findall(r"^(\S+==[^\n]*) \\\n((?:    --hash=sha256:\w+(?: \\)?\n?)+)", text, re.M)
+    locked = {(found := Requirement(line)).name: found for line, _ in entries}
+
+    assert len(entries) == len(re.findall(r"^\S+==", text, re.M))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for wanted in map(Requirement, project["dependencies"]):
+        (pin,) = locked[wanted.name].specifier
+        assert pin.version in wanted.specifier

@@ -106,7 +106,10 @@ def _with_certificates(broker_url: str | None) -> str | None:
     """Ask for certificates to be checked, which kombu does not do by itself."""
     if broker_url is None or not broker_url.startswith("rediss://"):
         return broker_url
-    asked = parse_qs(urlsplit(broker_url).query).get("ssl_cert_reqs")
+    try:
+        asked = parse_qs(urlsplit(broker_url).query).get("ssl_cert_reqs")
+    except ValueError as error:
+        raise SettingsError(f"The broker URL cannot be read: {error}.") from error
     if asked is None:
         return f"{broker_url}{'&' if '?' in broker_url else '?'}ssl_cert_reqs=required"
     if asked != ["required"]:
@@ -128,7 +131,7 @@ def _from_file(environ: Mapping[str, str]) -> dict[str, str]:
         return {}
     try:
         table = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError(f"Cannot read the configuration {path}: {error}.") from error
     values = {}
     for name, value in table.items():

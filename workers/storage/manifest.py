@@ -148,8 +148,9 @@ def find_versions(folder: RunFolder, paths: list[str]) -> dict[str, tuple[int, i
 def _manifest(folder: RunFolder) -> Iterator[pq.ParquetFile]:
     try:
         yield _open(str(folder.manifest), os.stat(folder.manifest).st_mtime_ns)
-    except (OSError, pa.ArrowException) as error:
-        # Arrow's own complaints about damaged content have no number.
+    except (OSError, pa.ArrowException, ValueError, KeyError, OverflowError) as error:
+        # Arrow's own complaints about damaged content have no number, and a damaged footer,
+        # which has no checksum, raises what it likes.
         refused = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
         kind = StorageError if refused else RunError
         raise kind(f"The manifest {folder.manifest} cannot be read: {error}.") from error
@@ -158,7 +159,11 @@ def _manifest(folder: RunFolder) -> Iterator[pq.ParquetFile]:
 # The footer of a large manifest takes milliseconds to parse and every task needs it.
 @functools.lru_cache(maxsize=8)
 def _open(path: str, modified_ns: int) -> pq.ParquetFile:
-    return pq.ParquetFile(path, page_checksum_verification=True)
+    file = pq.ParquetFile(path, page_checksum_verification=True)
+    columns = set(file.schema_arrow)
+    if not columns >= {column for column in _SCHEMA if column.name != "variant"}:
+        raise ValueError("its columns are not those of a manifest")
+    return file
 
 
 def _rows(table: pa.Table) -> tuple[PlannedImage, ...]:

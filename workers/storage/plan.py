@@ -147,7 +147,7 @@ def read_plan(folder: RunFolder) -> Plan:
             f"There is no run {folder.name!r} in {folder.path.parent}. "
             "`poets runs` lists the runs there are."
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"The plan {folder.plan} cannot be read: {error}.") from error
     try:
         if values["version"] != PLAN_VERSION:

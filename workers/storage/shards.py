@@ -93,7 +93,7 @@ def read_shard(path: Path) -> Shard:
         ShardError: When it is damaged: short, altered, or something else altogether.
         StorageError: When the storage refuses; that says nothing about the shard.
     """
-    index, numbers = (_from_ipc(part) for part in _read_parts(path, 2))
+    index, numbers = (_from_ipc(path, part) for part in _read_parts(path, 2))
     column = numbers.column("bottleneck").combine_chunks()
     return Shard(
         uris=index.column("uri").to_pylist(),
@@ -113,7 +113,7 @@ def read_shard_index(path: Path) -> pa.Table:
             bottlenecks go unnoticed.
     """
     (index,) = _read_parts(path, 1)
-    return _from_ipc(index)
+    return _from_ipc(path, index)
 
 
 def _as_ipc(table: pa.Table) -> bytes:
@@ -123,8 +123,11 @@ def _as_ipc(table: pa.Table) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _from_ipc(content: bytes) -> pa.Table:
-    return pa.ipc.open_file(pa.BufferReader(content)).read_all()
+def _from_ipc(path: Path, content: bytes) -> pa.Table:
+    try:
+        return pa.ipc.open_file(pa.BufferReader(content)).read_all()
+    except (OSError, pa.ArrowException) as error:
+        raise ShardError(f"Shard {path} is damaged: {error}.") from error
 
 
 def _read_parts(path: Path, count: int) -> list[bytes]:
