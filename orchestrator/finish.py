@@ -26,6 +26,9 @@ def finish_run(folder: RunFolder, plan: Plan, beat: Callable[[], None]) -> dict[
     result["seconds"] = round(seconds, 3)
     if plan.labelling:
         result["images_per_second"] = round(plan.images / max(seconds, 1e-3), 1)
+    if plan.retried:
+        bad = result["failed" if plan.labelling else "quarantined"]
+        result |= {"retried": plan.retried, "repaired": max(0, plan.retried - bad)}
     create_once(folder.result, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
     return result
 
