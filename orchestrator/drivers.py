@@ -86,7 +86,8 @@ def _what_to_do(plan: Plan, flags: str) -> str:
 
 
 def _is_trial(plan: Plan) -> bool:
-    return plan.training is not None and not plan.training.evaluate_test
+    # A retry of a trial has its options, but belongs to no sweep.
+    return plan.training is not None and not (plan.training.evaluate_test or plan.retried)
 
 
 def _sweep_of(trial: str) -> str:

@@ -33,6 +33,14 @@ def finish_run(folder: RunFolder, plan: Plan, beat: Callable[[], None]) -> dict[
     return result
 
 
+def read_result(folder: RunFolder) -> dict[str, Any]:
+    """Return the result of a finished run, with the places where its files are now."""
+    result: dict[str, Any] = json.loads(folder.result.read_bytes())
+    if "run" in result:  # of a storage that was moved
+        result |= {"model": str(folder.model), "report": str(folder.report)}
+    return result
+
+
 def read_failure(folder: RunFolder) -> str | None:
     """Return why a run failed for good, or None."""
     try:

@@ -1,13 +1,12 @@
 """What runs there are, how they stand, and the commands that change that."""
 
 import contextlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.drivers import Drivers, describe_driving, find_drivers
-from orchestrator.finish import read_failure
+from orchestrator.finish import read_failure, read_result
 from orchestrator.stored import Stored
 from workers.errors import ModelError, RunError
 from workers.heads.model import read_card
@@ -91,7 +90,7 @@ def state_of(settings: Settings, folder: RunFolder) -> RunState:
 def _state(storage: Storage, folder: RunFolder, drivers: Drivers | None, flags: str) -> RunState:
     plan = read_plan(folder)
     if folder.result.exists():
-        result = json.loads(folder.result.read_bytes())
+        result = read_result(folder)
         return RunState(plan, "finished", result=result, batches_done=plan.batches)
     done = len(Stored.look(storage, folder, plan).done)
     if folder.cancelled.exists():
@@ -129,8 +128,7 @@ def reopen_run(storage: Storage, name: str) -> dict[str, Any] | None:
     plan = read_plan(folder)
     if folder.result.exists():
         if not plan.labelling or Path(plan.labelling.output).exists():
-            result: dict[str, Any] = json.loads(folder.result.read_bytes())
-            return result
+            return read_result(folder)
         folder.result.unlink()
     for marker in (folder.cancelled, folder.paused, folder.failure, folder.trouble):
         marker.unlink(missing_ok=True)

@@ -117,3 +117,12 @@ def test_a_note_leads_to_the_storage_and_the_broker_that_were_named(run, broker_
     assert f"`poets resume spring {flags}` goes on" in state.note
     assert state_of(named, run).note == state.note
     assert "--broker-url" not in state_of(Settings(named.storage), run).note
+
+
+def test_a_finished_run_says_where_its_model_is_now(run):
+    """The storage was moved since: the plan does not know where it lies."""
+    run.result.write_text('{"run": "spring", "model": "/old/model", "report": "/old/report"}')
+
+    result = state_of(load_settings(), run).result
+
+    assert result == {"run": "spring", "model": str(run.model), "report": str(run.report)}
