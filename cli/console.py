@@ -29,7 +29,7 @@ def say(message: str, quiet: bool = False) -> None:
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print aligned columns on stdout; numbers to the right."""
-    texts = [[str(cell) for cell in row] for row in rows]
+    texts = [[_on_one_line(str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
     is_number = [bool(rows) and isinstance(cell, int | float) for cell in (rows or [header])[0]]
     for cells in ([name.upper() for name in header], *texts):
@@ -38,6 +38,16 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
             for cell, width, right in zip(cells, widths, is_number, strict=True)
         ]
         click.echo("  ".join(padded).rstrip())
+
+
+def _on_one_line(text: str) -> str:
+    r"""Return text whose line breaks and other controls are written out, as ``\n``.
+
+    A file name may hold any, and a terminal obeys them.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def describe_progress(progress: "Progress") -> str:

@@ -29,6 +29,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "report": "Print where the page of a run's photographs is, or open it.",
         "resume": "Go on with a run that was stopped.",
         "cancel": "Cancel a run.",
+        "quarantine": "List the images of a run that could not be read, and why.",
+        "retry": "Try the images again that failed in a run.",
         "tensorboard": "Show learning curves and bottlenecks in a web page.",
     },
     "Servers": {

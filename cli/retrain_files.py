@@ -1,7 +1,6 @@
 """What `poets retrain` leaves once its run is done, also when `poets resume` brings it there."""
 
 import json
-import shlex
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import click
 from cli.console import print_json, say, show_progress
 from cli.retrain_flags import RetrainFlags
 from cli.running import attend
-from workers.settings import Settings
+from workers.settings import Settings, needed_flags
 
 if TYPE_CHECKING:
     from orchestrator.codelab import FinalTest
@@ -39,7 +38,7 @@ def read_flags(run: "RunFolder") -> RetrainFlags | None:
 def follow(settings: Settings, run: "RunFolder", started: float, quiet: bool) -> dict[str, Any]:
     """Bring the run to its end, printing each step as soon as it is there."""
     steps = _Steps(run, quiet)
-    result = attend(settings, run.name, started, quiet, steps.look, storage_flag(settings))
+    result = attend(settings, run.name, started, quiet, steps.look)
     steps.look()
     return result
 
@@ -87,18 +86,13 @@ def leave_files(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"Stopped before the graph was written. `poets resume {run.name}"
-            f"{storage_flag(settings)}` writes it."
+            f"{needed_flags(settings)}` writes it."
         ) from None
     run.retrain.unlink(missing_ok=True)
     say(f"Graph and labels are in {flags.output_graph} and {flags.output_labels}.", quiet)
     say(f"What it gets wrong: {result['report']}", quiet)
     if as_json:
         print_json({**result, **_describe(test, flags, list(heads))})
-
-
-def storage_flag(settings: Settings) -> str:
-    """Return the flag that makes other commands find the storage of a run."""
-    return f" --storage {shlex.quote(str(settings.storage))}"
 
 
 class _Steps:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.console import describe_seconds, print_json, say, show_progress
-from workers.settings import Settings
+from workers.settings import Settings, needed_flags
 
 if TYPE_CHECKING:
     from orchestrator.progress import Progress
@@ -27,9 +27,10 @@ def conduct(
 
     if detach:
         hand_over(settings, name)
-        say(f"Goes on in the background: `poets show {name}`.", quiet)
+        flags = needed_flags(settings)
+        say(f"Goes on in the background: `poets show {name}{flags}`.", quiet)
         if settings.broker_url is None:
-            say("The stack stays up for it until `poets down`.", quiet)
+            say(f"The stack stays up for it until `poets down{flags}`.", quiet)
         print_json({"run": name, "state": "running"}) if as_json else click.echo(name)
         return None
     result = attend(settings, name, started, quiet)
@@ -65,17 +66,16 @@ def attend(
     started: float,
     quiet: bool,
     look: Callable[[], None] = lambda: None,
-    flags: str = "",
 ) -> dict[str, Any]:
     """Bring a planned run to its end, show how far it is, and return its result.
 
     Args:
         look: Called several times a second, to print what is new.
-        flags: What `poets resume` needs besides the name.
     """
     from orchestrator.drive import WatchInterrupt
     from orchestrator.jobs import attend_run
 
+    flags = needed_flags(settings)
     try:
         with show_progress(quiet) as on_progress:
 
@@ -102,6 +102,8 @@ def _say_resume(name: str) -> None:
 def print_result(result: dict[str, Any]) -> None:
     """Print the result of a run as a few lines for a person."""
     lines = _labelled(result) if "job" in result else _trained(result)
+    if result.get("retried"):
+        lines.insert(1, _retried(result))
     click.echo("\n".join(line for line in lines if line))
 
 
@@ -156,6 +158,13 @@ def _labelled(result: dict[str, Any]) -> list[str]:
         f"  output   {result['output']}",
         "  The rows of failed images say why in the column `error`." if result["failed"] else "",
     ]
+
+
+def _retried(result: dict[str, Any]) -> str:
+    bad = result["failed" if "job" in result else "quarantined"]
+    still = f"{bad:,} failed again" if bad else "none failed again"
+    heading = "retried " if "job" in result else "retried    "
+    return f"  {heading} {result['retried']:,}: {result['repaired']:,} repaired, {still}"
 
 
 def _accuracy(result: dict[str, Any], split: str) -> str:

@@ -11,7 +11,7 @@ import redis
 from orchestrator.reconcile import CONVERT, TRAIN
 from workers.errors import BrokerError
 from workers.leases import Keys, connect
-from workers.settings import Settings
+from workers.settings import Settings, hide_password
 
 _MINIMUM_VERSION = (6, 2)
 _UNACKED = "unacked"
@@ -125,12 +125,6 @@ def check_broker(url: str, client: redis.Redis) -> None:
             f"The broker at {parts.hostname} has no password: whoever reaches it could send "
             "tasks. Set one, and put it into POETS_BROKER_URL."
         )
-
-
-def hide_password(url: str) -> str:
-    """Return a broker URL that may be shown."""
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", ":***@") if password else url
 
 
 def _address(message: str) -> tuple[str, str]:

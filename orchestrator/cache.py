@@ -40,17 +40,26 @@ class CacheIndex:
     Only 64-bit hashes are held; what they find is compared with the shard itself, so two
     that are equal by chance never give a wrong answer.
 
+    Args:
+        with_failures: Whether images that are known to fail are known; where they are to
+            be tried again, they are new work.
+
     Attributes:
-        unsettled: Shards with failures that may not repeat (gone, hung, no right), which
-            a new run must not take for its own.
+        unsettled: Shards with failures that a new run must not take for its own: those that
+            may not repeat (gone, hung, no right), or all of them, if they are not known.
     """
 
     def __init__(
-        self, storage: Storage, backbone_id: str, on_progress: OnProgress = ignore
+        self,
+        storage: Storage,
+        backbone_id: str,
+        on_progress: OnProgress = ignore,
+        with_failures: bool = True,
     ) -> None:
         self.unsettled: set[str] = set()
         self._shards: list[Path] = []
-        parts = [np.empty((4, 0), np.int64)]
+        # What is found last is taken first: a bottleneck rather than a failure before it.
+        failed, good = [np.empty((4, 0), np.int64)], []
         paths = sorted(storage.bottlenecks(backbone_id).glob("*/*.arrow"))
         for path in counted(
             paths, lambda n: on_progress(Progress("reading the cache", note=f"{n:,} shards"))
@@ -59,11 +68,14 @@ class CacheIndex:
                 table = read_shard_index(path)
             except (ShardError, FileNotFoundError):
                 continue  # counts as missing; whoever needs it computes it again
-            if table.column("digest").null_count:
+            rows, is_failed = _hash_rows(table, len(self._shards))
+            if table.column("digest").null_count or (is_failed.any() and not with_failures):
                 self.unsettled.add(path.stem)
-            parts.append(_hash_rows(table, len(self._shards)))
+            if with_failures:
+                failed.append(rows[:, is_failed])
+            good.append(rows[:, ~is_failed])
             self._shards.append(path)
-        places, digests, fingerprints, locations = np.concatenate(parts, axis=1)
+        places, digests, fingerprints, locations = np.concatenate([*failed, *good], axis=1)
         self._by_place = _Lookup.of(places, locations)
         self._by_digest = _Lookup.of(digests, locations)
         self._fingerprints = np.unique(fingerprints)
@@ -127,11 +139,11 @@ class _Lookup:
         return found
 
 
-def _hash_rows(table: pa.Table, shard: int) -> NDArray[np.int64]:
+def _hash_rows(table: pa.Table, shard: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the hashes of place, digest and fingerprint, and the location, of settled rows.
 
     Returns:
-        int64, shape (4, rows with a digest).
+        int64, shape (4, rows with a digest); and for each of them whether it is a failure.
     """
     columns = (table.column(name).to_pylist() for name in _COLUMNS)
     rows = [
@@ -139,7 +151,9 @@ def _hash_rows(table: pa.Table, shard: int) -> NDArray[np.int64]:
         for row, (uri, size, version, digest) in enumerate(zip(*columns, strict=True))
         if digest is not None
     ]
-    return np.array(rows, np.int64).reshape(-1, 4).T
+    is_settled = table.column("digest").is_valid().to_numpy()
+    is_failed = table.column("error").is_valid().to_numpy()[is_settled]
+    return np.array(rows, np.int64).reshape(-1, 4).T, is_failed
 
 
 def _read_rows(path: Path) -> list[tuple[str, int, int, bytes | None]]:

@@ -14,7 +14,7 @@ import redis
 from kombu.exceptions import KombuError
 
 from orchestrator.broker import Broker
-from orchestrator.finish import finish_run, read_failure
+from orchestrator.finish import finish_run, read_failure, read_result
 from orchestrator.progress import Meter, Progress
 from orchestrator.quarantine import quarantine_batch
 from orchestrator.reconcile import TRAIN, Action, Memory, Seen, reconcile
@@ -110,7 +110,7 @@ class _Driver:
 
     def _step(self) -> dict[str, Any] | None:
         if self.folder.result.exists():
-            return dict(json.loads(self.folder.result.read_bytes()))
+            return read_result(self.folder)
         if self.folder.paused.exists():
             raise RunError(f"Run {self.plan.name!r} was stopped; `poets resume` goes on with it.")
         if not self.turn.take():

@@ -26,7 +26,18 @@ def finish_run(folder: RunFolder, plan: Plan, beat: Callable[[], None]) -> dict[
     result["seconds"] = round(seconds, 3)
     if plan.labelling:
         result["images_per_second"] = round(plan.images / max(seconds, 1e-3), 1)
+    if plan.retried:
+        bad = result["failed" if plan.labelling else "quarantined"]
+        result |= {"retried": plan.retried, "repaired": max(0, plan.retried - bad)}
     create_once(folder.result, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+    return result
+
+
+def read_result(folder: RunFolder) -> dict[str, Any]:
+    """Return the result of a finished run, with the places where its files are now."""
+    result: dict[str, Any] = json.loads(folder.result.read_bytes())
+    if "run" in result:  # of a storage that was moved
+        result |= {"model": str(folder.model), "report": str(folder.report)}
     return result
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.batches import FEWEST_IMAGES, MOST_IMAGES
-from orchestrator.broker import Broker, hide_password, open_broker
+from orchestrator.broker import Broker, open_broker
 from orchestrator.coordinator import ALIVE_KEY
 from orchestrator.embedded import attach_broker
 from orchestrator.runs import list_states
@@ -30,7 +30,7 @@ from workers.capacity import (
 )
 from workers.errors import PoetsError
 from workers.process_start import check_package, check_storage
-from workers.settings import Settings
+from workers.settings import Settings, hide_password
 
 _LIBRARIES = (
     "poets",

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from workers.errors import ShardError, StorageError, UsageError
 from workers.settings import check_text
-from workers.storage.atomic import storage_errors
+from workers.storage.atomic import put_new, storage_errors
 from workers.storage.layout import RunFolder
 from workers.storage.plan import LabellingOptions, Plan
 
@@ -50,7 +50,7 @@ def merge_predictions(
             if options.overwrite:
                 temporary.replace(output)
             else:
-                _put_new(temporary, output)
+                put_new(temporary, output)
         except FileExistsError as error:
             if not (output.is_file() and filecmp.cmp(temporary, output, shallow=False)):
                 raise UsageError(
@@ -60,18 +60,6 @@ def merge_predictions(
         finally:
             temporary.unlink(missing_ok=True)
     return counts
-
-
-def _put_new(temporary: Path, output: Path) -> None:
-    """Give a file its name unless there is one of that name."""
-    try:
-        os.link(temporary, output)
-    except FileExistsError:
-        raise
-    except OSError:
-        # No hard links here (exFAT, SMB): claim the name first.
-        output.open("xb").close()
-        temporary.replace(output)
 
 
 def check_output(output: Path, overwrite: bool) -> None:

@@ -116,7 +116,7 @@ def plan_labelling(
         with storage_errors(f"write {storage.runs}"):
             copy_model(temporary / "model")
         images = ((image, None) for image in scan.images)
-        plan = _write(storage, temporary, draft, images, on_progress)
+        plan = fill_manifest(storage, temporary, draft, images, on_progress)
         if not plan.images:
             raise DatasetError(_no_images(scan))
         plan = replace(plan, ignored=dict(scan.ignored))
@@ -189,11 +189,11 @@ def _put_down(
     check_run_name(chosen)
     planned = counted(images, lambda n: on_progress(Progress("planning", n, total)))
     with temporary_folder(storage) as temporary:
-        plan = _write(storage, temporary, draft, planned, on_progress)
+        plan = fill_manifest(storage, temporary, draft, planned, on_progress)
         return claim_name(storage, temporary, plan, chosen, is_exact=name is not None)
 
 
-def _write(
+def fill_manifest(
     storage: Storage,
     folder: Path,
     draft: Plan,
@@ -201,7 +201,7 @@ def _write(
     on_progress: OnProgress,
 ) -> Plan:
     """Write the manifest, and return the plan with what was counted on the way."""
-    index = CacheIndex(storage, draft.backbone_id, on_progress)
+    index = CacheIndex(storage, draft.backbone_id, on_progress, with_failures=not draft.retried)
     counts: Counter[str] = Counter()
 
     def batches() -> Iterator[tuple[PlannedImage, ...]]:

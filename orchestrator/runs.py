@@ -1,29 +1,29 @@
 """What runs there are, how they stand, and the commands that change that."""
 
 import contextlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import redis
-
-from orchestrator.coordinator import ALIVE_KEY
-from orchestrator.embedded import attach_broker
-from orchestrator.finish import read_failure
-from orchestrator.stack import find_stack
+from orchestrator.drivers import Drivers, describe_driving, find_drivers
+from orchestrator.finish import read_failure, read_result
 from orchestrator.stored import Stored
 from workers.errors import ModelError, RunError
 from workers.heads.model import read_card
-from workers.leases import Keys, connect
-from workers.settings import Settings
+from workers.settings import Settings, needed_flags
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Plan, list_runs, read_plan
 
 
 @dataclass(frozen=True)
 class RunState:
-    """One run: `state` is finished, failed, cancelled, running, or stopped."""
+    """One run.
+
+    Attributes:
+        state: finished, failed, cancelled, running, stopped (by Ctrl-C, or because it could
+            not go on), stalled (whoever drove it has died), unknown, or damaged.
+        note: Why, and what to do.
+    """
 
     plan: Plan
     state: str
@@ -66,9 +66,11 @@ class RunState:
 def list_states(settings: Settings) -> list[RunState]:
     """Return every run of a storage, oldest first."""
     states = []
+    # Asked once: a broker that is away takes seconds each time.
+    drivers, flags = find_drivers(settings), needed_flags(settings)
     for folder in list_runs(Storage(settings.storage).runs):
         try:
-            states.append(state_of(settings, folder))
+            states.append(_state(Storage(settings.storage), folder, drivers, flags))
         except RunError as error:
             unknown = Plan(folder.name, "", "", "", "", "", 0, 0, 0, 0)
             states.append(RunState(unknown, "damaged", str(error)))
@@ -81,25 +83,24 @@ def state_of(settings: Settings, folder: RunFolder) -> RunState:
     Raises:
         RunError: When there is no such run.
     """
+    drivers = find_drivers(settings)
+    return _state(Storage(settings.storage), folder, drivers, needed_flags(settings))
+
+
+def _state(storage: Storage, folder: RunFolder, drivers: Drivers | None, flags: str) -> RunState:
     plan = read_plan(folder)
     if folder.result.exists():
-        result = json.loads(folder.result.read_bytes())
+        result = read_result(folder)
         return RunState(plan, "finished", result=result, batches_done=plan.batches)
-    done = len(Stored.look(Storage(settings.storage), folder, plan).done)
+    done = len(Stored.look(storage, folder, plan).done)
     if folder.cancelled.exists():
-        note = f"`poets resume {plan.name}` takes it up again"
+        note = f"`poets resume {plan.name}{flags}` takes it up again"
         return RunState(plan, "cancelled", note, batches_done=done)
     failure = read_failure(folder)
     if failure is not None:
         return RunState(plan, "failed", failure, batches_done=done)
-    trouble = _read_trouble(folder)
-    if _is_driven(settings, folder):
-        note = f"cannot go on now: {trouble}; tried again every minute" if trouble else ""
-        return RunState(plan, "running", note, batches_done=done)
-    note = f"`poets resume {plan.name}` goes on with it"
-    if trouble:
-        note = f"could not go on: {trouble}; when that is mended, {note}"
-    return RunState(plan, "stopped", note, batches_done=done)
+    state, note = describe_driving(drivers, folder, plan, _read_trouble(folder), flags)
+    return RunState(plan, state, note, batches_done=done)
 
 
 def cancel_run(storage: Storage, name: str) -> None:
@@ -127,8 +128,7 @@ def reopen_run(storage: Storage, name: str) -> dict[str, Any] | None:
     plan = read_plan(folder)
     if folder.result.exists():
         if not plan.labelling or Path(plan.labelling.output).exists():
-            result: dict[str, Any] = json.loads(folder.result.read_bytes())
-            return result
+            return read_result(folder)
         folder.result.unlink()
     for marker in (folder.cancelled, folder.paused, folder.failure, folder.trouble):
         marker.unlink(missing_ok=True)
@@ -176,19 +176,3 @@ def _read_trouble(folder: RunFolder) -> str:
         return folder.trouble.read_text("utf-8", "replace").rstrip(".")
     except OSError:
         return ""
-
-
-def _is_driven(settings: Settings, folder: RunFolder) -> bool:
-    attached = attach_broker(settings)
-    if attached is None or attached.broker_url is None:
-        return False
-    try:
-        client = connect(attached.broker_url)
-        # A detached run that no coordinator has taken up yet is in good hands all the same.
-        waits = folder.detached.exists() and not folder.paused.exists()
-        is_kept = settings.broker_url is None and find_stack(settings).keep.exists()
-        if waits and (client.exists(ALIVE_KEY) or is_kept):
-            return True
-        return bool(client.exists(Keys(folder.name).reconciler))
-    except (redis.RedisError, ValueError):
-        return False

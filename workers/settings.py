@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,6 +89,30 @@ def load_settings(
         weights_dirs=tuple(_absolute(part) for part in weights),
         device=device,
     )
+
+
+def needed_flags(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the flags with which another command finds the same storage and broker.
+
+    None where environment and configuration file lead there by themselves. A password is
+    left out.
+    """
+    try:
+        found = load_settings(environ=environ)
+    except SettingsError:
+        found = Settings(Path())
+    flags = ""
+    if found.storage != settings.storage:
+        flags += f" --storage {shlex.quote(str(settings.storage))}"
+    if settings.broker_url and found.broker_url != settings.broker_url:
+        flags += f" --broker-url {shlex.quote(hide_password(settings.broker_url))}"
+    return flags
+
+
+def hide_password(url: str) -> str:
+    """Return a broker URL that may be shown."""
+    password = urlsplit(url).password
+    return url.replace(f":{password}@", ":***@") if password else url
 
 
 def check_text(path: str) -> None:

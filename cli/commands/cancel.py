@@ -4,7 +4,7 @@ import click
 
 from cli import options
 from cli.console import print_json, say
-from workers.settings import Settings
+from workers.settings import Settings, needed_flags
 
 
 @click.command("cancel")
@@ -28,4 +28,5 @@ def command(settings: Settings, run: str, as_json: bool, quiet: bool) -> None:
     if as_json:
         print_json({"run": run, "state": "cancelled"})
     else:
-        say(f"Run {run} is cancelled. `poets resume {run}` would take it up again.", quiet)
+        flags = needed_flags(settings)
+        say(f"Run {run} is cancelled. `poets resume {run}{flags}` would take it up again.", quiet)

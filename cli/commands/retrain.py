@@ -9,9 +9,9 @@ import click
 
 from cli import options
 from cli.console import say, show_progress
-from cli.retrain_files import follow, keep_flags, leave_files, storage_flag
+from cli.retrain_files import follow, keep_flags, leave_files
 from cli.retrain_flags import RetrainFlags, retrain_flags
-from workers.settings import Settings
+from workers.settings import Settings, needed_flags
 
 if TYPE_CHECKING:
     from workers.storage.layout import RunFolder
@@ -81,7 +81,7 @@ def _begin(
     summaries = link_summaries(run, flags.summaries_dir)
     say(f"Run {run.name}: {plan.images:,} images, {len(plan.labels)} labels.", quiet)
     say(
-        f"It is kept in {settings.storage}; see `poets show {run.name}{storage_flag(settings)}`.",
+        f"It is kept in {settings.storage}; see `poets show {run.name}{needed_flags(settings)}`.",
         quiet,
     )
     say(f"TensorBoard finds it in {summaries}.", quiet)

@@ -141,14 +141,76 @@ def test_no_runs_is_said_and_json_is_an_empty_list():
     assert json.loads(poets("runs", "--json").stdout) == []
 
 
-def test_runs_and_show_tell_how_a_run_stands(ready_storage, tmp_path):
-    make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring")
+def test_runs_and_show_tell_how_a_run_stands(ready_storage, tmp_path, monkeypatch):
+    run = make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring")
+    os.utime(run.plan, (1, 1))
 
-    assert "spring  train  stopped" in poets("runs").stdout
+    assert "spring  train  stalled" in poets("runs").stdout
     shown = poets("show", "spring").stdout
-    assert "is stopped: `poets resume spring`" in shown
+    assert "is stalled: nobody drives it; `poets resume spring` goes on" in shown
     assert "0 of 3 done" in shown
-    assert json.loads(poets("show", "spring", "--json").stdout)["state"] == "stopped"
+    assert json.loads(poets("show", "spring", "--json").stdout)["state"] == "stalled"
+    monkeypatch.delenv("POETS_STORAGE")
+    named = f"poets resume spring --storage {ready_storage.root}"
+    assert named in poets("runs", "--storage", ready_storage.root).stdout
+
+
+def test_quarantine_lists_images_with_reasons_and_escapes_what_a_terminal_obeys(
+    ready_storage, tmp_path
+):
+    photos = make_data_set(tmp_path / "photos")
+    (photos / "red" / "two\nlines\x1b[2J.jpg").write_bytes(b"")
+    run = make_run(ready_storage, photos, "spring")
+    run.model.mkdir()
+    (run.model / "quarantine.csv").write_text('path,reason\n"red/two\nlines\x1b[2J.jpg",empty\n')
+
+    table = poets("quarantine", "spring")
+    listed = json.loads(poets("quarantine", "spring", "--json").stdout)
+
+    assert table.stdout.splitlines()[1].split() == ["red/two\\nlines\\x1b[2J.jpg", "red", "empty"]
+    assert "1 of 25 images of run spring are in quarantine so far." in table.stderr
+    assert listed == {
+        "run": "spring",
+        "is_finished": False,
+        "images": 25,
+        "quarantined": [
+            {
+                "path": "red/two\nlines\x1b[2J.jpg",
+                "absolute_path": f"{photos}/red/two\nlines\x1b[2J.jpg",
+                "label": "red",
+                "reason": "empty",
+            }
+        ],
+    }
+
+
+def test_an_empty_quarantine_is_said_and_copies_nothing(ready_storage, tmp_path):
+    make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring").result.write_text("{}")
+
+    result = poets("quarantine", "spring", "--copy-to", tmp_path / "bad")
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "No image of run spring is in quarantine.\n"
+    assert not (tmp_path / "bad").exists()
+
+
+def test_a_retry_of_nothing_is_said(ready_storage, tmp_path):
+    make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring").result.write_text("{}")
+
+    result = poets("retry", "spring", "--json")
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {"run": "spring", "retried": 0}
+    assert "No image of run spring has failed" in result.stderr
+    assert len(list(ready_storage.runs.iterdir())) == 1
+
+
+def test_a_result_of_a_retry_counts_what_was_mended(capsys):
+    from cli.running import print_result
+
+    print_result({**RESULT, "quarantined": 2, "retried": 12, "repaired": 10})
+
+    assert "retried     12: 10 repaired, 2 failed again" in capsys.readouterr().out
 
 
 def test_report_says_when_there_is_nothing_to_show_yet(ready_storage, tmp_path):
@@ -169,7 +231,9 @@ def test_cancel_marks_the_run(ready_storage, tmp_path):
     assert json.loads(poets("show", "spring", "--json").stdout)["state"] == "cancelled"
 
 
-@pytest.mark.parametrize("command", ["show", "report", "cancel", "resume", "tensorboard"])
+@pytest.mark.parametrize(
+    "command", ["show", "report", "cancel", "resume", "tensorboard", "quarantine", "retry"]
+)
 def test_a_run_that_is_not_there_is_said(command):
     result = poets(command, "nothing")
 

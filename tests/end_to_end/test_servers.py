@@ -73,7 +73,7 @@ def test_a_detached_run_is_not_running_where_nobody_will_drive_it(photos, ready_
     process = start("submit-dataset", photos, *TINY, **lay_traps(tmp_path / "traps"))
     wait_until(trap.with_name(trap.name + ".pid").exists)
 
-    assert state_of("other") == "stopped"
+    assert state_of("other") == "stalled"
 
     process.kill()
     process.communicate()

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from orchestrator.broker import check_broker, hide_password, open_broker
+from orchestrator.broker import check_broker, open_broker
 from workers.errors import BrokerError
 from workers.leases import connect
-from workers.settings import Settings, load_settings
+from workers.settings import Settings, hide_password, load_settings
 
 FINE = {"redis_version": "7.2.4", "redis_mode": "standalone", "maxmemory_policy": "noeviction"}
 

@@ -34,14 +34,14 @@ def image(number):
     return FoundImage(f"{number}.jpg", SIZE, VERSION + number, None)
 
 
-def write(storage, name, root, numbers, unsettled=()):
+def write(storage, name, root, numbers, unsettled=(), failed=()):
     shard = Shard(
         uris=[f"{root}/{number}.jpg" for number in numbers],
         sizes=[SIZE] * len(numbers),
         versions=[VERSION + number for number in numbers],
         digests=[None if number in unsettled else digest(number) for number in numbers],
         bottlenecks=np.zeros((len(numbers), 4), np.float32),
-        errors=["gone" if number in unsettled else None for number in numbers],
+        errors=["bad" if number in {*unsettled, *failed} else None for number in numbers],
     )
     path = storage.shard("b", name)
     write_shard(path, shard)
@@ -130,3 +130,27 @@ def test_the_index_takes_40_bytes_an_image(storage, photos):
     for lookup in (index._by_place, index._by_digest):
         arrays += [lookup.hashes, lookup.locations]
     assert sum(array.nbytes for array in arrays) == 40 * 1000
+
+
+@pytest.mark.usefixtures("hashes")
+@pytest.mark.parametrize("names", [("aa", "zz"), ("zz", "aa")])
+def test_a_bottleneck_is_found_rather_than_a_failure_of_the_same_file(storage, photos, names):
+    write(storage, names[0], photos, [0, 1])
+    write(storage, names[1], photos, [0, 2], failed=[0, 2])
+    index = CacheIndex(storage, "b")
+
+    assert index.find(str(photos), image(0)).shard == names[0]
+    assert index.find_content(digest(0)).shard == names[0]
+    # A failure that comes with the content is known, where there is nothing better.
+    assert index.find(str(photos), image(2)).shard == names[1]
+    assert index.unsettled == set()
+
+
+def test_where_failures_are_tried_again_none_is_known(storage, photos):
+    write(storage, "aa", photos, [0, 1])
+    write(storage, "bb", photos, [1, 2], failed=[2])
+    index = CacheIndex(storage, "b", with_failures=False)
+
+    assert index.find(str(photos), image(2)) is None
+    assert index.find(str(photos), image(1)) is not None
+    assert index.unsettled == {"bb"}

@@ -1,6 +1,7 @@
 """Driving a run: storage decides, hints help; with a real server and tasks run by hand."""
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -295,14 +296,14 @@ def test_with_a_stack_of_its_own_the_advice_is_its_log(tmp_path):
 
 
 def test_runs_are_listed_with_how_they_stand(ready_storage, run, busy, tmp_path):
-    make_run(ready_storage, tmp_path / "photos", "other")
+    os.utime(make_run(ready_storage, tmp_path / "photos", "other").plan, (1, 1))
     drive(ready_storage, run)
 
     states = {state.plan.name: state for state in list_states(load_settings())}
 
     assert states["run"].state == "finished"
     assert states["run"].headline == "100.0% test accuracy"
-    assert states["other"].state == "stopped"
+    assert states["other"].state == "stalled"
     assert states["other"].to_dict()["batches_done"] == 3
 
 
@@ -365,13 +366,14 @@ def test_a_damaged_run_is_listed_and_hides_no_other(ready_storage, run, busy, tm
     broken = make_run(ready_storage, tmp_path / "photos", "broken")
     broken.plan.write_text("{}")
     half = make_run(ready_storage, tmp_path / "photos", "half")
+    os.utime(half.plan, (1, 1))
     half.model.mkdir()
     for name in ("model.json", "backbone.tflite"):
         (half.model / name).write_text("{}")
 
     states = {state.plan.name: state.state for state in list_states(load_settings())}
 
-    assert states == {"run": "finished", "broken": "damaged", "half": "stopped"}
+    assert states == {"run": "finished", "broken": "damaged", "half": "stalled"}
     assert find_model(ready_storage, "latest") == run.model
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from workers.errors import SettingsError
-from workers.settings import Settings, load_settings
+from workers.settings import Settings, load_settings, needed_flags
 
 # name, variable, attribute, default, and what each of three texts is read as.
 ROWS = [
@@ -188,3 +188,15 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch):
     monkeypatch.setenv("POETS_DEVICE", "gpu")
 
     assert load_settings().device == "gpu" == os.environ["POETS_DEVICE"]
+
+
+def test_flags_are_needed_for_what_the_surroundings_do_not_name(tmp_path):
+    url = "redis://:secret@broker/0"
+    settings = Settings(tmp_path / "a b", url)
+
+    named = {"POETS_STORAGE": str(tmp_path / "a b"), "POETS_BROKER_URL": url}
+    assert needed_flags(settings, named) == ""
+    flags = f" --storage '{tmp_path}/a b' --broker-url 'redis://:***@broker/0'"
+    assert needed_flags(settings, {}) == flags
+    # Also where the surroundings name what cannot be.
+    assert needed_flags(settings, {"POETS_STORAGE": "s3://bucket"}) == flags

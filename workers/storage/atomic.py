@@ -56,6 +56,22 @@ def create_once(path: Path, write: Callable[[Path], None] | bytes) -> bool:
     return True
 
 
+def put_new(temporary: Path, path: Path) -> None:
+    """Give a file a name outside the storage, on any file system, and never overwrite.
+
+    Raises:
+        FileExistsError: When there is something of that name.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # No hard links here (exFAT, SMB): claim the name first.
+        path.open("xb").close()
+        temporary.replace(path)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

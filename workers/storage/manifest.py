@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -134,14 +135,24 @@ def count_split(folder: RunFolder, split: str) -> int:
 
 def find_versions(folder: RunFolder, paths: list[str]) -> dict[str, tuple[int, int]]:
     """Return size in bytes and modification time in nanoseconds of some images, by path."""
+    names, *values = _find(folder, paths, ["path", "size", "version"])
+    return dict(zip(names, zip(*values, strict=True), strict=True))
+
+
+def find_labels(folder: RunFolder, paths: list[str]) -> dict[str, str | None]:
+    """Return the labels of some images, by path."""
+    return dict(zip(*_find(folder, paths, ["path", "label"]), strict=True))
+
+
+def _find(folder: RunFolder, paths: list[str], columns: list[str]) -> list[list[Any]]:
+    """Return columns, of which the first is the path, of the rows with these paths."""
     with _manifest(folder) as file:
-        table = file.read(["path", "size", "version"])
+        table = file.read(columns)
     # Not at the top: a command that only plans can do without these 9 MB.
     import pyarrow.compute as pc
 
     found = table.filter(pc.is_in(table.column("path"), pa.array(paths, pa.string())))
-    names, *values = (column.to_pylist() for column in found.columns)
-    return dict(zip(names, zip(*values, strict=True), strict=True))
+    return [column.to_pylist() for column in found.columns]
 
 
 @contextlib.contextmanager

@@ -104,6 +104,7 @@ class Plan:
         images, variants: Rows of the manifest that are photographs, and that are variants.
         cached, cached_variants: Those of them whose bottlenecks were known.
         warnings: What a person should know before the training, sentences.
+        retried: Images that had failed in the run `parent` and are tried again.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Plan:
     variants: int = 0
     cached_variants: int = 0
     warnings: tuple[str, ...] = ()
+    retried: int = 0
     version: int = PLAN_VERSION
 
     @property

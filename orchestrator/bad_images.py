@@ -1,0 +1,73 @@
+"""The images of a run that could not be read, and why: what `poets quarantine` lists."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workers.bottlenecks import read_results
+from workers.storage.layout import RunFolder, Storage
+from workers.storage.manifest import find_labels, read_batches
+from workers.storage.plan import Plan, read_plan
+
+
+@dataclass(frozen=True)
+class BadImage:
+    """One image that could not be read.
+
+    Attributes:
+        path: Relative to the folder of the run, as `encode_name` writes it.
+        label: As in the manifest; None in a labelling job.
+    """
+
+    path: str
+    label: str | None
+    reason: str
+
+
+def find_bad_images(storage: Storage, folder: RunFolder) -> Iterator[BadImage]:
+    """Yield each bad image of a run once, in the order of the manifest.
+
+    Of a run without a result, those that storage knows of so far.
+
+    Raises:
+        RunError: When there is no such run.
+        StorageError: When the storage refuses.
+    """
+    plan = read_plan(folder)
+    report = folder.model / "quarantine.csv"
+    if plan.labelling:
+        return _from_predictions(folder, plan)
+    return _from_model(folder, report) if report.exists() else _from_shards(storage, folder, plan)
+
+
+def _from_predictions(folder: RunFolder, plan: Plan) -> Iterator[BadImage]:
+    for batch in range(plan.batches):
+        try:
+            table = pq.read_table(folder.prediction_shard(batch), columns=["path", "error"])
+        except (OSError, pa.ArrowException):
+            continue  # not there yet, or damaged, which is as good as that
+        for path, error in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            if error is not None:
+                yield BadImage(path, None, error)
+
+
+def _from_model(folder: RunFolder, report: Path) -> Iterator[BadImage]:
+    with report.open(newline="", encoding="utf-8") as file:
+        reasons = {row["path"]: row["reason"] for row in csv.DictReader(file)}
+    labels = find_labels(folder, list(reasons)) if reasons else {}
+    for path, reason in reasons.items():
+        yield BadImage(path, labels.get(path), reason)
+
+
+def _from_shards(storage: Storage, folder: RunFolder, plan: Plan) -> Iterator[BadImage]:
+    last = ""
+    for batch in read_batches(folder):
+        for image, result in zip(batch.images, read_results(storage, plan, batch), strict=True):
+            # An image and its variants lie beside each other, and fail as one.
+            if result is not None and result.error is not None and image.path != last:
+                last = image.path
+                yield BadImage(image.path, image.label, result.error)

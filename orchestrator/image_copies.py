@@ -1,0 +1,117 @@
+"""Copies of bad images, for a person to look at: never over a file, never out of the folder."""
+
+import csv
+import io
+import os
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO
+
+from orchestrator.bad_images import BadImage
+from orchestrator.progress import OnProgress, Progress, counted
+from workers.errors import ImageError, UsageError
+from workers.image_files import open_regular
+from workers.settings import check_text
+from workers.storage.atomic import put_new, storage_errors
+from workers.storage.names import decode_name
+from workers.storage.plan import Plan
+
+LIST_NAME = "quarantine.csv"
+COPIED, ALREADY_THERE = "copied", "already there"
+_READ_BYTES = 1024**2
+
+
+def check_target(plan: Plan, target: Path) -> None:
+    """Refuse a folder that the images of a run cannot be copied to.
+
+    Raises:
+        UsageError: With what to do.
+    """
+    check_text(str(target))
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{target} is a file. Give a folder to copy the images to.")
+    root = os.path.realpath(decode_name(plan.root))
+    if _is_within(os.path.realpath(target), root):
+        raise UsageError(
+            f"{target} lies in the data set {plan.root}, and would become part of it. "
+            "Give a folder elsewhere."
+        )
+    if (target / LIST_NAME).exists():
+        raise UsageError(
+            f"{target / LIST_NAME} exists already and is not overwritten. Give another folder."
+        )
+
+
+def copy_images(
+    plan: Plan, images: Iterable[BadImage], target: Path, on_progress: OnProgress
+) -> list[str]:
+    """Copy each image to its path below `target`, and write quarantine.csv there at last.
+
+    Returns:
+        For each image "copied", "already there", or why it could not be copied.
+
+    Raises:
+        StorageError: When `target` cannot be written. The same call goes on from there.
+    """
+    images = list(images)
+    ends = [
+        _copy(plan, image, target)
+        for image in counted(images, lambda n: on_progress(Progress("copying", n, len(images))))
+    ]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("path", "label", "reason", "copy"))
+    writer.writerows(
+        (image.path, image.label, image.reason, end)
+        for image, end in zip(images, ends, strict=True)
+    )
+    _put(target / LIST_NAME, lambda file: file.write(text.getvalue().encode()))
+    return ends
+
+
+def _copy(plan: Plan, image: BadImage, target: Path) -> str:
+    root, path = decode_name(plan.root), decode_name(image.path)
+    source, copy = Path(root, path), Path(target, path)
+    # A folder on the way may have become a link since the run was planned.
+    if not _is_within(os.path.realpath(source.parent), os.path.realpath(root)):
+        return "not copied: a link leads out of the data set"
+    if not _is_within(os.path.realpath(copy.parent), os.path.realpath(target)):
+        return "not copied: a link leads out of the folder of copies"
+    try:
+        with open_regular(str(source)) as file:
+            return COPIED if _put(copy, lambda out: _pour(file, out)) else ALREADY_THERE
+    except ImageError as error:
+        return f"not copied: {error}"
+
+
+def _put(path: Path, write: Callable[[IO[bytes]], object]) -> bool:
+    """Write a file whole; return whether there was none of that name."""
+    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    with storage_errors(f"write {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as out:
+                write(out)
+            put_new(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+    return True
+
+
+def _pour(file: IO[bytes], out: IO[bytes]) -> None:
+    while content := _read(file):
+        out.write(content)
+
+
+def _read(file: IO[bytes]) -> bytes:
+    try:
+        return file.read(_READ_BYTES)
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror}") from error
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return Path(path).is_relative_to(folder)
