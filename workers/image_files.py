@@ -26,7 +26,7 @@ def version_of(found: os.stat_result) -> int:
 def looks_like_image(path: str) -> bool:
     """Return whether the first bytes are those of an image format, for names without ending."""
     try:
-        head = _open_regular(path)
+        head = open_regular(path)
     except ImageError:
         return False
     with head:
@@ -35,7 +35,13 @@ def looks_like_image(path: str) -> bool:
     return start.startswith(signatures) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
 
 
-def _open_regular(path: str) -> io.BufferedReader:
+def open_regular(path: str) -> io.BufferedReader:
+    """Return a file opened for reading; links, devices and pipes are not opened.
+
+    Raises:
+        ImageError: When it cannot be opened, or is no regular file.
+        StorageError: When the machine or the mount is in trouble.
+    """
     try:
         # O_NONBLOCK: a FIFO that took the file's place must not hang the worker.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -48,7 +54,7 @@ def _open_regular(path: str) -> io.BufferedReader:
 
 
 def read_image_file(path: str, expected: tuple[int, int] | None) -> bytes:
-    with _open_regular(path) as file:
+    with open_regular(path) as file:
         found = os.fstat(file.fileno())
         if expected is not None and (found.st_size, version_of(found)) != expected:
             raise ImageError("changed after the run was planned; submit the folder again")
