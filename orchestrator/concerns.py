@@ -77,7 +77,7 @@ KINDS = {
     "unopened": Kind(
         "links, devices and pipes", "They are not opened; put the files themselves there."
     ),
-    "label_file": Kind("remarks on the labels", "Correct the label file."),
+    "label_file": Kind("remarks on the labels", "A run warns of them, and goes on."),
 }  # fmt: skip
 
 
@@ -144,12 +144,15 @@ def warn_of(concerns: Iterable[Concern]) -> list[str]:
     subjects: dict[str, list[str]] = {}
     for concern in concerns:
         subjects.setdefault(concern.kind, []).append(concern.subject)
-    return [
+    warnings = [
         f"{kind.title.capitalize()} ({len(subjects[name]):,}): "
         f"{_join(', ', subjects[name])}. {kind.advice}"
         for name, kind in KINDS.items()
         if name in subjects
     ]
+    if warnings:
+        warnings.append("`poets check DIR` lists all of these, and looks into the files.")
+    return warnings
 
 
 def _join(separator: str, parts: list[str]) -> str:

@@ -73,9 +73,10 @@ def test_a_rare_label_is_a_warning(storage, photos):
     run = plan(storage, photos, lambda n: "a;rare" if n == learnt else "a" * (n % 2), name="second")
 
     warnings = read_plan(run).warnings
-    assert len(warnings) == 2
+    assert len(warnings) == 4
     assert warnings[0].startswith("No validation image has the label 'rare', so its figures are")
     assert warnings[1].startswith("No test image has the label 'rare'")
+    assert warnings[2].startswith("Labels with fewer than 20 images (2): 'a', 'rare'. ")
 
 
 def test_a_label_that_every_image_has_is_a_warning(storage, photos):
