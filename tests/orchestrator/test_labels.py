@@ -113,7 +113,7 @@ def test_too_few_images_for_the_splits_are_refused(storage, tmp_path):
 
 
 def test_a_plan_with_one_label_an_image_warns_of_nothing(storage, tmp_path):
-    found = read_plan(make_run(storage, make_data_set(tmp_path / "photos")))
+    found = read_plan(make_run(storage, make_data_set(tmp_path / "photos", per_label=20)))
 
     assert found.warnings == ()
     assert found.training is not None
