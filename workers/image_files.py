@@ -36,10 +36,10 @@ def looks_like_image(path: str) -> bool:
 
 
 def open_regular(path: str) -> io.BufferedReader:
-    """Return a file opened for reading; links, devices and pipes are not opened.
+    """Open a file that is no link, pipe or device.
 
     Raises:
-        ImageError: When it cannot be opened, or is no regular file.
+        ImageError: When it is one, or is gone, or may not be read.
         StorageError: When the machine or the mount is in trouble.
     """
     try:
