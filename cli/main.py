@@ -13,6 +13,7 @@ INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 # Command -> what `poets --help` says of it; the module has the same name.
 SECTIONS: dict[str, dict[str, str]] = {
     "Main job": {
+        "check": "Look for what would spoil a run, before any work.",
         "submit-dataset": "Turn a folder of label folders into a classifier.",
         "train": "Fit another head on the photographs of a run.",
         "sweep": "Try many settings at once and keep the best.",

@@ -56,6 +56,13 @@ quiet = click.option("--quiet", "-q", is_flag=True, help="No progress, only the 
 detach = click.option(
     "--detach", is_flag=True, help="Return at once; the run goes on in the background."
 )
+multi_label = click.option(
+    "--multi-label",
+    "label_file",
+    metavar="CSV",
+    type=click.Path(path_type=Path),
+    help="Labels of each image, any number of them; folders are none then.",
+)
 batch_size = click.option(
     "--batch-size", type=click.IntRange(1, 4096), metavar="N", help="Images a task. [by size]"
 )

@@ -1,7 +1,9 @@
 """The labels of a data set, and who is held out: one label an image, or any number of them."""
 
+import re
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from orchestrator.label_file import list_some
 from orchestrator.scan import FoundImage
@@ -11,6 +13,7 @@ from orchestrator.split import (
     VALIDATION,
     Shares,
     Split,
+    count_small,
     split_images,
     split_names,
 )
@@ -43,12 +46,41 @@ def assign_splits(
     Raises:
         DatasetError: When there are too few images, or a label has none to learn from.
     """
-    shares = Shares(options.testing_percentage, options.validation_percentage, options.seed)
+    shares = _shares(options)
     if options.multi_label:
         split = split_names((image.path for image in images), shares, earlier)
         return split, _check_splits(images, split, shares)
-    named = ((image.label or "", image.path.split("/", 1)[1]) for image in images)
-    return split_images(named, shares, earlier), []
+    return split_images(_named(images), shares, earlier), []
+
+
+def find_small_labels(images: Iterable[FoundImage], options: TrainingOptions) -> dict[str, int]:
+    """Return the labels that have fewer images than splits, which `assign_splits` refuses.
+
+    With several labels an image there are none: the images are split as a whole.
+    """
+    return {} if options.multi_label else count_small(_named(images), _shares(options))
+
+
+def find_alike_labels(labels: Iterable[str]) -> list[list[str]]:
+    """Return the labels that look like one: equal but for case, Unicode form and spaces."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(labels):
+        groups[_simplify(label)].append(label)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _simplify(label: str) -> str:
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold())
+    # Between letters and digits only: "-1" is not "1", nor "C++" "C".
+    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", folded.strip())
+
+
+def _shares(options: TrainingOptions) -> Shares:
+    return Shares(options.testing_percentage, options.validation_percentage, options.seed)
+
+
+def _named(images: Iterable[FoundImage]) -> Iterator[tuple[str, str]]:
+    return ((image.label or "", image.path.split("/", 1)[1]) for image in images)
 
 
 def _check_splits(images: list[FoundImage], split: Split, shares: Shares) -> list[str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from orchestrator.batches import choose_batch_size, cut_batches
 from orchestrator.cache import CacheIndex
 from orchestrator.claim import claim_name, name_after, temporary_folder
+from orchestrator.concerns import warn_of
+from orchestrator.first_look import judge_sizes, look_over
 from orchestrator.labels import assign_splits, list_labels
 from orchestrator.progress import OnProgress, Progress, counted, ignore
 from orchestrator.scan import FoundImage, Scan
@@ -51,12 +53,16 @@ def plan_training(
     if images and len(images) < len(found):
         scan.ignored["images without a label"] += len(found) - len(images)
     labels = list_labels(images, options.multi_label)
-    _check_labels(scan, labels, options.multi_label)
-    split, warnings = assign_splits(images, options, _earlier_exceptions(storage))
+    check_labels(scan, labels, options.multi_label)
+    split, warnings = assign_splits(images, options, earlier_exceptions(storage))
     options = replace(options, split_exceptions=split.exceptions)
     rows = len(images) + options.variants * split.splits.count(TRAINING)
     draft = _draft(scan, backbone, batch_size or choose_batch_size(rows))
-    warnings = [*scan.warnings, *warnings]
+    concerns = [
+        *look_over(scan, found, options.multi_label),
+        *judge_sizes(images, options.multi_label),
+    ]
+    warnings = [*scan.warnings, *warnings, *warn_of(concerns)]
     draft = replace(draft, labels=tuple(labels), training=options, warnings=tuple(warnings))
     planned = zip(images, split.splits, strict=True)
     base = name_after(scan.root)
@@ -123,7 +129,12 @@ def plan_labelling(
         return claim_name(storage, temporary, plan, base, is_exact=name is not None)
 
 
-def _check_labels(scan: Scan, labels: list[str], is_multi_label: bool) -> None:
+def check_labels(scan: Scan, labels: list[str], is_multi_label: bool) -> None:
+    """Refuse a folder that cannot give a classifier.
+
+    Raises:
+        DatasetError: With what is needed.
+    """
     if not labels and not scan.images:
         raise DatasetError(_no_images(scan))
     if is_multi_label:
@@ -147,7 +158,8 @@ def _no_images(scan: Scan) -> str:
     return f"There are no images in {scan.root}.{other} Give the folder that holds them."
 
 
-def _earlier_exceptions(storage: Storage) -> dict[str, str]:
+def earlier_exceptions(storage: Storage) -> dict[str, str]:
+    """Return the exceptions that earlier splits in a storage made, see `orchestrator.split`."""
     exceptions: dict[str, str] = {}
     for folder in list_runs(storage.runs):
         try:

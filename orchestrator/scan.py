@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,9 @@ from orchestrator.progress import OnProgress, Progress, counted, ignore
 from workers.errors import DatasetError
 from workers.image_files import SUFFIXES, looks_like_image, version_of
 from workers.storage.names import encode_name
+
+LINKS, DEVICES = "links", "devices and pipes"
+_OnUnopened = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +41,14 @@ class Scan:
         images: A list, or from `stream_folder` an iterator; then `ignored` is complete
             only when it has ended.
         warnings: What a person should know of, sentences.
+        unopened: Path and kind of each link, device and pipe, from `scan_folder` only.
     """
 
     root: str
     images: Iterable[FoundImage]
     ignored: Counter[str]
     warnings: list[str] = field(default_factory=list)
+    unopened: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def ignored_text(self) -> str:
@@ -61,15 +66,24 @@ def scan_folder(folder: Path, on_progress: OnProgress = ignore) -> Scan:
     Raises:
         DatasetError: When the folder is missing, no folder, or cannot be read.
     """
-    scan = stream_folder(folder, on_progress)
+    unopened: list[tuple[str, str]] = []
+    scan = stream_folder(folder, on_progress, lambda *found: unopened.append(found))
     scan.images = list(scan.images)
+    scan.unopened = sorted(unopened)
     return scan
 
 
-def stream_folder(folder: Path, on_progress: OnProgress = ignore) -> Scan:
+def stream_folder(
+    folder: Path,
+    on_progress: OnProgress = ignore,
+    on_unopened: _OnUnopened = lambda path, kind: None,
+) -> Scan:
     """Return as `scan_folder`, but look for the images only while they are taken.
 
     Memory grows with the largest folder, not with the number of images.
+
+    Args:
+        on_unopened: Called with path and kind of each link, device and pipe.
     """
     if not folder.exists():
         raise DatasetError(f"There is no folder {str(folder)!r}. Check the path.")
@@ -78,15 +92,19 @@ def stream_folder(folder: Path, on_progress: OnProgress = ignore) -> Scan:
     path = os.path.realpath(folder)
     ignored: Counter[str] = Counter()
     images = counted(
-        _images(path, ignored),
+        _images(path, ignored, on_unopened),
         lambda n: on_progress(Progress("looking for images", note=f"{n:,} found")),
     )
     return Scan(encode_name(path), images, ignored)
 
 
-def _images(root: str, ignored: Counter[str]) -> Iterator[FoundImage]:
+def _images(root: str, ignored: Counter[str], on_unopened: _OnUnopened) -> Iterator[FoundImage]:
+    def leave(entry: os.DirEntry[str], kind: str) -> None:
+        ignored[kind] += 1
+        on_unopened(_path_below(root, entry), kind)
+
     try:
-        for entry in _walk(root, ignored):
+        for entry in _walk(root, ignored, leave):
             image = _examine(entry, root, ignored)
             if image:
                 yield image
@@ -96,14 +114,16 @@ def _images(root: str, ignored: Counter[str]) -> Iterator[FoundImage]:
         ) from error
 
 
-def _walk(root: str, ignored: Counter[str]) -> Iterator[os.DirEntry[str]]:
+def _walk(
+    root: str, ignored: Counter[str], leave: Callable[[os.DirEntry[str], str], None]
+) -> Iterator[os.DirEntry[str]]:
     folders = [_sorted_entries(root)]
     while folders:
         entry = next(folders[-1], None)
         if entry is None:
             folders.pop()
         elif entry.is_symlink():
-            ignored["links"] += 1
+            leave(entry, LINKS)
         elif entry.is_dir(follow_symlinks=False):
             if entry.name.startswith("."):
                 ignored["hidden folders"] += 1
@@ -112,7 +132,7 @@ def _walk(root: str, ignored: Counter[str]) -> Iterator[os.DirEntry[str]]:
         elif entry.is_file(follow_symlinks=False):
             yield entry
         else:
-            ignored["devices and pipes"] += 1
+            leave(entry, DEVICES)
 
 
 def _sorted_entries(folder: str) -> Iterator[os.DirEntry[str]]:
@@ -139,7 +159,11 @@ def _examine(entry: os.DirEntry[str], root: str, ignored: Counter[str]) -> Found
     except FileNotFoundError:
         ignored["vanished"] += 1
         return None
-    path = encode_name(entry.path[len(root.rstrip("/")) + 1 :])
+    path = _path_below(root, entry)
     # Interned: a hundred thousand copies of a label are megabytes.
     label = sys.intern(path.split("/", 1)[0]) if "/" in path else None
     return FoundImage(path, found.st_size, version_of(found), label)
+
+
+def _path_below(root: str, entry: os.DirEntry[str]) -> str:
+    return encode_name(entry.path[len(root.rstrip("/")) + 1 :])

@@ -86,6 +86,18 @@ def split_images(
     return Split([assigned[key] for key in keys], exceptions)
 
 
+def count_small(images: Iterable[tuple[str, str]], shares: Shares) -> dict[str, int]:
+    """Return the labels with too few images for every split, and how many those have.
+
+    Args:
+        images: As of `split_images`, which refuses such labels.
+    """
+    groups: dict[str, set[str]] = defaultdict(set)
+    for label, name in images:
+        groups[label].add(_key(label, name))
+    return _small(groups, shares)
+
+
 def split_names(
     names: Iterable[str], shares: Shares, earlier: Mapping[str, str] | None = None
 ) -> Split:
@@ -107,16 +119,20 @@ def split_names(
 
 
 def _check_counts(groups: Mapping[str, set[str]], shares: Shares) -> None:
-    minimum = len(shares.needed)
-    small = {label: len(keys) for label, keys in sorted(groups.items()) if len(keys) < minimum}
+    small = _small(groups, shares)
     if small:
         listed = ", ".join(f"{label!r} has {count}" for label, count in list(small.items())[:5])
         more = f" and {len(small) - 5} more" if len(small) > 5 else ""
         raise DatasetError(
-            f"Each label needs at least {minimum} images, one each for "
+            f"Each label needs at least {len(shares.needed)} images, one each for "
             f"{', '.join(shares.needed)}: {listed}{more}. Add images, remove the folder, or "
             "set a percentage to 0. (20 or more a label is where results begin to be useful.)"
         )
+
+
+def _small(groups: Mapping[str, set[str]], shares: Shares) -> dict[str, int]:
+    counts = ((label, len(keys)) for label, keys in sorted(groups.items()))
+    return {label: count for label, count in counts if count < len(shares.needed)}
 
 
 def _assign(

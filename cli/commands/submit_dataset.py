@@ -31,13 +31,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="The backbone; `poets architectures` lists all.",
 )
-@click.option(
-    "--multi-label",
-    "label_file",
-    metavar="CSV",
-    type=click.Path(path_type=Path),
-    help="Labels of each image, any number of them; folders are none then.",
-)
+@options.multi_label
 @training_options(SPLIT_OPTIONS, HEAD_OPTIONS, DISTORTION_OPTIONS)
 @click.option(
     "--weights",

@@ -73,9 +73,10 @@ def test_a_rare_label_is_a_warning(storage, photos):
     run = plan(storage, photos, lambda n: "a;rare" if n == learnt else "a" * (n % 2), name="second")
 
     warnings = read_plan(run).warnings
-    assert len(warnings) == 2
+    assert len(warnings) == 4
     assert warnings[0].startswith("No validation image has the label 'rare', so its figures are")
     assert warnings[1].startswith("No test image has the label 'rare'")
+    assert warnings[2].startswith("Labels with fewer than 20 images (2): 'a', 'rare'. ")
 
 
 def test_a_label_that_every_image_has_is_a_warning(storage, photos):
@@ -112,7 +113,7 @@ def test_too_few_images_for_the_splits_are_refused(storage, tmp_path):
 
 
 def test_a_plan_with_one_label_an_image_warns_of_nothing(storage, tmp_path):
-    found = read_plan(make_run(storage, make_data_set(tmp_path / "photos")))
+    found = read_plan(make_run(storage, make_data_set(tmp_path / "photos", per_label=20)))
 
     assert found.warnings == ()
     assert found.training is not None

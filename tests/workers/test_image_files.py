@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.made import decode_image, make_picture
+from workers.child import MEMORY_BYTES
 from workers.errors import ImageError, StorageError
 from workers.image_files import MAX_BYTES, looks_like_image
 from workers.images import ContentError, load_image
-from workers.isolation import MEMORY_BYTES
 from workers.pixels import MAX_PIXELS
 
 SIZE = (8, 8)

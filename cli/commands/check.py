@@ -1,0 +1,102 @@
+"""``poets check``: what would spoil a run, before any work."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli import options
+from cli.console import print_json, print_table, show_progress
+from cli.training_options import SPLIT_OPTIONS, training_options
+from workers.settings import Settings
+
+if TYPE_CHECKING:
+    from orchestrator.check import Check
+
+_EXAMPLES = 3
+
+
+@click.command("check")
+@click.argument("folder", metavar="DIR", type=options.FOLDER)
+@options.multi_label
+@training_options(SPLIT_OPTIONS)
+@click.option(
+    "--quick", "is_quick", is_flag=True, help="Read headers only; finds no copies, less damage."
+)
+@options.as_json
+@options.quiet
+@options.with_settings
+def command(
+    settings: Settings,
+    folder: Path,
+    label_file: Path | None,
+    training: dict[str, Any],
+    is_quick: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Look for what would spoil a run on DIR, before any work.
+
+    Every image is read and decoded: unreadable ones, wrong endings, copies under two labels
+    or in two splits, labels that look like one or are too small. Nothing is changed or
+    deleted. Exit code 1 when something would spoil a run; unreadable images alone do not,
+    since a run sets them aside.
+
+    \b
+    Examples:
+      poets check flower_photos
+      poets check holidays --multi-label labels.csv
+      poets check flower_photos --json > check.json
+    """
+    from orchestrator.check import CheckRequest, check_folder
+    from workers.storage.plan import TrainingOptions
+
+    request = CheckRequest(folder, TrainingOptions(**training), label_file, is_quick)
+    with show_progress(quiet) as on_progress:
+        check = check_folder(settings, request, on_progress)
+    print_json(check.to_json()) if as_json else _print_check(check)
+    if check.spoils:
+        raise click.exceptions.Exit(1)
+
+
+def _print_check(check: "Check") -> None:
+    from orchestrator.concerns import KINDS
+
+    rate = check.images / check.seconds
+    click.echo(
+        f"{check.root}: {check.images:,} images ({check.unreadable:,} unreadable), "
+        f"{len(check.labels):,} labels, {check.seconds:.1f} s ({rate:,.0f} images/s)"
+    )
+    if check.ignored:
+        ignored = ", ".join(f"{kind} {count:,}" for kind, count in sorted(check.ignored.items()))
+        click.echo(f"Ignored: {ignored}")
+    found = {kind: count for kind, count in check.counts.items() if count}
+    if found:
+        click.echo()
+        rows = [
+            (count, KINDS[kind].title, "yes" if KINDS[kind].spoils else "no")
+            for kind, count in found.items()
+        ]
+        print_table(("count", "what", "spoils a run"), rows)
+    for kind in found:
+        _print_examples(check, kind)
+    click.echo()
+    if check.is_quick:
+        click.echo("Only headers were read: copies and damage behind the header are not known.")
+    click.echo(
+        "Something would spoil a run: see what says `yes` above."
+        if check.spoils
+        else f"Nothing would spoil a run: poets submit-dataset {check.root}"
+    )
+
+
+def _print_examples(check: "Check", name: str) -> None:
+    from orchestrator.concerns import KINDS
+
+    kind = KINDS[name]
+    texts = [concern.text for concern in check.concerns if concern.kind == name]
+    click.echo(f"\n{kind.title.capitalize()}. {kind.advice}")
+    for text in filter(None, texts[:_EXAMPLES]):
+        click.echo(f"  {text}")
+    if len(texts) > _EXAMPLES:
+        click.echo(f"  and {len(texts) - _EXAMPLES:,} more (--json lists all)")
