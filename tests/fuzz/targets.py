@@ -6,14 +6,18 @@ reader promises. Whatever else comes out of it, a hang or memory over the limit 
 
 import contextlib
 import json
+import struct
 import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from orchestrator.label_file import read_label_file
 from tests.made import decode_image, make_picture
@@ -76,7 +80,11 @@ def _shards() -> list[bytes]:
     numbers = np.ones((2, 3), np.float32)
     shard = Shard(["a", "b"], [1, 2], [3, 4], [b"d" * 32, None], numbers, [None, "bad"])
     write_shard(_scratch / "seed.arrow", shard)
-    return [(_scratch / "seed.arrow").read_bytes()]
+    # Right checksums over what is not Arrow: a fuzzer that sees comparisons finds those.
+    parts = b"", b"ARROW1"
+    digests = [sha256(part).digest() for part in parts]
+    forged = b"".join(parts) + struct.pack("<8sQQ32s32s", b"POETSv1\n", *map(len, parts), *digests)
+    return [(_scratch / "seed.arrow").read_bytes(), forged]
 
 
 def read_a_manifest(content: bytes) -> None:
@@ -91,7 +99,8 @@ def _manifests() -> list[bytes]:
         PlannedImage(f"red/{n}.jpg", n, n, "red", "training", "0" * 32) for n in range(3)
     )
     write_manifest(_scratch / "seed.parquet", [images[:2], images[2:]])
-    return [(_scratch / "seed.parquet").read_bytes()]
+    pq.write_table(pa.table({"path": ["a"], "size": ["large"]}), _scratch / "other.parquet")
+    return [(_scratch / name).read_bytes() for name in ("seed.parquet", "other.parquet")]
 
 
 def read_a_plan(content: bytes) -> None:
@@ -114,7 +123,10 @@ def read_a_card(content: bytes) -> None:
 
 
 def _cards() -> list[bytes]:
-    return [json.dumps({**vars(_CARD), "thresholds": {"x": 0.5, "y": None}}).encode()]
+    return [
+        json.dumps({**vars(_CARD), "thresholds": thresholds}).encode()
+        for thresholds in (None, {"x": 0.5, "y": None}, {"x": "high"}, "x")
+    ]
 
 
 def read_a_head(content: bytes) -> None:
@@ -142,6 +154,7 @@ def read_settings(content: bytes) -> None:
 def _settings() -> list[bytes]:
     return [
         b'storage = "/data"\nbroker_url = "rediss://host/0"\nweights_dir = ["a", "b"]\n',
+        b'broker_url = "rediss://hos[t/0"',
         b"storage = " + b"[" * 20_000,
     ]
 

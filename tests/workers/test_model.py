@@ -166,6 +166,8 @@ def test_a_damaged_card_is_refused(model, content):
         ("preprocessing", {}),
         ("preprocessing", {"input_size": [1]}),
         ("metrics", None),
+        ("thresholds", "a"),
+        ("thresholds", {"a": "high"}),
     ],
 )
 def test_a_card_that_no_trainer_writes_is_refused(model, key, value):

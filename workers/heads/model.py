@@ -152,6 +152,12 @@ def _check_values(values: dict[str, Any]) -> None:
     activation = values.get("activation", SOFTMAX)
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation is {activation!r}")
+    thresholds = values.get("thresholds")
+    if thresholds is not None and not (
+        isinstance(thresholds, dict)
+        and all(number is None or isinstance(number, int | float) for number in thresholds.values())
+    ):
+        raise TypeError(f"thresholds is {thresholds!r}")
     labels = values["labels"]
     if not all(isinstance(label, str) for label in labels) or len(set(labels)) != len(labels):
         raise ValueError("labels must be texts, all different")
