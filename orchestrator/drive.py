@@ -104,11 +104,21 @@ class _Driver:
                 self._report(f"waiting for the broker ({type(error).__name__})")
                 time.sleep(2)
                 continue
+            except OSError as error:
+                raise self._storage_gone(f"does not answer: {error}") from error
             if result is not None:
                 return result
             time.sleep(TICK_S)
 
+    def _storage_gone(self, what: str) -> StorageError:
+        return StorageError(
+            f"The storage {self.storage.root} {what}. When it is there again, go on with "
+            f"`poets resume {self.plan.name}`."
+        )
+
     def _step(self) -> dict[str, Any] | None:
+        if not self.folder.plan.exists():
+            raise self._storage_gone(f"has no run {self.plan.name!r} any more (was it unmounted?)")
         if self.folder.result.exists():
             return dict(json.loads(self.folder.result.read_bytes()))
         if self.folder.paused.exists():

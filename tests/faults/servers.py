@@ -54,7 +54,9 @@ class Certificates:
 
     def sign(self, name: str, days: int = 2) -> tuple[Path, Path]:
         """Return the certificate for a name such as ``IP:127.0.0.1``, and its key."""
-        request, certificate, key = (self._folder / f"server.{end}" for end in ("csr", "pem", "key"))
+        request, certificate, key = (
+            self._folder / f"server.{end}" for end in ("csr", "pem", "key")
+        )
         extensions = self._folder / "extensions"
         extensions.write_text(_EXTENSIONS.format(name=name))
         self._openssl("req", *_NEW_KEY, "-keyout", key, "-out", request, "-subj", "/CN=broker")

@@ -1,6 +1,5 @@
-"""Storage that is full, read-only, away, or has damaged files: no image's fault, nothing lost."""
+"""Storage that is full, read-only or unmounted: no image's fault, and the run goes on later."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -8,12 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.accounting import (
-    assert_all_accounted,
-    assert_same_model,
-)
+from tests.faults.accounting import assert_all_accounted, assert_same_model
 from tests.faults.conftest import SMALL
-from tests.faults.traps import HOLD, lay, let_go, wait_for_held
+from tests.faults.traps import HOLD_WORKER, IMPATIENT, lay, let_go, wait_for_held
 from tests.programs import poets, poets_json, start
 
 pytestmark = pytest.mark.stack
@@ -41,8 +37,8 @@ def disk(tmp_path, converted):
         unmount(folder)
 
 
-def held_submit(photos, tmp_path, image="red/003.jpg"):
-    traps = lay(tmp_path / "traps", HOLD.format(image=image))
+def held_submit(photos, tmp_path):
+    traps = lay(tmp_path / "traps", IMPATIENT, HOLD_WORKER)
     process = start("submit-dataset", photos, *SMALL, "--name", "spring", **traps)
     wait_for_held(tmp_path / "traps")
     return process
@@ -70,7 +66,7 @@ def fill(disk, free):
     (disk / "filler").write_bytes(bytes(left - free))
 
 
-@pytest.mark.parametrize("free_kb", [4, 60], ids=["full for a shard", "full for the model"])
+@pytest.mark.parametrize("free_kb", [16, 100], ids=["full for a shard", "full for the model"])
 def test_a_storage_that_is_full_pauses_the_run_which_resumes_with_room(
     few, disk, tmp_path, undisturbed, free_kb
 ):
@@ -112,8 +108,23 @@ def test_a_storage_that_is_unmounted_pauses_the_run(few, disk, tmp_path, undistu
 
     said = end_of(process, tmp_path)
 
-    assert "cannot go on" in said
-    assert "poets resume spring" in said
+    assert "has no run 'spring' any more (was it unmounted?)" in said
+    assert "`poets resume spring`" in said
     mount("--bind", kept, disk)
     unmount(kept)
     assert_resumes(disk, undisturbed)
+
+
+def test_photographs_that_are_unmounted_are_no_images_fault(few, disk, tmp_path, undisturbed):
+    elsewhere = few.rename(tmp_path / "elsewhere")
+    few.mkdir()
+    mount("--bind", elsewhere, few)
+    process = held_submit(few, tmp_path)
+    unmount(few)
+
+    said = end_of(process, tmp_path)
+
+    assert f"The folder {few} of the photographs is gone or empty here." in said
+    mount("--bind", elsewhere, few)
+    assert_resumes(disk, undisturbed)
+    unmount(few)
