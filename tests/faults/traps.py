@@ -105,6 +105,34 @@ def make_quick(module):
 
 after_import("workers.isolation", make_quick)
 """ + SET.format(module="workers.leases", values={"STALL_S": 3.0})
+# Every clock that tells the time of day is wrong by so many seconds; those that only
+# measure (monotonic) go on as they are.
+SHIFT_CLOCK = """
+import datetime
+
+def shifted(function, scale=1):
+    return lambda: function() + {seconds} * scale
+
+time.time, time.time_ns = shifted(time.time), shifted(time.time_ns, 10**9)
+Real = datetime.datetime
+
+class Kind(type):
+    def __instancecheck__(cls, value):
+        return isinstance(value, Real)
+
+class Shifted(Real, metaclass=Kind):
+    @classmethod
+    def now(cls, tz=None):
+        return Real.now(tz) + datetime.timedelta(seconds={seconds})
+
+    @classmethod
+    def utcnow(cls):
+        return Real.now(datetime.timezone.utc).replace(tzinfo=None) + datetime.timedelta(
+            seconds={seconds}
+        )
+
+datetime.datetime = Shifted
+"""
 
 
 def lay(folder: Path, *traps: str) -> dict[str, str]:
