@@ -18,7 +18,7 @@ from orchestrator.finish import finish_run, read_failure
 from orchestrator.progress import Meter, Progress
 from orchestrator.quarantine import quarantine_batch
 from orchestrator.reconcile import TRAIN, Action, Memory, Seen, reconcile
-from orchestrator.stored import Stored
+from orchestrator.stored import Stored, check_there, storage_gone
 from orchestrator.turn import Turn
 from workers.app import QUEUES
 from workers.backbones.stored import has_backbone
@@ -105,20 +105,13 @@ class _Driver:
                 time.sleep(2)
                 continue
             except OSError as error:
-                raise self._storage_gone(f"does not answer: {error}") from error
+                raise storage_gone(self.storage, self.plan.name, f"says: {error}") from error
             if result is not None:
                 return result
             time.sleep(TICK_S)
 
-    def _storage_gone(self, what: str) -> StorageError:
-        return StorageError(
-            f"The storage {self.storage.root} {what}. When it is there again, go on with "
-            f"`poets resume {self.plan.name}`."
-        )
-
     def _step(self) -> dict[str, Any] | None:
-        if not self.folder.plan.exists():
-            raise self._storage_gone(f"has no run {self.plan.name!r} any more (was it unmounted?)")
+        check_there(self.storage, self.folder)
         if self.folder.result.exists():
             return dict(json.loads(self.folder.result.read_bytes()))
         if self.folder.paused.exists():

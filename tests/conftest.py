@@ -1,6 +1,5 @@
 """Fixtures for all tests: clean settings, the shared data, a converted backbone, a server."""
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -46,23 +45,13 @@ def data() -> Path:
 
 @pytest.fixture(scope="session")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Storage:
-    """A storage that holds the tiny backbone, converted once for all tests.
-
-    Processes that share the tests (pytest-xdist) share it too: a conversion takes 7 s.
-    """
+    """A storage that holds the tiny backbone, converted once for all tests."""
     from workers.backbones.convert import convert_backbone
     from workers.storage.plan import Plan
 
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    storage = Storage(folder / "converted")
-    storage.root.mkdir(exist_ok=True)
+    storage = Storage(tmp_path_factory.mktemp("converted"))
     plan = Plan("", "", "", ARCHITECTURE, BACKBONE_ID, WEIGHTS, 0, 0, 0, 0)
-    with (folder / "converted.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # Nothing is done when another process has converted it.
-        convert_backbone(storage, plan, lambda: None)
+    convert_backbone(storage, plan, lambda: None)
     return storage
 
 

@@ -1,47 +1,6 @@
 """Every test of a fault starts from a converted backbone and leaves no process behind."""
 
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import pytest
-
-from orchestrator.embedded import find_stack
 from tests.end_to_end.conftest import TINY, _no_orphans, photos, runtime
-from tests.made import make_data_set
-from tests.programs import poets_json
-from workers.settings import Settings
-from workers.storage.layout import Storage
+from tests.faults.small import few, undisturbed_few
 
-__all__ = ["SMALL", "TINY", "_no_orphans", "few", "photos", "runtime", "undisturbed"]
-# Three batches of the data set `few`.
-SMALL = (*TINY, "--batch-size", "8")
-
-
-@dataclass(frozen=True)
-class Undisturbed:
-    """What the data set `few` gives when nothing goes wrong."""
-
-    storage: Path
-    result: dict[str, Any]
-
-    @property
-    def model(self) -> Path:
-        return Path(self.result["model"])
-
-
-@pytest.fixture
-def few(tmp_path: Path) -> Path:
-    """Two labels, 12 pictures each."""
-    return make_data_set(tmp_path / "photos")
-
-
-@pytest.fixture(scope="session")
-def undisturbed(converted: Storage, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    shutil.copytree(converted.root / "backbones", folder / "storage" / "backbones")
-    photos = make_data_set(folder / "photos")
-    result = poets_json("submit-dataset", photos, *SMALL, POETS_STORAGE=str(folder / "storage"))
-    shutil.rmtree(find_stack(Settings(folder / "storage")).folder)
-    return Undisturbed(folder / "storage", result)
+__all__ = ["TINY", "_no_orphans", "few", "photos", "runtime", "undisturbed_few"]

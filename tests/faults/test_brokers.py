@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.accounting import assert_all_accounted, assert_same_model
-from tests.faults.conftest import SMALL, TINY
+from tests.faults.conftest import TINY
 from tests.faults.servers import Certificates, TlsFront, valkey
+from tests.faults.small import SMALL
 from tests.programs import poets, poets_json, start
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
@@ -131,7 +132,7 @@ def test_a_url_that_asks_for_less_than_a_certificate_is_refused(few, less):
     assert f"asks for {less}" in err.splitlines()[-1]
 
 
-def test_a_run_through_tls_is_as_any_other(few, certificates, front, tmp_path, undisturbed):
+def test_a_run_through_tls_is_as_any_other(few, certificates, front, tmp_path, undisturbed_few):
     tls = front(certificates.sign("IP:127.0.0.1"))
     url = f"rediss://127.0.0.1:{tls.port}/0?ssl_ca_certs={certificates.authority}"
     worker = start("worker", "--concurrency", 1, POETS_BROKER_URL=url)
@@ -144,4 +145,4 @@ def test_a_run_through_tls_is_as_any_other(few, certificates, front, tmp_path, u
     assert tls.plain == 0
     assert tls.passed > 2
     assert_all_accounted(tmp_path / "storage", result["run"])
-    assert_same_model(Path(result["model"]), undisturbed.model)
+    assert_same_model(Path(result["model"]), undisturbed_few.model)

@@ -10,7 +10,7 @@ from tests.faults.accounting import (
     assert_all_accounted,
     assert_same_model,
 )
-from tests.faults.conftest import SMALL
+from tests.faults.small import SMALL
 from tests.faults.traps import HOLD_WORKER, SHIFT_CLOCK, lay, wait_for_held
 from tests.programs import kill, start, wait_until
 
@@ -18,7 +18,9 @@ pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 HOUR_S = 3600
 
 
-def test_workers_an_hour_ahead_and_behind_complete_a_run(few, tmp_path, broker_url, undisturbed):
+def test_workers_an_hour_ahead_and_behind_complete_a_run(
+    few, tmp_path, broker_url, undisturbed_few
+):
     """The one ahead dies in mid-batch, so Celery asks for a retry at an hour that is wrong."""
     ahead = lay(tmp_path / "ahead", SHIFT_CLOCK.format(seconds=HOUR_S), HOLD_WORKER)
     behind = lay(tmp_path / "behind", SHIFT_CLOCK.format(seconds=-HOUR_S))
@@ -43,4 +45,4 @@ def test_workers_an_hour_ahead_and_behind_complete_a_run(few, tmp_path, broker_u
     result = json.loads(out)
     assert (result["computed"], result["quarantined"], result["lost"]) == (24, 0, 0)
     assert_all_accounted(tmp_path / "storage", "spring")
-    assert_same_model(Path(result["model"]), undisturbed.model)
+    assert_same_model(Path(result["model"]), undisturbed_few.model)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.accounting import assert_all_accounted, assert_same_model, stored_results
-from tests.faults.conftest import SMALL
+from tests.faults.small import SMALL
 from tests.faults.traps import HOLD_TRAINER, lay, let_go, wait_for_held
 from tests.programs import poets_json, start
 
@@ -44,7 +44,7 @@ def assert_set_aside(storage, shards):
 
 
 def test_shards_damaged_before_the_training_are_computed_again(
-    few, ready_storage, tmp_path, undisturbed
+    few, ready_storage, tmp_path, undisturbed_few
 ):
     """Half a shard, a shard of zero bytes and one with a flipped bit, all in one run."""
     traps = lay(tmp_path / "traps", HOLD_TRAINER)
@@ -61,10 +61,10 @@ def test_shards_damaged_before_the_training_are_computed_again(
     result = poets_json("resume", "spring")
     assert (result["computed"], result["quarantined"], result["lost"]) == (24, 0, 0)
     assert_all_accounted(ready_storage.root, "spring")
-    assert_same_model(Path(result["model"]), undisturbed.model)
+    assert_same_model(Path(result["model"]), undisturbed_few.model)
 
 
-def test_shards_damaged_in_the_cache_are_computed_again(few, ready_storage, undisturbed):
+def test_shards_damaged_in_the_cache_are_computed_again(few, ready_storage, undisturbed_few):
     poets_json("submit-dataset", few, *SMALL)
     whole = shards_of(ready_storage)
     damage(whole)
@@ -72,7 +72,7 @@ def test_shards_damaged_in_the_cache_are_computed_again(few, ready_storage, undi
     result = poets_json("submit-dataset", few, *SMALL)
 
     assert (result["images"], result["quarantined"], result["lost"]) == (24, 0, 0)
-    assert_same_model(Path(result["model"]), undisturbed.model)
+    assert_same_model(Path(result["model"]), undisturbed_few.model)
     # The manifest names the shard that was damaged; what was lost lies in one of the run's own.
     found = stored_results(ready_storage, result["run"]).values()
     assert sum(each is not None and each.error is None for each in found) == 24

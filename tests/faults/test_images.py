@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.faults.accounting import assert_all_accounted, assert_same_model, stored_results
-from tests.faults.conftest import SMALL
+from tests.faults.small import SMALL
 from tests.faults.traps import HOLD_WORKER, RECORD, lay, let_go, opened, wait_for_held
 from tests.made import COLOURS, make_picture
 from tests.programs import poets_json, start
@@ -62,7 +62,7 @@ def rows_of(path):
 
 
 def test_bad_files_are_rows_and_nothing_is_opened_that_should_not_be(
-    few, tmp_path, ready_storage, undisturbed, monkeypatch
+    few, tmp_path, ready_storage, undisturbed_few, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)  # the path of a socket is limited
     make_bad_files(few / "red")
@@ -77,7 +77,7 @@ def test_bad_files_are_rows_and_nothing_is_opened_that_should_not_be(
     for name, reason in REASONS.items():
         assert quarantine[f"red/{name}"]["reason"].startswith(reason)
     assert read_plan(ready_storage.run(result["run"])).ignored == ignored
-    assert_same_model(Path(result["model"]), undisturbed.model)
+    assert_same_model(Path(result["model"]), undisturbed_few.model)
     assert_all_accounted(tmp_path / "storage", result["run"], quarantined=len(REASONS))
 
     # An image under the ending of another kind is an image.

@@ -83,8 +83,8 @@ REASONS = {
 
 
 @pytest.fixture
-def model(undisturbed, tmp_path):
-    folder = shutil.copytree(undisturbed.model, tmp_path / "model")
+def model(undisturbed_few, tmp_path):
+    folder = shutil.copytree(undisturbed_few.model, tmp_path / "model")
     # Else the storage would use its own copy of the backbone.
     shutil.rmtree(tmp_path / "storage" / "backbones")
     return folder

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.faults.accounting import assert_all_accounted
-from tests.faults.conftest import SMALL
+from tests.faults.small import SMALL
 from tests.made import COLOURS, make_picture
 from tests.programs import poets_json
 from workers.storage.names import decode_name
@@ -97,12 +97,12 @@ def test_every_file_of_a_model_has_the_very_names(odd, tmp_path):
         assert os.path.isfile(urllib.parse.unquote_to_bytes(url.removeprefix("file://")))
 
 
-def test_every_format_of_a_job_has_the_very_names(odd, undisturbed, tmp_path):
+def test_every_format_of_a_job_has_the_very_names(odd, undisturbed_few, tmp_path):
     readers = {"csv": read_csv, "jsonl": read_jsonl, "parquet": read_parquet}
     for form, read in readers.items():
         output = tmp_path / f"labels.{form}"
 
-        job = poets_json("classify-dir", odd, "--model", undisturbed.model, "-o", output)
+        job = poets_json("classify-dir", odd, "--model", undisturbed_few.model, "-o", output)
 
         rows = read(output)
         assert names_of(rows) == files_in(odd)

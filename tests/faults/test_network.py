@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.accounting import assert_all_accounted, assert_same_model
-from tests.faults.conftest import SMALL
 from tests.faults.servers import valkey
+from tests.faults.small import SMALL
 from tests.faults.traps import HOLD_WORKER, lay, let_go, wait_for_held
 from tests.programs import ROOT, start, wait_until
 
@@ -87,7 +87,7 @@ def start_inside(link, url, traps):
 
 
 @pytest.mark.timeout(400)
-def test_a_worker_whose_link_is_cut_in_mid_batch_goes_on(few, tmp_path, link, undisturbed):
+def test_a_worker_whose_link_is_cut_in_mid_batch_goes_on(few, tmp_path, link, undisturbed_few):
     traps = lay(tmp_path / "traps", HOLD_WORKER)
     options = ("--requirepass", "secret", "--protected-mode", "no")
     with valkey(tmp_path / "v", *options, address=link.address) as port:
@@ -116,5 +116,5 @@ def test_a_worker_whose_link_is_cut_in_mid_batch_goes_on(few, tmp_path, link, un
     result = json.loads(out)
     assert (result["computed"], result["quarantined"], result["lost"]) == (24, 0, 0)
     assert_all_accounted(tmp_path / "storage", "spring")
-    assert_same_model(Path(result["model"]), undisturbed.model)
+    assert_same_model(Path(result["model"]), undisturbed_few.model)
     assert "Traceback" not in err

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.accounting import assert_all_accounted, assert_same_model
-from tests.faults.conftest import SMALL
+from tests.faults.small import SMALL
 from tests.faults.traps import HUNGRY, POISON, QUICK_VERDICTS, lay
 from tests.made import COLOURS, make_picture
 from tests.programs import poets_json
@@ -33,14 +33,14 @@ def reasons_of(result):
         return {row["path"]: row["reason"] for row in csv.DictReader(file)}
 
 
-def assert_only_these_are_lost(result, tmp_path, undisturbed, expected):
+def assert_only_these_are_lost(result, tmp_path, undisturbed_few, expected):
     assert reasons_of(result) == expected
     assert (result["computed"], result["lost"]) == (24, 0)
     assert_all_accounted(tmp_path / "storage", result["run"], quarantined=len(expected))
-    assert_same_model(Path(result["model"]), undisturbed.model)
+    assert_same_model(Path(result["model"]), undisturbed_few.model)
 
 
-def test_three_poison_images_in_one_batch_take_nobody_with_them(few, tmp_path, undisturbed):
+def test_three_poison_images_in_one_batch_take_nobody_with_them(few, tmp_path, undisturbed_few):
     """One kills its process, one hangs for ever, one wants all the memory."""
     expected = {"red/1_hangs.jpg": HANGS, "red/2_kills.jpg": KILLED, "red/3_starves.jpg": STARVES}
     for path in expected:
@@ -48,10 +48,10 @@ def test_three_poison_images_in_one_batch_take_nobody_with_them(few, tmp_path, u
 
     result = submit(few, tmp_path)
 
-    assert_only_these_are_lost(result, tmp_path, undisturbed, expected)
+    assert_only_these_are_lost(result, tmp_path, undisturbed_few, expected)
 
 
-def test_images_that_hang_in_every_batch_do_not_stop_the_run(few, tmp_path, undisturbed):
+def test_images_that_hang_in_every_batch_do_not_stop_the_run(few, tmp_path, undisturbed_few):
     """One in each of the three batches, and there are two processes or even one."""
     paths = ("blue/000_hangs.jpg", "blue/009_hangs.jpg", "red/003_hangs.jpg")
     expected = dict.fromkeys(paths, HANGS)
@@ -60,4 +60,4 @@ def test_images_that_hang_in_every_batch_do_not_stop_the_run(few, tmp_path, undi
 
     result = submit(few, tmp_path)
 
-    assert_only_these_are_lost(result, tmp_path, undisturbed, expected)
+    assert_only_these_are_lost(result, tmp_path, undisturbed_few, expected)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.accounting import assert_all_accounted, assert_same_model
-from tests.faults.conftest import SMALL
+from tests.faults.small import SMALL
 from tests.faults.traps import HOLD_WORKER, IMPATIENT, lay, let_go, wait_for_held
 from tests.programs import poets, poets_json, start
 
@@ -53,11 +53,11 @@ def end_of(process, tmp_path):
     return err.splitlines()[-1]
 
 
-def assert_resumes(storage, undisturbed):
+def assert_resumes(storage, undisturbed_few):
     result = poets_json("resume", "spring")
     assert (result["images"], result["computed"], result["quarantined"]) == (24, 24, 0)
     assert_all_accounted(storage, "spring")
-    assert_same_model(Path(result["model"]), undisturbed.model)
+    assert_same_model(Path(result["model"]), undisturbed_few.model)
 
 
 def fill(disk, free):
@@ -68,7 +68,7 @@ def fill(disk, free):
 
 @pytest.mark.parametrize("free_kb", [16, 100], ids=["full for a shard", "full for the model"])
 def test_a_storage_that_is_full_pauses_the_run_which_resumes_with_room(
-    few, disk, tmp_path, undisturbed, free_kb
+    few, disk, tmp_path, undisturbed_few, free_kb
 ):
     process = held_submit(few, tmp_path)
     fill(disk, 1024 * free_kb)
@@ -79,11 +79,11 @@ def test_a_storage_that_is_full_pauses_the_run_which_resumes_with_room(
     assert "No space left on device" in said
     assert "`poets resume spring`" in said
     (disk / "filler").unlink()
-    assert_resumes(disk, undisturbed)
+    assert_resumes(disk, undisturbed_few)
     assert not list(disk.rglob(".tmp-*"))
 
 
-def test_a_storage_that_has_become_read_only_pauses_the_run(few, disk, tmp_path, undisturbed):
+def test_a_storage_that_has_become_read_only_pauses_the_run(few, disk, tmp_path, undisturbed_few):
     process = held_submit(few, tmp_path)
     mount("-o", "remount,ro", disk)
 
@@ -94,10 +94,10 @@ def test_a_storage_that_has_become_read_only_pauses_the_run(few, disk, tmp_path,
     assert "`poets resume spring`" in said
     assert "Read-only file system" in poets("resume", "spring", exit_code=1)[1]
     mount("-o", "remount,rw", disk)
-    assert_resumes(disk, undisturbed)
+    assert_resumes(disk, undisturbed_few)
 
 
-def test_a_storage_that_is_unmounted_pauses_the_run(few, disk, tmp_path, undisturbed):
+def test_a_storage_that_is_unmounted_pauses_the_run(few, disk, tmp_path, undisturbed_few):
     mount("--bind", disk, disk)
     process = held_submit(few, tmp_path)
     kept = tmp_path / "kept"
@@ -112,10 +112,10 @@ def test_a_storage_that_is_unmounted_pauses_the_run(few, disk, tmp_path, undistu
     assert "`poets resume spring`" in said
     mount("--bind", kept, disk)
     unmount(kept)
-    assert_resumes(disk, undisturbed)
+    assert_resumes(disk, undisturbed_few)
 
 
-def test_photographs_that_are_unmounted_are_no_images_fault(few, disk, tmp_path, undisturbed):
+def test_photographs_that_are_unmounted_are_no_images_fault(few, disk, tmp_path, undisturbed_few):
     elsewhere = few.rename(tmp_path / "elsewhere")
     few.mkdir()
     mount("--bind", elsewhere, few)
@@ -126,5 +126,5 @@ def test_photographs_that_are_unmounted_are_no_images_fault(few, disk, tmp_path,
 
     assert f"The folder {few} of the photographs is gone or empty here." in said
     mount("--bind", elsewhere, few)
-    assert_resumes(disk, undisturbed)
+    assert_resumes(disk, undisturbed_few)
     unmount(few)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.accounting import assert_all_accounted, assert_same_model
-from tests.faults.conftest import SMALL
+from tests.faults.small import SMALL
 from tests.programs import poets_json, start, wait_until
 from workers.leases import connect
 
@@ -73,7 +73,7 @@ def strange_messages(tmp_path):
 
 
 def test_strange_messages_are_refused_and_logged_and_the_worker_goes_on(
-    few, tmp_path, broker_url, undisturbed
+    few, tmp_path, broker_url, undisturbed_few
 ):
     messages = strange_messages(tmp_path)
     client = connect(broker_url)
@@ -92,4 +92,4 @@ def test_strange_messages_are_refused_and_logged_and_the_worker_goes_on(
     for said in messages:
         assert said in log
     assert_all_accounted(tmp_path / "storage", "spring")
-    assert_same_model(Path(result["model"]), undisturbed.model)
+    assert_same_model(Path(result["model"]), undisturbed_few.model)
