@@ -11,7 +11,7 @@ from tests.faults.accounting import (
     assert_same_model,
 )
 from tests.faults.small import SMALL
-from tests.faults.traps import HOLD_WORKER, SHIFT_CLOCK, lay, wait_for_held
+from tests.faults.tampering import HOLD_WORKER, SHIFT_CLOCK, lay, wait_for_held
 from tests.programs import kill, start, wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]

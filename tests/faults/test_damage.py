@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.accounting import assert_all_accounted, assert_same_model, stored_results
 from tests.faults.small import SMALL
-from tests.faults.traps import HOLD_TRAINER, lay, let_go, wait_for_held
+from tests.faults.tampering import HOLD_TRAINER, lay, let_go, wait_for_held
 from tests.programs import poets_json, start
 
 pytestmark = pytest.mark.stack

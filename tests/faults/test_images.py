@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.faults.accounting import assert_all_accounted, assert_same_model, stored_results
 from tests.faults.small import SMALL
-from tests.faults.traps import HOLD_WORKER, RECORD, lay, let_go, opened, wait_for_held
+from tests.faults.tampering import HOLD_WORKER, RECORD, lay, let_go, opened, wait_for_held
 from tests.made import COLOURS, make_picture
 from tests.programs import poets_json, start
 from workers.image_files import MAX_BYTES

@@ -14,7 +14,7 @@ import pytest
 from tests.faults.accounting import assert_all_accounted, assert_same_model
 from tests.faults.servers import valkey
 from tests.faults.small import SMALL
-from tests.faults.traps import HOLD_WORKER, lay, let_go, wait_for_held
+from tests.faults.tampering import HOLD_WORKER, lay, let_go, wait_for_held
 from tests.programs import ROOT, start, wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]

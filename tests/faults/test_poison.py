@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.accounting import assert_all_accounted, assert_same_model
 from tests.faults.small import SMALL
-from tests.faults.traps import HUNGRY, POISON, QUICK_VERDICTS, lay
+from tests.faults.tampering import HUNGRY, POISON, QUICK_VERDICTS, lay
 from tests.made import COLOURS, make_picture
 from tests.programs import poets_json
 

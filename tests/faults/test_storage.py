@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.accounting import assert_all_accounted, assert_same_model
 from tests.faults.small import SMALL
-from tests.faults.traps import HOLD_WORKER, IMPATIENT, lay, let_go, wait_for_held
+from tests.faults.tampering import HOLD_WORKER, IMPATIENT, lay, let_go, wait_for_held
 from tests.programs import poets, poets_json, start
 
 pytestmark = pytest.mark.stack
