@@ -33,8 +33,9 @@ def disk(tmp_path, converted):
     mount("-t", "tmpfs", "-o", "size=16m", "none", folder)
     shutil.copytree(converted.root / "backbones", folder / "backbones")
     yield folder
-    while os.path.ismount(folder):
-        unmount(folder)
+    for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+        if line.split()[1].startswith(f"{tmp_path}/"):
+            unmount(line.split()[1])
 
 
 def held_submit(photos, tmp_path):
