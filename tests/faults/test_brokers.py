@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.accounting import assert_all_accounted, assert_same_model
 from tests.faults.conftest import TINY
-from tests.faults.servers import Certificates, TlsFront, valkey
+from tests.faults.servers import Certificates, TlsFront, free_port, valkey
 from tests.faults.small import SMALL
 from tests.programs import poets, poets_json, start
 
@@ -41,7 +41,9 @@ def test_an_eviction_policy_that_loses_work_is_refused_at_start(few, tmp_path, p
 
 
 def test_a_cluster_is_refused_at_start(few, tmp_path):
-    with valkey(tmp_path / "v", "--cluster-enabled", "yes") as port:
+    # The default is 10,000 above the other port, where there may be none.
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    with valkey(tmp_path / "v", *options) as port:
         said = refusal(few, f"redis://127.0.0.1:{port}/0")
 
     assert said == "Error: The broker is a Redis Cluster, which Celery does not support."
