@@ -1,6 +1,7 @@
 """The broker as the orchestrator sees it: reachable and safe, what is queued, and sending."""
 
 import json
+import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,14 +91,22 @@ def open_broker(settings: Settings) -> Broker:
     except redis.RedisError as error:
         raise BrokerError(
             f"The broker {hide_password(settings.broker_url)} does not answer: "
-            f"{str(error).rstrip('.')}. Start "
-            "it, or correct POETS_BROKER_URL; without one, poets starts its own."
+            f"{str(error).rstrip('.')}. {_what_to_do(error)}"
         ) from error
     except ValueError as error:
         raise BrokerError(
             f"The broker URL {hide_password(settings.broker_url)!r} is not understood: {error}."
         ) from error
     return Broker(client, make_app(settings))
+
+
+def _what_to_do(error: redis.RedisError) -> str:
+    if isinstance(error.__context__, ssl.SSLCertVerificationError):
+        return (
+            "Correct its certificate, or the name in POETS_BROKER_URL, or name your own "
+            "authority there with ssl_ca_certs=FILE; nothing is sent to a stranger."
+        )
+    return "Start it, or correct POETS_BROKER_URL; without one, poets starts its own."
 
 
 def check_broker(url: str, client: redis.Redis) -> None:

@@ -18,7 +18,7 @@ from orchestrator.finish import finish_run, read_failure, read_result
 from orchestrator.progress import Meter, Progress
 from orchestrator.quarantine import quarantine_batch
 from orchestrator.reconcile import TRAIN, Action, Memory, Seen, reconcile
-from orchestrator.stored import Stored
+from orchestrator.stored import Stored, check_there, storage_gone
 from orchestrator.turn import Turn
 from workers.app import QUEUES
 from workers.backbones.stored import has_backbone
@@ -104,11 +104,14 @@ class _Driver:
                 self._report(f"waiting for the broker ({type(error).__name__})")
                 time.sleep(2)
                 continue
+            except OSError as error:
+                raise storage_gone(self.storage, self.plan.name, f"says: {error}") from error
             if result is not None:
                 return result
             time.sleep(TICK_S)
 
     def _step(self) -> dict[str, Any] | None:
+        check_there(self.storage, self.folder)
         if self.folder.result.exists():
             return read_result(self.folder)
         if self.folder.paused.exists():

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from workers.errors import StorageError
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import batch_sizes, own_shards
 from workers.storage.plan import Plan
@@ -51,3 +52,22 @@ class Stored:
     @property
     def rows_done(self) -> int:
         return sum(self.sizes[batch] for batch in self.done)
+
+
+def check_there(storage: Storage, folder: RunFolder) -> None:
+    """Make sure that a run is still there: an unmounted folder looks like one without work done.
+
+    Raises:
+        StorageError: With what to do.
+    """
+    if not folder.plan.exists():
+        what = f"has no run {folder.name!r} any more (was it unmounted?)"
+        raise storage_gone(storage, folder.name, what)
+
+
+def storage_gone(storage: Storage, run: str, what: str) -> StorageError:
+    """Return the error that says how to go on when the storage is back."""
+    return StorageError(
+        f"The storage {storage.root} {what}. When it is there again, go on with "
+        f"`poets resume {run}`."
+    )

@@ -7,6 +7,8 @@ are "convert", "train", or the number of a batch.
 import contextlib
 import json
 import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -81,6 +83,8 @@ class Lease:
     Attributes:
         attempt: 1 for the first start; more when earlier ones died.
         token: Grows with every holder; an older one must not commit any more.
+        ends_process: Whether a stall ends this process, so that the next attempt can find
+            out which image hangs, and the process serves other work.
     """
 
     client: redis.Redis
@@ -88,6 +92,7 @@ class Lease:
     item: str
     attempt: int = 1
     token: int = 0
+    ends_process: bool = False
     _progress: float = field(default_factory=time.monotonic)
     _ended: threading.Event = field(default_factory=threading.Event)
 
@@ -111,6 +116,10 @@ class Lease:
             if time.monotonic() - self._progress < STALL_S:
                 with _hints():
                     self.client.set(self.keys.lease(self.item), 0, px=_milliseconds())
+            elif self.ends_process:
+                _log.warning("batch %s of run %s hangs: ended", self.item, self.keys.run)
+                # Nothing milder ends what hangs in native code.
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -138,9 +138,17 @@ def _names(card: ModelCard, answers: NDArray[Any]) -> pa.Array:
     return pa.array([name_answer(row, card.labels) for row in answers], pa.string())
 
 
+class _Lines(io.StringIO):
+    """Takes the rows of a `csv.writer` that ends them with CR LF; they end with LF here."""
+
+    def write(self, row: str) -> int:
+        return super().write(row.removesuffix("\r\n") + "\n")
+
+
 def _table(columns: str, rows: Iterable[tuple[str | float, ...]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    text = _Lines(newline="")
+    # What ends a row is quoted in a name; readers take a bare CR for an end, too.
+    writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns.split())
     writer.writerows(rows)
     return text.getvalue().encode()

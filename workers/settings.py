@@ -132,16 +132,19 @@ def _with_certificates(broker_url: str | None) -> str | None:
     if broker_url is None or not broker_url.startswith("rediss://"):
         return broker_url
     try:
-        asked = parse_qs(urlsplit(broker_url).query).get("ssl_cert_reqs")
+        asked = parse_qs(urlsplit(broker_url).query)
     except ValueError as error:
         raise SettingsError(f"The broker URL cannot be read: {error}.") from error
-    if asked is None:
+    # redis-py and kombu compare the name in the certificate, unless they are told not to.
+    wanted = {"ssl_cert_reqs": ["required"], "ssl_check_hostname": ["true"]}
+    for name, value in wanted.items():
+        if name in asked and [text.lower() for text in asked[name]] != value:
+            raise SettingsError(
+                f"The broker URL asks for {name}={asked[name][0]}, so anybody could pose as the "
+                "broker. Leave it out, and name your own authority with ssl_ca_certs=FILE."
+            )
+    if "ssl_cert_reqs" not in asked:
         return f"{broker_url}{'&' if '?' in broker_url else '?'}ssl_cert_reqs=required"
-    if asked != ["required"]:
-        raise SettingsError(
-            f"The broker URL asks for ssl_cert_reqs={asked[0]}, so anybody could pose as the "
-            "broker. Leave it out, and name your own authority with ssl_ca_certs=FILE."
-        )
     return broker_url
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import redis
 
-from workers.backbones.loading import open_backbone
+from workers.backbones.loading import Backbone, open_backbone
 from workers.bottlenecks import ImageResult, Request, complete_batch
 from workers.chunks import compute_results
 from workers.errors import DatasetError, ModelError, PoetsError, RunError, WeightsError
@@ -60,7 +60,15 @@ class Work:
             plan.weights_digest,
             load_settings().device,
         )
-        return compute_results(images, backbone, self.lease.beat)
+        return self._compute_fast(images, backbone)
+
+    def _compute_fast(self, images: list[Request], backbone: Backbone) -> Iterator[ImageResult]:
+        self.lease.beat()
+        self.lease.ends_process = True
+        try:
+            yield from compute_results(images, backbone, self.lease.beat)
+        finally:
+            self.lease.ends_process = False
 
 
 @contextlib.contextmanager

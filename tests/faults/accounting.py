@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from workers.bottlenecks import image_uri
+from workers.bottlenecks import ImageResult, image_uri, read_results
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import read_batches
 from workers.storage.plan import Plan, read_plan
@@ -75,6 +75,17 @@ def assert_same_bottlenecks(found: Path, expected: Path) -> None:
     )
     assert other
     assert one == other
+
+
+def stored_results(storage: Storage, run: str) -> dict[str, ImageResult | None]:
+    """Return what storage has for each image of a run, by path, read as a trainer does."""
+    folder = storage.run(run)
+    plan = read_plan(folder)
+    return {
+        image.path: result
+        for batch in read_batches(folder)
+        for image, result in zip(batch.images, read_results(storage, plan, batch), strict=True)
+    }
 
 
 def _trained(storage: Path, folder: RunFolder, plan: Plan) -> tuple[Counter[str], Counter[str]]:

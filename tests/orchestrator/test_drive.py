@@ -20,7 +20,7 @@ from orchestrator.stack import find_stack
 from tests.made import BACKBONE, BACKBONE_ID, make_data_set, make_run
 from workers import tasks
 from workers.app import QUEUES
-from workers.errors import ModelError, RunError, UsageError
+from workers.errors import ModelError, RunError, StorageError, UsageError
 from workers.heads.model import copy_model
 from workers.leases import Keys, connect, report_trouble
 from workers.settings import Settings, load_settings
@@ -381,3 +381,26 @@ def test_a_finished_run_has_nothing_to_resume(ready_storage, run, busy):
     result = drive(ready_storage, run)
 
     assert reopen_run(ready_storage, run.name) == result
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda run: run.plan.unlink(), "was it unmounted"),
+        # Stands for a file that cannot be read any more.
+        (lambda run: run.result.mkdir(), "Is a directory"),
+    ],
+)
+def test_a_storage_that_fails_under_a_driver_is_told_with_what_to_do(
+    ready_storage, run, harm, said
+):
+    steps = []
+
+    def fail_at_first_look(progress):
+        if not steps:
+            harm(run)
+        steps.append(progress)
+
+    with pytest.raises(StorageError, match=said) as raised:
+        drive(ready_storage, run, fail_at_first_look)
+    assert "`poets resume run`" in str(raised.value)

@@ -132,7 +132,7 @@ def _data(
         "created": card.created,
         "planned": plan.created,
         "root": plan.root,
-        "link": _link(plan.root.rstrip("/") + "/"),
+        "link": _link(decode_name(plan.root).rstrip("/") + "/"),
         "images": plan.images,
         "labels": evaluation.get("labels") or list(card.labels),
         "isMultiLabel": card.activation == SIGMOID,
