@@ -93,7 +93,7 @@ def open_broker(settings: Settings) -> Broker:
             f"{str(error).rstrip('.')}. Start "
             "it, or correct POETS_BROKER_URL; without one, poets starts its own."
         ) from error
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # TypeError: an option in the URL that is none
         raise BrokerError(
             f"The broker URL {hide_password(settings.broker_url)!r} is not understood: {error}."
         ) from error

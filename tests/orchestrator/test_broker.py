@@ -83,6 +83,8 @@ def test_a_broker_that_does_not_answer_is_one_sentence_without_the_password(tmp_
 def test_a_broker_url_that_is_none_is_said(tmp_path):
     with pytest.raises(BrokerError, match="not understood"):
         open_broker(Settings(tmp_path, "amqp://localhost"))
+    with pytest.raises(BrokerError, match="not understood"):
+        open_broker(Settings(tmp_path, "redis://localhost?visibility_timeout=5"))
     with pytest.raises(BrokerError, match="POETS_BROKER_URL"):
         open_broker(Settings(tmp_path))
 
