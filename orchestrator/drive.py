@@ -13,7 +13,7 @@ from typing import Any
 import redis
 from kombu.exceptions import KombuError
 
-from orchestrator.broker import Broker
+from orchestrator.broker import Broker, Tally, describe_wait
 from orchestrator.finish import finish_run, read_failure
 from orchestrator.progress import Meter, Progress
 from orchestrator.quarantine import quarantine_batch
@@ -84,12 +84,13 @@ class _Driver:
         self.storage, self.broker, self.folder, self.plan = storage, broker, folder, plan
         self.keys = Keys(plan.name)
         self.on_progress, self.has_ended, self.advice = on_progress, has_ended, advice
-        self.turn = turn
+        self.turn, self.tally = turn, Tally(broker, plan.name)
         self.memory = Memory()
         self.state = Stored.look(self.storage, self.folder, self.plan)
         unit = "images and variants" if plan.variants else "images"
         self.meter = Meter(plan.images + plan.variants, unit)
         self.idle_since = time.monotonic()
+        self.waiting = ""
 
     def drive(self) -> dict[str, Any]:
         while True:
@@ -101,9 +102,11 @@ class _Driver:
                         f"The embedded stack has stopped under run {self.plan.name!r}. What "
                         f"is done is kept; go on with `poets resume {self.plan.name}`."
                     ) from error
-                self._report(f"waiting for the broker ({type(error).__name__})")
+                self.waiting = describe_wait(error)
+                self._report()
                 time.sleep(2)
                 continue
+            self.waiting = ""
             if result is not None:
                 return result
             time.sleep(TICK_S)
@@ -116,6 +119,7 @@ class _Driver:
         if not self.turn.take():
             self._follow()
             return None
+        self.tally.check()
         self._take_hints()
         seen = self._look()
         actions, self.memory = reconcile(self.plan.kind, self.plan.batches, seen, self.memory)
@@ -235,7 +239,7 @@ class _Driver:
             return f"no worker takes the work; {self.advice}"
         return ""
 
-    def _report(self, note: str) -> None:
+    def _report(self, note: str = "") -> None:
         batches_left = self.plan.batches - len(self.state.done)
         if not has_backbone(self.storage, self.plan.backbone_id):
             phase = "preparing the backbone"
@@ -244,4 +248,4 @@ class _Driver:
         else:
             phase = "training" if self.plan.kind == "train" else "writing labels"
         done, failed = self.state.rows_done, self.state.failed
-        self.on_progress(self.meter.measure(phase, done, failed, note))
+        self.on_progress(self.meter.measure(phase, done, failed, self.waiting or note))

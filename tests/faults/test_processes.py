@@ -106,34 +106,6 @@ def test_images_that_kill_their_worker_become_rows_and_take_no_neighbour(photos,
     assert sum(row["status"] == "ok" for row in labels.values()) == 80
 
 
-def interrupted(photos, tmp_path, times):
-    trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
-    process = start(
-        "submit-dataset", photos, *TINY, "--name", "spring", **lay_traps(tmp_path / "traps")
-    )
-    wait_until(trap.with_name(trap.name + ".pid").exists)
-    process.send_signal(signal.SIGINT)
-    if times == 2:
-        wait_until(lambda: "Stopping" in process.stderr.readline())
-        process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out, err.splitlines()[-1]
-
-
-@pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_leaves_a_run_that_can_be_resumed_and_no_process(photos, tmp_path, runtime, times):
-    exit_code, out, err = interrupted(photos, tmp_path, times)
-
-    assert exit_code == 130
-    assert out == ""
-    assert err == "Stopped. Go on with `poets resume spring`."
-    assert wait_until(lambda: not our_processes(runtime), 5)
-    assert json.loads(poets("show", "spring", "--json")[0])["state"] == "stopped"
-
-    result = poets_json("resume", "spring")
-    assert (result["computed"], result["lost"]) == (81, 0)
-
-
 def test_ctrl_c_on_a_command_that_only_watches_leaves_the_run_to_its_driver(photos, tmp_path):
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
     name = ("--name", "spring")
