@@ -51,7 +51,7 @@ def run_worker(
     if worker.exitcode and _is_full():
         # Celery gives up when it cannot note a message as unacked. Begin anew, as the same
         # process; the message is sent again.
-        os.execv(sys.executable, sys.orig_argv)
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - itself
     sys.exit(worker.exitcode)
 
 

@@ -34,9 +34,7 @@ def busy_rack(converted, tmp_path_factory):
     shutil.copytree(converted.root / "backbones", scratch / "storage" / "backbones")
     with set_up_rack(scratch) as rack:
         # A fit of these few images would be over before anybody has seen it.
-        slow = lay_trap(
-            scratch / "slow", "workers.heads.fit:fit_head", "time.sleep(1)", once=False
-        )
+        slow = lay_trap(scratch / "slow", "workers.heads.fit:fit_head", "time.sleep(1)", once=False)
         rack.worker(POETS_STORAGE=str(scratch / "storage"), **slow)
         yield rack
 

@@ -15,9 +15,7 @@ def submit(rack, photos, *options):
     return rack.poets("submit-dataset", photos, *JOB, "--json", *options)
 
 
-def test_of_two_submits_with_one_name_one_acts_and_the_other_says_so(
-    rack, undisturbed, tmp_path
-):
+def test_of_two_submits_with_one_name_one_acts_and_the_other_says_so(rack, undisturbed, tmp_path):
     rivals = [submit(rack, undisturbed.photos, "--name", "spring") for _ in range(2)]
     rack.worker(concurrency=2)
 

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from tests.faults.conftest import TINY
 from tests.faults.accounting import assert_all_accounted
+from tests.faults.conftest import TINY
 from tests.faults.rack import recovery
 from tests.faults.traps import lay_trap
 from tests.faults.undisturbed import JOB
@@ -77,9 +77,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed_and_no_process(
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
     output = tmp_path / "labels.csv"
     options = TINY if command == "submit-dataset" else ("-o", output, "--model", undisturbed.model)
-    process = start(
-        command, photos, *options, "--name", "spring", **lay_traps(tmp_path / "traps")
-    )
+    process = start(command, photos, *options, "--name", "spring", **lay_traps(tmp_path / "traps"))
     wait_until(trap.with_name(trap.name + ".pid").exists)
 
     interrupt(process, times)

@@ -57,4 +57,3 @@ def test_a_trainer_that_slept_past_its_lease_cannot_commit(
     assert (model.stat().st_ino, (model / "model.json").read_bytes()) == committed
     assert list(model.parent.glob(".tmp-*")) == []
     undisturbed.compare(tmp_path / "storage", "spring")
-

@@ -44,9 +44,7 @@ class Undisturbed:
         assert [path for path in storage.rglob(".tmp-*") if path.parent.name == "runs"] == []
 
 
-def make_once(
-    factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
-) -> Path:
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """Return a folder that one of the processes of pytest-xdist makes for all of them."""
     base = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
