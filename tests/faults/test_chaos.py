@@ -11,8 +11,8 @@ from tests.conftest import DATA
 from tests.end_to_end.conftest import TINY
 from tests.faults.rack import children_of
 from tests.faults.traps import lay_trap
-from tests.faults.undisturbed import Undisturbed, make_once, run_undisturbed
-from tests.made import make_data_set
+from tests.faults.undisturbed import Undisturbed, run_undisturbed
+from tests.made import make_data_set, make_once
 from tests.programs import kill, wait_until
 from workers.leases import Keys
 

@@ -1,11 +1,13 @@
 """Row 5: the process that drives a run is killed at seven points of its loop."""
 
+import os
 import shutil
+import signal
 
 import pytest
 
 from tests.faults.rack import recovery, set_up_rack
-from tests.faults.traps import KILL, lay_trap
+from tests.faults.traps import KILL, STOP, lay_trap
 from tests.faults.undisturbed import JOB
 from tests.programs import wait_until
 from workers.leases import Keys
@@ -62,3 +64,25 @@ def test_the_next_one_goes_on_where_the_reconciler_was_killed(
 
     assert busy_rack.client.get(Keys(name).fence("train")) == "1"
     undisturbed.compare(storage, name)
+
+
+def test_a_reconciler_that_slept_past_its_turn_finds_the_work_of_the_next(
+    busy_rack, undisturbed, tmp_path
+):
+    """Stopped when it was about to send; what it then sends is done already."""
+    storage, marker = busy_rack.scratch / "storage", tmp_path / "stopped"
+    shutil.rmtree(storage / "bottlenecks", ignore_errors=True)
+    here = {"POETS_STORAGE": str(storage)}
+    submit = ("submit-dataset", undisturbed.photos, *JOB, "--name", "slept", "--json")
+    sleeper = busy_rack.poets(*submit, **lay_trap(marker, SEND, STOP, "before", BATCHES), **here)
+    wait_until(marker.exists)
+    watched = busy_rack.poets("resume", "slept", "--json", **here).result()
+    [model] = (storage / "runs" / "slept").glob("model")
+    committed = model.stat().st_ino
+
+    os.kill(sleeper.pid, signal.SIGCONT)
+
+    assert sleeper.result()["test_accuracy"] == watched["test_accuracy"]
+    wait_until(lambda: not busy_rack.client.llen("bottleneck"))
+    assert model.stat().st_ino == committed
+    undisturbed.compare(storage, "slept")

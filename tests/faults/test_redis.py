@@ -1,19 +1,21 @@
 """Redis that is killed, emptied, away, or full, in the middle of a run."""
 
+import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 
+from orchestrator.embedded import find_stack
 from tests.faults.rack import FORGETFUL, children_of, cpu_seconds, recovery
 from tests.faults.traps import lay_trap
 from tests.faults.undisturbed import JOB
-from tests.programs import wait_until
-from workers.leases import Keys
+from tests.programs import kill, start, wait_until
+from workers.settings import load_settings
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
-KEYS = Keys("spring")
-# The table of issue 5 says two minutes; POETS_... settings are cleared, hence the plain name.
+# Two minutes in earnest; Celery's pauses between its attempts grow to half a minute.
 AWAY_S = float(os.environ.get("FAULTS_AWAY_S", "15"))
 
 
@@ -66,6 +68,27 @@ def test_a_server_that_is_killed_and_has_its_file_goes_on(rack, undisturbed, tmp
     assert (result["computed"], result["lost"]) == (80, 0)
     assert "has forgotten" not in driver.said()
     undisturbed.compare(tmp_path / "storage", "spring")
+
+
+def test_the_embedded_server_is_started_again(undisturbed, tmp_path, slow):
+    """Row 10, with the supervisor, which keeps the append-only file."""
+    job = ("submit-dataset", undisturbed.photos, *JOB, "--name", "spring", "--json")
+    process = start(*job, **slow)
+    until_busy(tmp_path)
+
+    with recovery("the embedded server killed"):
+        [server] = filter(is_server, children_of(find_stack(load_settings()).supervisor()))
+        kill(server)
+        until_more(tmp_path, shards(tmp_path) + 2)
+    out, err = process.communicate(timeout=120)
+
+    assert json.loads(out)["lost"] == 0
+    assert "has forgotten" not in err
+    undisturbed.compare(tmp_path / "storage", "spring")
+
+
+def is_server(pid):
+    return b"unixsocket" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "FLUSHALL"])

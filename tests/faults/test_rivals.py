@@ -44,15 +44,14 @@ def test_two_submits_of_one_folder_are_two_runs_that_share_every_bottleneck(
 
 def test_of_two_coordinators_one_drives_a_run(rack, undisturbed, tmp_path):
     coordinators = [rack.poets("coordinator") for _ in range(2)]
-    for coordinator in coordinators:
-        wait_until(lambda: "Coordinating" in coordinator.said())
+    wait_until(lambda: all("Coordinating" in one.said() for one in coordinators))
     wait_until(lambda: rack.client.exists("poets:coordinator"))
     rack.worker(concurrency=2)
     submit(rack, undisturbed.photos, "--name", "spring", "--detach").end()
 
     wait_until((tmp_path / "storage" / "runs" / "spring" / "result.json").exists)
 
-    wait_until(lambda: "has finished" in "".join(c.said() for c in coordinators))
+    wait_until(lambda: "has finished" in "".join(one.said() for one in coordinators))
     assert rack.client.get(Keys("spring").fence("train")) == "1"
     assert int(rack.client.get("poets:sent")) == 11
     undisturbed.compare(tmp_path / "storage", "spring")

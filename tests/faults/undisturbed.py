@@ -1,10 +1,8 @@
 """The run that nothing happened to, which every disturbed one is compared with."""
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from tests.faults.accounting import (
     assert_same_bottlenecks,
     assert_same_model,
 )
-from tests.made import make_data_set
+from tests.made import make_data_set, make_once
 from tests.programs import poets, wait_until
 from workers.settings import Settings
 
@@ -42,22 +40,6 @@ class Undisturbed:
         assert_same_bottlenecks(storage, self.storage)
         assert_same_model(storage / "runs" / run / "model", self.model)
         assert [path for path in storage.rglob(".tmp-*") if path.parent.name == "runs"] == []
-
-
-def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """Return a folder that one of the processes of pytest-xdist makes for all of them."""
-    base = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent
-    folder, made = base / name, base / f"{name}.made"
-    with (base / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            make(folder)
-            made.touch()
-    return folder
 
 
 def run_undisturbed(photos: Path, storage: Path, backbones: Path, *job: object) -> None:
