@@ -89,13 +89,14 @@ def show_progress(quiet: bool) -> "Iterator[Callable[[Progress], None]]":
 
 
 def _plain_lines() -> "Callable[[Progress], None]":
-    last_time, last_phase = float("-inf"), ""
+    last_time, last = float("-inf"), ("", "")
 
     def show(progress: "Progress") -> None:
-        nonlocal last_time, last_phase
+        nonlocal last_time, last
         now = time.monotonic()
-        if progress.phase != last_phase or now - last_time >= _PLAIN_EVERY_S:
-            last_time, last_phase = now, progress.phase
+        is_news = progress.phase != last[0] or progress.note not in ("", last[1])
+        if is_news or now - last_time >= _PLAIN_EVERY_S:
+            last_time, last = now, (progress.phase, progress.note)
             say(describe_progress(progress))
 
     return show

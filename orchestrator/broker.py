@@ -1,6 +1,7 @@
 """The broker as the orchestrator sees it: reachable and safe, what is queued, and sending."""
 
 import json
+import logging
 import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from workers.settings import Settings, hide_password
 
 _MINIMUM_VERSION = (6, 2)
 _UNACKED = "unacked"
+_SENT = "poets:sent"
+_log = logging.getLogger("poets.broker")
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,35 @@ class Broker:
             for item in items:
                 name = names.get(item, batch_task)
                 arguments = (run, int(item)) if item.isdigit() else (run,)
-                task_id = f"{run}:{item}:{self.client.incr('poets:sent')}"
+                task_id = f"{run}:{item}:{self.client.incr(_SENT)}"
                 self.app.send_task(name, arguments, task_id=task_id, producer=producer)
+
+
+@dataclass
+class Tally:
+    """Notices when a broker has forgotten everything: it has counted fewer messages than before."""
+
+    broker: Broker
+    run: str
+    sent: int = 0
+
+    def check(self) -> None:
+        """Warn of it; what is lost is sent again anyway."""
+        sent = int(str(self.broker.client.get(_SENT) or 0))
+        if sent < self.sent:
+            _log.warning(
+                "Warning: the broker has forgotten what it knew of run %s (FLUSHALL, or killed "
+                "without an append-only file). What is done is in storage; the rest is sent again.",
+                self.run,
+            )
+        self.sent = sent
+
+
+def describe_wait(error: Exception) -> str:
+    """Return what a person is told while the broker does not do what it was asked."""
+    if isinstance(error, redis.OutOfMemoryError):
+        return "waiting for the broker, which is full (give it more maxmemory)"
+    return f"waiting for the broker ({type(error).__name__})"
 
 
 def open_broker(settings: Settings) -> Broker:
@@ -93,7 +123,7 @@ def open_broker(settings: Settings) -> Broker:
             f"The broker {hide_password(settings.broker_url)} does not answer: "
             f"{str(error).rstrip('.')}. {_what_to_do(error)}"
         ) from error
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # TypeError: an option in the URL that is none
         raise BrokerError(
             f"The broker URL {hide_password(settings.broker_url)!r} is not understood: {error}."
         ) from error

@@ -13,7 +13,7 @@ from typing import Any
 import redis
 from kombu.exceptions import KombuError
 
-from orchestrator.broker import Broker
+from orchestrator.broker import Broker, Tally, describe_wait
 from orchestrator.finish import finish_run, read_failure, read_result
 from orchestrator.progress import Meter, Progress
 from orchestrator.quarantine import quarantine_batch
@@ -84,12 +84,13 @@ class _Driver:
         self.storage, self.broker, self.folder, self.plan = storage, broker, folder, plan
         self.keys = Keys(plan.name)
         self.on_progress, self.has_ended, self.advice = on_progress, has_ended, advice
-        self.turn = turn
+        self.turn, self.tally = turn, Tally(broker, plan.name)
         self.memory = Memory()
         self.state = Stored.look(self.storage, self.folder, self.plan)
         unit = "images and variants" if plan.variants else "images"
         self.meter = Meter(plan.images + plan.variants, unit)
         self.idle_since = time.monotonic()
+        self.waiting = ""
 
     def drive(self) -> dict[str, Any]:
         while True:
@@ -101,11 +102,13 @@ class _Driver:
                         f"The embedded stack has stopped under run {self.plan.name!r}. What "
                         f"is done is kept; go on with `poets resume {self.plan.name}`."
                     ) from error
-                self._report(f"waiting for the broker ({type(error).__name__})")
+                self.waiting = describe_wait(error)
+                self._report()
                 time.sleep(2)
                 continue
             except OSError as error:
                 raise storage_gone(self.storage, self.plan.name, f"says: {error}") from error
+            self.waiting = ""
             if result is not None:
                 return result
             time.sleep(TICK_S)
@@ -119,6 +122,7 @@ class _Driver:
         if not self.turn.take():
             self._follow()
             return None
+        self.tally.check()
         self._take_hints()
         seen = self._look()
         actions, self.memory = reconcile(self.plan.kind, self.plan.batches, seen, self.memory)
@@ -238,7 +242,7 @@ class _Driver:
             return f"no worker takes the work; {self.advice}"
         return ""
 
-    def _report(self, note: str) -> None:
+    def _report(self, note: str = "") -> None:
         batches_left = self.plan.batches - len(self.state.done)
         if not has_backbone(self.storage, self.plan.backbone_id):
             phase = "preparing the backbone"
@@ -247,4 +251,4 @@ class _Driver:
         else:
             phase = "training" if self.plan.kind == "train" else "writing labels"
         done, failed = self.state.rows_done, self.state.failed
-        self.on_progress(self.meter.measure(phase, done, failed, note))
+        self.on_progress(self.meter.measure(phase, done, failed, self.waiting or note))

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.stack import find_stack
 from orchestrator.supervisor import find_server
-from tests.made import ARCHITECTURE, BACKBONE_ID, POISON, WEIGHTS
+from tests.made import ARCHITECTURE, BACKBONE_ID, POISON, WEIGHTS, make_once
 from workers.leases import connect
 from workers.settings import Settings
 from workers.storage.layout import Storage
@@ -49,10 +49,11 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Storage:
     from workers.backbones.convert import convert_backbone
     from workers.storage.plan import Plan
 
-    storage = Storage(tmp_path_factory.mktemp("converted"))
-    plan = Plan("", "", "", ARCHITECTURE, BACKBONE_ID, WEIGHTS, 0, 0, 0, 0)
-    convert_backbone(storage, plan, lambda: None)
-    return storage
+    def convert(folder: Path) -> None:
+        plan = Plan("", "", "", ARCHITECTURE, BACKBONE_ID, WEIGHTS, 0, 0, 0, 0)
+        convert_backbone(Storage(folder), plan, lambda: None)
+
+    return Storage(make_once(tmp_path_factory, "converted", convert))
 
 
 @pytest.fixture

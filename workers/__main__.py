@@ -1,11 +1,20 @@
 """Start a worker: ``python -m workers --queues bottleneck,infer --concurrency 2``."""
 
 import argparse
+import logging
 import os
 import socket
 import sys
+import time
+
+import redis
 
 from workers.app import QUEUES, app
+from workers.leases import connect
+from workers.settings import load_settings
+
+_FULL_WAIT_S = 2.0
+_log = logging.getLogger(__name__)
 
 
 def run_worker(
@@ -29,6 +38,7 @@ def run_worker(
     if grace_s is not None:
         app.conf.worker_soft_shutdown_timeout = grace_s
     # Not `app.worker_main`: the command line of Celery imports all its commands, Flower too.
+    _wait_for_room()
     worker = app.Worker(
         hostname=name and f"{name}@{socket.gethostname()}",
         queues=queues,
@@ -38,7 +48,29 @@ def run_worker(
         without_gossip=True,
     )
     worker.start()
+    if worker.exitcode and _is_full():
+        # Celery gives up when it cannot note a message as unacked. Begin anew, as the same
+        # process; the message is sent again.
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - itself
     sys.exit(worker.exitcode)
+
+
+def _wait_for_room() -> None:
+    """Wait while the broker refuses to store anything (``maxmemory``)."""
+    if _is_full():
+        _log.warning("The broker is full; waiting for room. Give it more memory (maxmemory).")
+        while _is_full():
+            time.sleep(_FULL_WAIT_S)
+
+
+def _is_full() -> bool:
+    try:
+        connect(load_settings().broker_url or "").set("poets:room", 1, px=1)
+    except redis.OutOfMemoryError:
+        return True
+    except redis.RedisError:
+        return False  # away: Celery itself waits for it
+    return False
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,19 @@ def test_without_a_terminal_there_are_plain_lines_every_few_seconds(capsys, monk
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 5
     assert lines[-1].startswith("training")
+
+
+def test_a_new_note_is_said_at_once_and_then_as_often_as_the_rest(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    with show_progress(quiet=False) as show:
+        for note in ("", "", "waiting", "waiting", "", "other"):
+            show(replace(HALF, note=note))
+            now[0] += 1
+
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(", ")[4:] for line in lines] == [[], ["waiting"], ["other"]]
 
 
 def test_quiet_is_silent(capsys):

@@ -1,6 +1,23 @@
 """Every test of a fault starts from a converted backbone and leaves no process behind."""
 
-from tests.end_to_end.conftest import TINY, _no_orphans, photos, runtime
-from tests.faults.small import few, undisturbed_few
+from collections.abc import Iterator
+from pathlib import Path
 
-__all__ = ["TINY", "_no_orphans", "few", "photos", "runtime", "undisturbed_few"]
+import pytest
+
+from tests.end_to_end.conftest import TINY, _no_orphans, photos, runtime
+from tests.faults.rack import Rack, set_up_rack
+from tests.faults.small import few, undisturbed_few
+from tests.faults.undisturbed import undisturbed
+
+__all__ = [
+    "TINY", "_no_orphans", "few", "photos", "runtime", "undisturbed", "undisturbed_few",
+]  # fmt: skip
+
+
+@pytest.fixture
+def rack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rack]:
+    """A server of this test alone, with an append-only file, and what is started beside it."""
+    with set_up_rack(tmp_path) as rack:
+        monkeypatch.setenv("POETS_BROKER_URL", rack.url)
+        yield rack

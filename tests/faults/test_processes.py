@@ -3,17 +3,15 @@
 import csv
 import json
 import signal
-from pathlib import Path
 
 import pytest
 
 from orchestrator.stack import find_stack
-from tests.faults.accounting import (
-    assert_all_accounted,
-    assert_same_bottlenecks,
-    assert_same_model,
-)
+from tests.faults.accounting import assert_all_accounted
 from tests.faults.conftest import TINY
+from tests.faults.rack import recovery
+from tests.faults.traps import lay_trap
+from tests.faults.undisturbed import JOB
 from tests.made import COLOURS, make_picture
 from tests.programs import (
     kill,
@@ -29,40 +27,50 @@ from workers.settings import load_settings
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 
 
-def test_a_worker_killed_in_the_middle_of_a_batch_changes_nothing(photos, tmp_path):
-    trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
-    undisturbed = poets_json("submit-dataset", photos, *TINY, POETS_STORAGE=copy_of(tmp_path))
+def hang_in_mid_batch(marker):
+    """Return the environment in which the first process that reads the fourth image hangs."""
+    return lay_trap(
+        marker,
+        "workers.image_files:read_image_file",
+        "time.sleep(600)",
+        only_if="arguments[0].endswith('003.jpg')",
+    )
 
-    traps = lay_traps(tmp_path / "traps")
-    process = start("submit-dataset", photos, *TINY, "--json", **traps)
-    marker = trap.with_name(trap.name + ".pid")
-    kill(int(wait_until(lambda: marker.exists() and marker.read_text())))
+
+@pytest.mark.parametrize("victim", ["child", "worker"])
+def test_a_batch_whose_process_was_killed_is_done_again(undisturbed, tmp_path, victim):
+    """Rows 1 and 2. The supervisor of the embedded stack starts another worker."""
+    marker = tmp_path / "hangs"
+    job = ("submit-dataset", undisturbed.photos, *JOB, "--name", "spring", "--json")
+    process = start(*job, **hang_in_mid_batch(marker))
+    wait_until(marker.exists)
+    child = int(marker.read_text())
+
+    with recovery(f"{victim} killed in the middle of a batch, embedded stack"):
+        kill(child if victim == "child" else parent_of(child))
+        wait_until(lambda: len(list(tmp_path.glob("storage/bottlenecks/*/*/*.arrow"))) == 10)
     result = json.loads(process.communicate(timeout=120)[0])
 
-    assert (result["computed"], result["quarantined"], result["lost"]) == (81, 0, 0)
-    assert_all_accounted(tmp_path / "storage", result["run"])
-    assert_same_bottlenecks(tmp_path / "storage", tmp_path / "second")
-    assert_same_model(Path(result["model"]), Path(undisturbed["model"]))
+    assert (result["computed"], result["quarantined"], result["lost"]) == (80, 0, 0)
+    undisturbed.compare(tmp_path / "storage", "spring")
 
 
-def copy_of(tmp_path):
-    """Return a second storage with the converted backbone."""
-    import shutil
+def test_the_batch_of_a_worker_that_was_killed_is_done_by_another(rack, undisturbed, tmp_path):
+    """Row 2. The reconciler does not wait for the visibility timeout, which is an hour."""
+    marker = tmp_path / "hangs"
+    victim = rack.worker(**hang_in_mid_batch(marker))
+    job = ("submit-dataset", undisturbed.photos, *JOB, "--name", "spring", "--json")
+    driver = rack.poets(*job)
+    wait_until(marker.exists)
+    rack.worker()
 
-    shutil.copytree(tmp_path / "storage" / "backbones", tmp_path / "second" / "backbones")
-    return str(tmp_path / "second")
+    with recovery("a whole worker killed in the middle of a batch, shared broker"):
+        victim.kill()
+        result = driver.result()
 
-
-def test_the_whole_worker_killed_is_started_again_and_the_run_completes(photos, tmp_path, runtime):
-    trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
-    process = start("submit-dataset", photos, *TINY, "--json", **lay_traps(tmp_path / "traps"))
-    marker = trap.with_name(trap.name + ".pid")
-    child = int(wait_until(lambda: marker.exists() and marker.read_text()))
-
-    kill(parent_of(child))
-    result = json.loads(process.communicate(timeout=120)[0])
-
-    assert (result["computed"], result["quarantined"], result["lost"]) == (81, 0, 0)
+    assert rack.client.hlen("unacked") == 1
+    assert (result["computed"], result["quarantined"], result["lost"]) == (80, 0, 0)
+    undisturbed.compare(tmp_path / "storage", "spring")
 
 
 def parent_of(pid):
@@ -92,6 +100,7 @@ def test_images_that_kill_their_worker_become_rows_and_take_no_neighbour(photos,
     result = poets_json("submit-dataset", photos, *TINY, **traps)
 
     assert (result["images"], result["computed"], result["quarantined"]) == (82, 80, 2)
+    assert_all_accounted(tmp_path / "storage", result["run"], quarantined=2)
     with open(f"{result['model']}/quarantine.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["path"] for row in rows] == ["red/0_kills.jpg", "red/1_kills.jpg"]
@@ -104,34 +113,6 @@ def test_images_that_kill_their_worker_become_rows_and_take_no_neighbour(photos,
     assert labels["red/0_kills.jpg"]["status"] == "failed"
     assert labels["red/000.jpg"]["label"] == "red"
     assert sum(row["status"] == "ok" for row in labels.values()) == 80
-
-
-def interrupted(photos, tmp_path, times):
-    trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
-    process = start(
-        "submit-dataset", photos, *TINY, "--name", "spring", **lay_traps(tmp_path / "traps")
-    )
-    wait_until(trap.with_name(trap.name + ".pid").exists)
-    process.send_signal(signal.SIGINT)
-    if times == 2:
-        wait_until(lambda: "Stopping" in process.stderr.readline())
-        process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out, err.splitlines()[-1]
-
-
-@pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_leaves_a_run_that_can_be_resumed_and_no_process(photos, tmp_path, runtime, times):
-    exit_code, out, err = interrupted(photos, tmp_path, times)
-
-    assert exit_code == 130
-    assert out == ""
-    assert err == "Stopped. Go on with `poets resume spring`."
-    assert wait_until(lambda: not our_processes(runtime), 5)
-    assert json.loads(poets("show", "spring", "--json")[0])["state"] == "stopped"
-
-    result = poets_json("resume", "spring")
-    assert (result["computed"], result["lost"]) == (81, 0)
 
 
 def test_ctrl_c_on_a_command_that_only_watches_leaves_the_run_to_its_driver(photos, tmp_path):
@@ -165,6 +146,9 @@ def test_a_command_that_is_killed_leaves_no_process(photos, tmp_path, runtime):
     process.communicate()
 
     assert wait_until(lambda: not our_processes(runtime), 20)
+    result = poets_json("resume", "photos-1")
+    assert (result["computed"], result["lost"]) == (81, 0)
+    assert_all_accounted(tmp_path / "storage", "photos-1")
 
 
 def test_a_run_that_could_not_go_on_says_why_and_resumes(photos, tmp_path):

@@ -3,8 +3,9 @@
 import json
 
 import pytest
+import redis
 
-from orchestrator.broker import check_broker, open_broker
+from orchestrator.broker import check_broker, describe_wait, open_broker
 from workers.errors import BrokerError
 from workers.leases import connect
 from workers.settings import Settings, hide_password, load_settings
@@ -83,8 +84,24 @@ def test_a_broker_that_does_not_answer_is_one_sentence_without_the_password(tmp_
 def test_a_broker_url_that_is_none_is_said(tmp_path):
     with pytest.raises(BrokerError, match="not understood"):
         open_broker(Settings(tmp_path, "amqp://localhost"))
+    with pytest.raises(BrokerError, match="not understood"):
+        open_broker(Settings(tmp_path, "redis://localhost?visibility_timeout=5"))
     with pytest.raises(BrokerError, match="POETS_BROKER_URL"):
         open_broker(Settings(tmp_path))
+
+
+def test_a_full_broker_is_waited_for_by_name(broker_url):
+    client = connect(broker_url)
+    client.config_set("maxmemory", 1)
+
+    try:
+        with pytest.raises(redis.RedisError) as refused:
+            open_broker(load_settings()).send("spring", ["3"], "train")
+    finally:
+        client.config_set("maxmemory", 0)
+
+    assert "broker, which is full" in describe_wait(refused.value)
+    assert describe_wait(redis.ConnectionError()) == "waiting for the broker (ConnectionError)"
 
 
 def test_passwords_are_hidden():

@@ -107,7 +107,9 @@ def test_seconds_are_counted_from_the_start_of_the_command(ready_storage, run, b
     assert result["seconds"] >= 1000
 
 
-def test_after_flushall_everything_is_rebuilt_from_storage(ready_storage, run, busy, broker_url):
+def test_after_flushall_everything_is_rebuilt_from_storage(
+    ready_storage, run, busy, broker_url, caplog
+):
     def forget_everything(progress):
         if progress.done and not forgotten:
             forgotten.append(connect(broker_url).flushall())
@@ -118,6 +120,7 @@ def test_after_flushall_everything_is_rebuilt_from_storage(ready_storage, run, b
 
     assert forgotten
     assert (result["computed"], result["lost"]) == (24, 0)
+    assert "the broker has forgotten what it knew of run run" in caplog.text
 
 
 def test_a_damaged_shard_is_computed_again_before_training(ready_storage, run, busy):

@@ -78,17 +78,6 @@ def test_a_worker_with_bad_surroundings_ends_with_one_sentence(tmp_path, monkeyp
         process_start._refuse_bad_surroundings()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("SOFT_LIMIT_S", 1800), ("HARD_LIMIT_S", 3600), ("VISIBILITY_TIMEOUT_S", 1800)],
-)
-def test_limits_that_would_start_a_task_twice_are_refused(tmp_path, monkeypatch, name, value):
-    monkeypatch.setattr(application, name, value)
-
-    with pytest.raises(SettingsError, match="must end before its message"):
-        make_app(Settings(tmp_path))
-
-
 def test_every_task_has_its_queue(tmp_path):
     from workers import tasks
 

@@ -1,0 +1,121 @@
+"""Workers and commands that are told to stop: SIGTERM, Ctrl-C, Ctrl-C again."""
+
+import csv
+import json
+import os
+import signal
+
+import pytest
+
+from tests.faults.accounting import assert_all_accounted
+from tests.faults.conftest import TINY
+from tests.faults.rack import recovery
+from tests.faults.traps import lay_trap
+from tests.faults.undisturbed import JOB
+from tests.made import COLOURS, make_picture
+from tests.programs import lay_traps, our_processes, poets, poets_json, start, wait_until
+from workers.leases import Keys
+
+pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
+KEYS = Keys("spring")
+
+
+def submit(rack, photos):
+    return rack.poets("submit-dataset", photos, *JOB, "--name", "spring", "--json")
+
+
+def temporaries(tmp_path):
+    return list((tmp_path / "storage").rglob(".tmp-*"))
+
+
+def test_a_worker_that_is_told_to_stop_ends_its_short_task_first(rack, undisturbed, tmp_path):
+    """Row 16. SIGTERM; the task takes a second, the grace is three."""
+    marker = tmp_path / "begun"
+    slow = lay_trap(marker, "workers.bottlenecks:complete_batch", "time.sleep(1)")
+    worker = rack.worker(grace_s=3, **slow)
+    driver = submit(rack, undisturbed.photos)
+    wait_until(marker.exists)
+
+    worker.process.send_signal(signal.SIGTERM)
+    worker.end()
+
+    assert len(list(tmp_path.glob("storage/bottlenecks/*/*/*.arrow"))) == 1
+    assert rack.client.hgetall(KEYS.starts) == {}
+    assert temporaries(tmp_path) == []
+    rack.worker()
+    assert driver.result()["lost"] == 0
+    undisturbed.compare(tmp_path / "storage", "spring")
+
+
+def test_a_task_that_outlasts_the_grace_is_back_in_the_queue_at_once(rack, undisturbed, tmp_path):
+    """Row 17. SIGTERM in the middle of writing a shard."""
+    marker = tmp_path / "writes"
+    stuck = lay_trap(marker, "workers.storage.atomic:os.fsync", "time.sleep(600)")
+    worker = rack.worker(grace_s=1, **stuck)
+    driver = submit(rack, undisturbed.photos)
+    wait_until(marker.exists)
+    assert len(temporaries(tmp_path)) == 1
+    assert rack.client.llen("bottleneck") == 9
+
+    worker.process.send_signal(signal.SIGTERM)
+    with recovery("a task that outlasted the grace of SIGTERM (1 s), until it is queued again"):
+        worker.process.wait(20)
+        assert rack.client.llen("bottleneck") == 10
+
+    assert temporaries(tmp_path) == []
+    rack.worker()
+    assert driver.result()["lost"] == 0
+    undisturbed.compare(tmp_path / "storage", "spring")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("command", ["submit-dataset", "classify-dir"])
+def test_ctrl_c_leaves_a_run_that_can_be_resumed_and_no_process(
+    photos, undisturbed, tmp_path, runtime, command, times
+):
+    """Row 18."""
+    trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
+    output = tmp_path / "labels.csv"
+    options = TINY if command == "submit-dataset" else ("-o", output, "--model", undisturbed.model)
+    process = start(command, photos, *options, "--name", "spring", **lay_traps(tmp_path / "traps"))
+    wait_until(trap.with_name(trap.name + ".pid").exists)
+
+    interrupt(process, times)
+    out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1] == "Stopped. Go on with `poets resume spring`."
+    assert wait_until(lambda: not our_processes(runtime), 5)
+    assert json.loads(poets("show", "spring", "--json")[0])["state"] == "stopped"
+    assert not output.exists()
+
+    result = poets_json("resume", "spring")
+    assert_all_accounted(tmp_path / "storage", "spring")
+    assert result["images"] == 81
+    if command == "classify-dir":
+        with output.open(newline="") as file:
+            assert {row["status"] for row in csv.DictReader(file)} == {"ok"}
+
+
+def interrupt(process, times):
+    process.send_signal(signal.SIGINT)
+    if times == 2:
+        wait_until(lambda: "Stopping" in process.stderr.readline())
+        process.send_signal(signal.SIGINT)
+
+
+def test_ctrl_c_ends_a_classification_of_single_images_at_once(undisturbed, tmp_path):
+    """Row 18. All of it happens in the one process."""
+    trap = make_picture(tmp_path / "hangs_once.jpg", COLOURS["red"], 1)
+    traps = lay_traps(tmp_path / "traps")
+    process = start("classify", trap, "--model", undisturbed.model, **traps)
+    wait_until(trap.with_name(trap.name + ".pid").exists)
+
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
