@@ -89,8 +89,8 @@ def _drive(storage: Storage, settings: Settings, name: str, retry_at: dict[str, 
     except (PoetsError, OSError) as error:
         _log.warning("%s", error)
     finally:
-        if _is_open(folder):
-            retry_at[name] = time.monotonic() + _RETRY_S
+        # One that has ended loses this again.
+        retry_at[name] = time.monotonic() + _RETRY_S
 
 
 def main() -> None:

@@ -42,12 +42,16 @@ def read_result(folder: RunFolder) -> dict[str, Any]:
 
 
 def read_failure(folder: RunFolder) -> str | None:
-    """Return why a run failed for good, or None."""
+    """Return why a run failed for good, or None.
+
+    Raises:
+        OSError: When the storage refuses, which is no failure of the run.
+    """
     try:
         return str(json.loads(folder.failure.read_bytes())["reason"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return f"the reason in {folder.failure} cannot be read"
 
 

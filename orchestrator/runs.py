@@ -11,6 +11,7 @@ from orchestrator.stored import Stored
 from workers.errors import ModelError, RunError
 from workers.heads.model import read_card
 from workers.settings import Settings, needed_flags
+from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Plan, list_runs, read_plan
 
@@ -96,7 +97,8 @@ def _state(storage: Storage, folder: RunFolder, drivers: Drivers | None, flags: 
     if folder.cancelled.exists():
         note = f"`poets resume {plan.name}{flags}` takes it up again"
         return RunState(plan, "cancelled", note, batches_done=done)
-    failure = read_failure(folder)
+    with storage_errors(f"read {folder.failure}"):
+        failure = read_failure(folder)
     if failure is not None:
         return RunState(plan, "failed", failure, batches_done=done)
     state, note = describe_driving(drivers, folder, plan, _read_trouble(folder), flags)

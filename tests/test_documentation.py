@@ -63,3 +63,18 @@ def test_compose_has_the_services_that_its_readme_lists():
     broker = " ".join(compose["services"]["broker"]["command"])
     for option in ("--appendonly yes", "--maxmemory-policy noeviction", "--requirepass"):
         assert option in broker
+
+
+def test_every_test_that_shows_a_promise_exists():
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text("utf-8")))
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+
+    assert len(named) > 40
+    assert named <= set(re.findall(r"^def (test_\w+)", sources, re.MULTILINE))
+
+
+def test_every_fault_that_is_tried_is_told_of():
+    told = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    for path in sorted((ROOT / "tests" / "faults").glob("test_*.py")):
+        for name in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE):
+            assert name in told, name

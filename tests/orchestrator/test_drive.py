@@ -392,6 +392,8 @@ def test_a_finished_run_has_nothing_to_resume(ready_storage, run, busy):
         (lambda run: run.plan.unlink(), "was it unmounted"),
         # Stands for a file that cannot be read any more.
         (lambda run: run.result.mkdir(), "Is a directory"),
+        # A run whose failure cannot be read has not failed.
+        (lambda run: run.failure.mkdir(), "Is a directory"),
     ],
 )
 def test_a_storage_that_fails_under_a_driver_is_told_with_what_to_do(
