@@ -17,8 +17,9 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	$$name -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& command -v $$name && break; done)
 BIN := $(VENV)/bin
-# Most tests of the whole wait more than they compute; a file's tests share what they prepare.
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+# Most tests of the whole wait more than they compute, so four keep two cores busy. A file's tests
+# share what they prepare; in their own order, the files that take longest do not come last.
+PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test unit faults fuzz bench bench-quick lock format clean
 
@@ -35,9 +36,9 @@ test: $(VENV)/.installed-for-tests
 unit: $(VENV)/.installed-for-tests
 	$(BIN)/pytest $(PARALLEL) -m "not stack" --ignore=tests/end_to_end --ignore=tests/faults
 
-# Without coverage: a process that is killed has none to tell.
+# Without coverage: a process that is killed has none to tell. They wait most of the time.
 faults: $(VENV)/.installed-for-tests
-	$(BIN)/pytest $(PARALLEL) --durations=10 tests/faults
+	$(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder --durations=10 tests/faults
 
 # A find stays behind as a file and ends it.
 FUZZ_SECONDS ?= 60

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from workers.bottlenecks import read_results
+from workers.errors import ShardError
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import find_labels, read_batches
 from workers.storage.plan import Plan, read_plan
+from workers.storage.predictions import read_predictions
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ def find_bad_images(storage: Storage, folder: RunFolder) -> Iterator[BadImage]:
 def _from_predictions(folder: RunFolder, plan: Plan) -> Iterator[BadImage]:
     for batch in range(plan.batches):
         try:
-            table = pq.read_table(folder.prediction_shard(batch), columns=["path", "error"])
-        except (OSError, pa.ArrowException):
+            table = read_predictions(folder.prediction_shard(batch), ["path", "error"])
+        except ShardError:
             continue  # not there yet, or damaged, which is as good as that
         for path, error in zip(*(column.to_pylist() for column in table.columns), strict=True):
             if error is not None:

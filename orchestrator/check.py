@@ -3,7 +3,6 @@
 Nothing is ever written, changed or deleted.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Container, Iterator
@@ -29,6 +28,7 @@ from orchestrator.scan import FoundImage, Scan, scan_folder
 from orchestrator.split import Shares
 from workers.capacity import default_concurrency
 from workers.errors import DatasetError
+from workers.image_files import is_folder_with_files
 from workers.settings import Settings
 from workers.storage.layout import Storage
 from workers.storage.names import decode_name
@@ -188,10 +188,5 @@ def _inspect(scan: Scan, seen: SeenImages, is_quick: bool, on_progress: OnProgre
 
 def _check_root(root: str) -> None:
     """Take a mount that has vanished for what it is, not for images that are gone."""
-    try:
-        with os.scandir(root) as entries:
-            is_there = any(entries)
-    except OSError:
-        is_there = False
-    if not is_there:
+    if not is_folder_with_files(root):
         raise DatasetError(f"The folder {root} has vanished meanwhile. Check it again.")

@@ -43,6 +43,7 @@ def drive_run(
     on_progress: Callable[[Progress], None],
     has_ended: Callable[[], bool] = lambda: False,
     advice: str = "is one running? (`poets worker`, `poets doctor`)",
+    flags: str = "",
 ) -> dict[str, Any]:
     """Bring a run to its end and return its result.
 
@@ -51,6 +52,7 @@ def drive_run(
     Args:
         has_ended: Whether a broker that does not answer will never do so again.
         advice: What to do when no worker takes the work.
+        flags: What `poets resume` needs besides the name.
 
     Raises:
         RunError: When the run failed, was cancelled, or cannot go on now.
@@ -60,7 +62,8 @@ def drive_run(
     plan = read_plan(folder)
     turn = Turn(broker.client, name)
     try:
-        return _Driver(storage, broker, turn, folder, plan, on_progress, has_ended, advice).drive()
+        driver = _Driver(storage, broker, turn, folder, plan, on_progress, has_ended, advice, flags)
+        return driver.drive()
     except KeyboardInterrupt as interrupt:
         if turn.is_of_another():
             raise WatchInterrupt from interrupt
@@ -80,6 +83,7 @@ class _Driver:
         on_progress: Callable[[Progress], None],
         has_ended: Callable[[], bool],
         advice: str,
+        flags: str,
     ) -> None:
         self.storage, self.broker, self.folder, self.plan = storage, broker, folder, plan
         self.keys = Keys(plan.name)
@@ -90,7 +94,7 @@ class _Driver:
         unit = "images and variants" if plan.variants else "images"
         self.meter = Meter(plan.images + plan.variants, unit)
         self.idle_since = time.monotonic()
-        self.waiting = ""
+        self.waiting, self.flags = "", flags
 
     def drive(self) -> dict[str, Any]:
         while True:
@@ -100,21 +104,22 @@ class _Driver:
                 if self.has_ended():
                     raise RunError(
                         f"The embedded stack has stopped under run {self.plan.name!r}. What "
-                        f"is done is kept; go on with `poets resume {self.plan.name}`."
+                        f"is done is kept; go on with `poets resume {self.plan.name}{self.flags}`."
                     ) from error
                 self.waiting = describe_wait(error)
                 self._report()
                 time.sleep(2)
                 continue
             except OSError as error:
-                raise storage_gone(self.storage, self.plan.name, f"says: {error}") from error
+                name = self.plan.name + self.flags
+                raise storage_gone(self.storage, name, f"says: {error}") from error
             self.waiting = ""
             if result is not None:
                 return result
             time.sleep(TICK_S)
 
     def _step(self) -> dict[str, Any] | None:
-        check_there(self.storage, self.folder)
+        check_there(self.storage, self.folder, self.flags)
         if self.folder.result.exists():
             return read_result(self.folder)
         if self.folder.paused.exists():
@@ -164,7 +169,7 @@ class _Driver:
                 self._note_trouble(action.reason)
                 raise RunError(
                     f"Run {self.plan.name!r} cannot go on: {action.reason} What is done is kept; "
-                    f"then go on with `poets resume {self.plan.name}`."
+                    f"then go on with `poets resume {self.plan.name}{self.flags}`."
                 )
         return None
 

@@ -45,7 +45,7 @@ def find_drivers(settings: Settings) -> Drivers | None:
         runs = frozenset(key.removeprefix(before).removesuffix(after) for key in keys)
         is_kept = settings.broker_url is None and find_stack(settings).keep.exists()
         return Drivers(runs, is_kept or bool(client.exists(ALIVE_KEY)))
-    except (redis.RedisError, ValueError):
+    except (redis.RedisError, ValueError, TypeError):
         return None
 
 

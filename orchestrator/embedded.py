@@ -134,7 +134,7 @@ def _join(stack: Stack, settings: Settings, lock: IO[str]) -> None:
         fcntl.flock(lock, fcntl.LOCK_SH)
         state = stack.running()
         if state is None:
-            _start(stack, settings)
+            _start(stack, settings, starting)
         elif state.get("version") != version(DISTRIBUTION):
             raise BrokerError(
                 f"The stack that is up is of poets {state.get('version')}, this is "
@@ -142,13 +142,14 @@ def _join(stack: Stack, settings: Settings, lock: IO[str]) -> None:
             )
 
 
-def _start(stack: Stack, settings: Settings) -> None:
+def _start(stack: Stack, settings: Settings, starting: IO[str]) -> None:
     stack.state.unlink(missing_ok=True)
     stack.keep.unlink(missing_ok=True)
     stack.log.write_bytes(b"")
+    descriptor = str(starting.fileno())
     with stack.log.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "orchestrator.supervisor", str(stack.folder)],
+            [sys.executable, "-P", "-m", "orchestrator.supervisor", str(stack.folder), descriptor],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -157,6 +158,9 @@ def _start(stack: Stack, settings: Settings) -> None:
             start_new_session=True,
             # Celery imports from the current folder, which is anybody's.
             cwd=stack.folder,
+            # The lock of who starts the stack: it holds it until it is up, also when this
+            # process ends before that, so that nobody starts a second one meanwhile.
+            pass_fds=[starting.fileno()],
         )
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline:

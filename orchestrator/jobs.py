@@ -25,7 +25,7 @@ from workers.classification import install_backbone
 from workers.errors import RunError, UsageError
 from workers.heads.model import copy_model, read_card, read_head
 from workers.process_start import check_storage
-from workers.settings import Settings
+from workers.settings import Settings, needed_flags
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import LabellingOptions, TrainingOptions
 
@@ -201,9 +201,10 @@ def attend_run(
 
 
 def _advice(settings: Settings) -> dict[str, str]:
+    flags = {"flags": needed_flags(settings)}
     if settings.broker_url is not None:
-        return {}
-    return {"advice": f"the log of the stack may say why: {find_stack(settings).log}"}
+        return flags
+    return {**flags, "advice": f"the log of the stack may say why: {find_stack(settings).log}"}
 
 
 def hand_over(settings: Settings, name: str) -> None:

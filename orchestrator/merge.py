@@ -18,6 +18,7 @@ from workers.settings import check_text
 from workers.storage.atomic import put_new, storage_errors
 from workers.storage.layout import RunFolder
 from workers.storage.plan import LabellingOptions, Plan
+from workers.storage.predictions import read_predictions
 
 FORMATS = ("csv", "jsonl", "parquet")
 
@@ -95,11 +96,11 @@ def _tables(
 
 def _read(path: Path) -> pa.Table:
     try:
-        return pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+        return read_predictions(path)
+    except ShardError:
         # Out of the way: the batch is labelled again, from bottlenecks that are there.
         path.unlink(missing_ok=True)
-        raise ShardError(f"The predictions {path} are damaged or missing: {error}.") from error
+        raise
 
 
 def _write_csv(file: IO[bytes], tables: Iterator[pa.Table]) -> None:

@@ -23,7 +23,7 @@ from orchestrator.merge import check_output, merge_predictions
 from orchestrator.plan import fill_manifest
 from orchestrator.progress import OnProgress, Progress, counted
 from orchestrator.scan import FoundImage
-from workers.errors import DatasetError, PoetsError, RunError, UsageError
+from workers.errors import DatasetError, RunError, ShardError, UsageError
 from workers.heads.model import copy_model
 from workers.image_files import version_of
 from workers.settings import Settings, needed_flags
@@ -138,7 +138,7 @@ def _is_as_written(folder: RunFolder, plan: Plan, options: LabellingOptions) -> 
     try:
         merge_predictions(folder, plan, replace(options, output=str(copy)), lambda: None)
         return filecmp.cmp(copy, output, shallow=False)
-    except PoetsError:
+    except ShardError:
         return False  # a batch of it is damaged: nobody can tell
     finally:
         copy.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator.drivers import Drivers, describe_driving, find_drivers
 from orchestrator.finish import read_failure, read_result
 from orchestrator.stored import Stored
-from workers.errors import ModelError, RunError
+from workers.errors import ModelError, PoetsError, RunError
 from workers.heads.model import read_card
 from workers.settings import Settings, needed_flags
 from workers.storage.atomic import storage_errors
@@ -72,7 +72,8 @@ def list_states(settings: Settings) -> list[RunState]:
     for folder in list_runs(Storage(settings.storage).runs):
         try:
             states.append(_state(Storage(settings.storage), folder, drivers, flags))
-        except RunError as error:
+        # One that cannot be looked at must not hide the others.
+        except (PoetsError, OSError, ValueError) as error:
             unknown = Plan(folder.name, "", "", "", "", "", 0, 0, 0, 0)
             states.append(RunState(unknown, "damaged", str(error)))
     return states

@@ -152,7 +152,8 @@ def _examine(entry: os.DirEntry[str], root: str, ignored: Counter[str]) -> Found
         ignored["._*"] += 1
         return None
     if suffix not in SUFFIXES and (suffix or not looks_like_image(entry.path)):
-        ignored[suffix or "no ending"] += 1
+        # An odd one would not go into JSON, or do things to a terminal.
+        ignored[(suffix or "no ending") if suffix.isprintable() else "odd endings"] += 1
         return None
     try:
         found = entry.stat(follow_symlinks=False)

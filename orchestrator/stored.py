@@ -54,7 +54,7 @@ class Stored:
         return sum(self.sizes[batch] for batch in self.done)
 
 
-def check_there(storage: Storage, folder: RunFolder) -> None:
+def check_there(storage: Storage, folder: RunFolder, flags: str = "") -> None:
     """Make sure that a run is still there: an unmounted folder looks like one without work done.
 
     Raises:
@@ -62,7 +62,7 @@ def check_there(storage: Storage, folder: RunFolder) -> None:
     """
     if not folder.plan.exists():
         what = f"has no run {folder.name!r} any more (was it unmounted?)"
-        raise storage_gone(storage, folder.name, what)
+        raise storage_gone(storage, folder.name + flags, what)
 
 
 def storage_gone(storage: Storage, run: str, what: str) -> StorageError:

@@ -103,8 +103,12 @@ def find_server() -> str:
     )
 
 
-def supervise(stack: Stack) -> None:
-    """Run the stack until nobody uses it, or until SIGTERM."""
+def supervise(stack: Stack, starting: int) -> None:
+    """Run the stack until nobody uses it, or until SIGTERM.
+
+    Args:
+        starting: Descriptor of the lock that nobody else shall have before the stack is up.
+    """
     asked_to_end: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked_to_end.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -127,6 +131,7 @@ def supervise(stack: Stack) -> None:
     _wait_for_server(stack, server)
     facts = {"pid": os.getpid(), "concurrency": processes.value, "version": version(DISTRIBUTION)}
     write_whole(stack.state, json.dumps(facts).encode())
+    os.close(starting)
 
     with stack.users.open("w") as lock:
         while not asked_to_end and (stack.keep.exists() or not _is_last(lock)):
@@ -206,6 +211,6 @@ def _is_last(lock: object) -> bool:
 
 if __name__ == "__main__":
     try:
-        supervise(Stack(Path(sys.argv[1])))
+        supervise(Stack(Path(sys.argv[1])), int(sys.argv[2]))
     except BrokerError as error:
         sys.exit(str(error))

@@ -8,12 +8,14 @@ import sys
 import time
 
 import redis
+from celery.worker import state
 
 from workers.app import QUEUES, app
 from workers.leases import connect
 from workers.settings import load_settings
 
 _FULL_WAIT_S = 2.0
+_AGAIN_S = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -48,9 +50,10 @@ def run_worker(
         without_gossip=True,
     )
     worker.start()
-    if worker.exitcode and _is_full():
-        # Celery gives up when it cannot note a message as unacked. Begin anew, as the same
-        # process; the message is sent again.
+    if worker.exitcode and state.should_stop is None and state.should_terminate is None:
+        # Nobody has asked for the end: Celery gives up when it cannot note a message as unacked,
+        # and on text in a queue that is no message at all. Begin anew, as the same process.
+        time.sleep(_AGAIN_S)
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - itself
     sys.exit(worker.exitcode)
 

@@ -1,7 +1,6 @@
 """From the images of a batch to its bottlenecks: what is known is read, the rest computed."""
 
 import contextlib
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from workers.distortions import Recipe, variant_uri
 from workers.errors import ShardError, StorageError
+from workers.image_files import is_folder_with_files
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import Batch, PlannedImage
@@ -90,12 +90,7 @@ def _check_root(plan: Plan, results: list[ImageResult | None]) -> None:
     """Take a mount that has vanished for what it is, not for images that are gone."""
     if all(result is None or result.error is None or result.digest for result in results):
         return
-    try:
-        with os.scandir(decode_name(plan.root)) as entries:
-            is_there = any(entries)
-    except OSError:
-        is_there = False
-    if not is_there:
+    if not is_folder_with_files(decode_name(plan.root)):
         raise StorageError(f"The folder {plan.root} of the photographs is gone or empty here.")
 
 

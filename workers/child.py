@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -16,6 +17,12 @@ IMAGE_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 120.0
 # Decoding the largest image allowed takes 0.8 GB (RGB) to 3 GB (floating-point grey).
 MEMORY_BYTES = 4 * 1024**3
+
+
+def limit_memory() -> None:
+    """Let this process have at most MEMORY_BYTES; macOS knows no such limit."""
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
 
 
 class DeathError(Exception):

@@ -35,6 +35,15 @@ def looks_like_image(path: str) -> bool:
     return start.startswith(signatures) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
 
 
+def is_folder_with_files(path: str) -> bool:
+    """Return whether a folder is there and holds anything; a mount that has vanished does not."""
+    try:
+        with os.scandir(path) as entries:
+            return any(entries)
+    except OSError:
+        return False
+
+
 def open_regular(path: str) -> io.BufferedReader:
     """Open a file that is no link, pipe or device.
 

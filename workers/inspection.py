@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -17,9 +16,9 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from workers.child import IMAGE_TIMEOUT_S, MEMORY_BYTES, Child, DeathError
+from workers.child import IMAGE_TIMEOUT_S, Child, DeathError, limit_memory
 from workers.errors import ImageError, StorageError
-from workers.image_files import open_regular, read_image_file
+from workers.image_files import MAX_BYTES, open_regular, read_image_file
 from workers.lifeline import end_with_parent
 from workers.pixels import FORMATS, MAX_PIXELS, decode_picture
 
@@ -91,6 +90,8 @@ def inspect_image(path: str, is_quick: bool = False) -> Inspection:
 def _glance(path: str) -> Inspection | None:
     """Return what the header says, or None when the whole file must be looked at."""
     with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > MAX_BYTES:
+            return None
         format_name, pixels = _read_header(file)
     if format_name is None or not 0 < pixels <= MAX_PIXELS:
         return None
@@ -135,7 +136,7 @@ class Inspector:
 def _serve(is_quick: bool) -> None:
     # Ctrl-C reaches every process of a terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    limit_memory()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for line in sys.stdin:

@@ -11,7 +11,6 @@ import base64
 import itertools
 import json
 import os
-import resource
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from workers.bottlenecks import ImageResult, Request
-from workers.child import IMAGE_TIMEOUT_S, MEMORY_BYTES, Child, DeathError
+from workers.child import IMAGE_TIMEOUT_S, Child, DeathError, limit_memory
 from workers.chunks import compute_results
 from workers.distortions import Recipe
 from workers.lifeline import end_with_parent
@@ -75,7 +74,7 @@ def _serve(storage: Storage, identity: tuple[str, str, str]) -> None:
 
     # On a GPU too: the question is whether the image is poison, not how fast it is.
     backbone = open_backbone(storage, *identity, "cpu")
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    limit_memory()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for line in sys.stdin:

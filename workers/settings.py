@@ -129,12 +129,14 @@ def check_text(path: str) -> None:
 
 def _with_certificates(broker_url: str | None) -> str | None:
     """Ask for certificates to be checked, which kombu does not do by itself."""
-    if broker_url is None or not broker_url.startswith("rediss://"):
-        return broker_url
+    if broker_url is None:
+        return None
     try:
         asked = parse_qs(urlsplit(broker_url).query)
     except ValueError as error:
         raise SettingsError(f"The broker URL cannot be read: {error}.") from error
+    if not broker_url.startswith("rediss://"):
+        return broker_url
     # redis-py and kombu compare the name in the certificate, unless they are told not to.
     wanted = {"ssl_cert_reqs": ["required"], "ssl_check_hostname": ["true"]}
     for name, value in wanted.items():

@@ -1,6 +1,8 @@
 """A stack that is kept up, and a broker shared by workers and a coordinator."""
 
+import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -14,6 +16,7 @@ import pytest
 from tests.end_to_end.conftest import TINY
 from tests.made import COLOURS, make_picture, make_run
 from tests.programs import (
+    ROOT,
     kill,
     lay_traps,
     our_processes,
@@ -44,6 +47,42 @@ def test_a_detached_run_goes_on_in_a_stack_that_stays_until_down(photos, runtime
 
     assert "is down" in err
     assert our_processes(runtime) == []
+
+
+SLOW_SUPERVISOR = """
+import sys, time
+
+if "orchestrator.supervisor" in sys.orig_argv:
+    time.sleep(3)
+"""
+
+
+def test_a_command_that_fails_at_once_leaves_its_stack_to_the_next(photos, tmp_path, runtime):
+    """The first has begun to start one; the next must not start a second beside it."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "sitecustomize.py").write_text(SLOW_SUPERVISOR)
+    slow = os.pathsep.join([str(tmp_path / "slow"), str(ROOT)])
+    poets("submit-dataset", tmp_path / "empty", exit_code=1, PYTHONPATH=slow)
+
+    process = start("submit-dataset", photos, *TINY, "--json")
+    most = 0
+    while process.poll() is None:
+        most = max(most, supervisors(runtime))
+        time.sleep(0.05)
+    out, _ = process.communicate()
+
+    assert most == 1
+    assert json.loads(out)["lost"] == 0
+
+
+def supervisors(runtime):
+    """Return how many supervisors there are, by what they were started as."""
+    count = 0
+    for pid in our_processes(runtime):
+        with contextlib.suppress(OSError):
+            count += b"orchestrator.supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return count
 
 
 def test_a_detached_run_that_cannot_go_on_says_why_and_how_it_goes_on(photos, ready_storage):

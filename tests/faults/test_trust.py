@@ -93,3 +93,21 @@ def test_strange_messages_are_refused_and_logged_and_the_worker_goes_on(
         assert said in log
     assert_all_accounted(tmp_path / "storage", "spring")
     assert_same_model(Path(result["model"]), undisturbed_few.model)
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[1]"])
+def test_text_that_is_no_message_at_all_does_not_end_a_worker(few, broker_url, text):
+    """Celery gives up over it; the worker begins anew, as the same process."""
+    client = connect(broker_url)
+    worker = start("worker", "--concurrency", 1)
+    try:
+        poets_json("submit-dataset", few, *SMALL)
+        client.lpush("bottleneck", text)
+        wait_until(lambda: not client.llen("bottleneck"))
+        again = poets_json("submit-dataset", few, *SMALL, "--seed", "1")
+        assert worker.poll() is None
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        worker.communicate(timeout=60)
+
+    assert (again["lost"], worker.returncode) == (0, 0)

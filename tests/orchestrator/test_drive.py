@@ -17,6 +17,7 @@ from orchestrator.plan import plan_labelling
 from orchestrator.runs import cancel_run, find_model, list_states, reopen_run, state_of
 from orchestrator.scan import scan_folder
 from orchestrator.stack import find_stack
+from orchestrator.stored import check_there
 from tests.made import BACKBONE, BACKBONE_ID, make_data_set, make_run
 from workers import tasks
 from workers.app import QUEUES
@@ -295,7 +296,12 @@ def test_with_a_stack_of_its_own_the_advice_is_its_log(tmp_path):
     settings = Settings(tmp_path / "storage")
 
     assert jobs._advice(settings)["advice"].endswith(f"{find_stack(settings).log}")
-    assert jobs._advice(Settings(tmp_path, "redis://localhost")) == {}
+    assert "advice" not in jobs._advice(Settings(tmp_path, "redis://localhost"))
+
+
+def test_what_a_driver_says_to_do_has_the_flags_that_lead_to_its_storage(storage):
+    with pytest.raises(StorageError, match=r"`poets resume run --storage /mnt/s`"):
+        check_there(storage, storage.run("run"), " --storage /mnt/s")
 
 
 def test_runs_are_listed_with_how_they_stand(ready_storage, run, busy, tmp_path):
@@ -371,12 +377,19 @@ def test_a_damaged_run_is_listed_and_hides_no_other(ready_storage, run, busy, tm
     half = make_run(ready_storage, tmp_path / "photos", "half")
     os.utime(half.plan, (1, 1))
     half.model.mkdir()
+    odd = make_run(ready_storage, tmp_path / "photos", "odd")
+    odd.result.write_text("not JSON")
     for name in ("model.json", "backbone.tflite"):
         (half.model / name).write_text("{}")
 
     states = {state.plan.name: state.state for state in list_states(load_settings())}
 
-    assert states == {"run": "finished", "broken": "damaged", "half": "stalled"}
+    assert states == {
+        "run": "finished",
+        "broken": "damaged",
+        "half": "stalled",
+        "odd": "damaged",
+    }
     assert find_model(ready_storage, "latest") == run.model
 
 

@@ -1,14 +1,17 @@
 """Prediction shards and the ranking of labels."""
 
+import errno
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from workers.errors import StorageError
+from workers.errors import ShardError, StorageError
 from workers.storage.predictions import (
     Prediction,
     prediction_schema,
     rank_labels,
+    read_predictions,
     write_predictions,
 )
 
@@ -30,6 +33,26 @@ def test_rows_are_read_as_they_were_written_in_their_order(tmp_path):
         ("a\n.jpg", "failed", None, None, None, None, "empty file", "m"),
         ("c.jpg", "unsure", "cat", 1.0, None, None, None, "m"),
     ]
+
+
+def test_a_storage_that_refuses_is_no_damage(tmp_path, monkeypatch):
+    def refuse(path, columns):
+        raise OSError(errno.EIO, "Input/output error")
+
+    write_predictions(tmp_path / "p.parquet", ROWS, top_k=2, model="m")
+    monkeypatch.setattr(pq, "read_table", refuse)
+
+    with pytest.raises(StorageError, match="Input/output error"):
+        read_predictions(tmp_path / "p.parquet")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1", b"PAR1 half of it PAR1"])
+def test_what_is_missing_or_damaged_is_said_to_be_so(tmp_path, content):
+    if content is not None:
+        (tmp_path / "p.parquet").write_bytes(content)
+
+    with pytest.raises(ShardError, match="damaged or missing"):
+        read_predictions(tmp_path / "p.parquet")
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,8 @@ class KerasBackbone:
         self._model = build_keras_model(spec, weights, weights_digest)
         self.input_size = spec.input_size
         self.bottleneck_size = spec.bottleneck_size
+        # The first pass may compile for minutes, in which no image hangs.
+        self.compute(np.zeros((1, *spec.input_size, 3), np.uint8))
 
     def compute(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return one bottleneck for each image; see LiteRTBackbone.compute."""

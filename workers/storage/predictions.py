@@ -1,5 +1,6 @@
 """Prediction shards: Parquet files with the very columns of the final output."""
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from workers.storage.atomic import write_whole
+from workers.errors import ShardError
+from workers.storage.atomic import storage_errors, write_whole
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,23 @@ def write_predictions(path: Path, rows: Sequence[Prediction], *, top_k: int, mod
             columns[f"score{suffix}"].append(score)
     table = pa.table(columns, schema=schema)
     write_whole(path, lambda temporary: pq.write_table(table, temporary))
+
+
+def read_predictions(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Return a prediction shard, or some columns of it.
+
+    Raises:
+        ShardError: When it is damaged or missing.
+        StorageError: When the storage refuses; that says nothing about the shard.
+    """
+    try:
+        return pq.read_table(path, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        # Arrow's own complaints about damaged content have no number.
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+            with storage_errors(f"read {path}"):
+                raise error
+        raise ShardError(f"The predictions {path} are damaged or missing: {error}.") from error
 
 
 def rank_labels(
