@@ -72,7 +72,7 @@ def plan_submission(
     """Check everything that can be checked before any work, and write the plan.
 
     Raises:
-        PoetsError: With what to do; nothing was started.
+        PoetsError: With what to do; no run was planned.
     """
     storage = check_surroundings(settings, request.detach)
     check_name(storage, request.name)
@@ -118,7 +118,7 @@ def plan_classification(
     """Check everything that can be checked before any work, and write the plan.
 
     Raises:
-        PoetsError: With what to do; nothing was started.
+        PoetsError: With what to do; no run was planned.
     """
     storage = check_surroundings(settings, request.detach)
     check_name(storage, request.name)

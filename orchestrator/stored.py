@@ -65,9 +65,9 @@ def check_there(storage: Storage, folder: RunFolder, flags: str = "") -> None:
         raise storage_gone(storage, folder.name + flags, what)
 
 
-def storage_gone(storage: Storage, run: str, what: str) -> StorageError:
+def storage_gone(storage: Storage, resumed: str, what: str) -> StorageError:
     """Return the error that says how to go on when the storage is back."""
     return StorageError(
         f"The storage {storage.root} {what}. When it is there again, go on with "
-        f"`poets resume {run}`."
+        f"`poets resume {resumed}`."
     )
