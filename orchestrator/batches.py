@@ -14,14 +14,16 @@ _MOST_KNOWN = 4096
 # New images a batch. A message, a lease and a file cost a core some 12 ms, the time of three
 # images with the default backbone: 8 % of a batch of 32, but 2 % of one of 128. At the end of
 # a run a core waits for the last batch, so small sets have small ones; and more than 512
-# would lose much when a worker dies. Cores and memory do not matter: a batch holds no pixels.
-FEWEST_IMAGES, MOST_IMAGES = 32, 512
+# would lose much when a worker dies. From a million images on there are about 2,048 batches,
+# as long as 4,096 images are enough: every process that opens the manifest holds 9 KB of its
+# footer a batch. Cores and memory do not matter: a batch holds no pixels.
+FEWEST_IMAGES, ENOUGH_IMAGES, MOST_IMAGES = 32, 512, 4096
 
 
 def choose_batch_size(images: int) -> int:
     """Return images a task: small sets keep every core busy, large ones few files."""
-    size = min(MOST_IMAGES, max(FEWEST_IMAGES, images // 64))
-    return size - size % 8
+    size = max(FEWEST_IMAGES, min(ENOUGH_IMAGES, images // 64), images // 2048)
+    return min(MOST_IMAGES, size - size % 8)
 
 
 def cut_batches(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.batches import FEWEST_IMAGES, MOST_IMAGES
+from orchestrator.batches import ENOUGH_IMAGES, FEWEST_IMAGES, MOST_IMAGES
 from orchestrator.broker import Broker, open_broker
 from orchestrator.coordinator import ALIVE_KEY
 from orchestrator.embedded import attach_broker
@@ -173,7 +173,7 @@ def _batches(settings: Settings) -> str:
     chunk = default_chunk(settings.device)
     return (
         f"{chunk.value} images go through the network together: {chunk.reason}; a task has "
-        f"{FEWEST_IMAGES} to {MOST_IMAGES}, by the size of the data set"
+        f"{FEWEST_IMAGES} to {ENOUGH_IMAGES}, from a million images on up to {MOST_IMAGES}"
     )
 
 

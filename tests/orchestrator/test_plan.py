@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from orchestrator.batches import choose_batch_size
+from orchestrator.claim import check_name
 from orchestrator.plan import plan_labelling, plan_training
 from orchestrator.scan import scan_folder
 from tests.made import BACKBONE, BACKBONE_ID, make_data_set, make_picture, make_run
 from workers.bottlenecks import ImageResult, complete_batch
 from workers.errors import DatasetError, RunError
+from workers.settings import Settings, load_settings
 from workers.storage.manifest import read_batches
 from workers.storage.plan import LabellingOptions, TrainingOptions, read_plan
 
@@ -196,10 +198,25 @@ def test_a_labelling_job_copies_its_model_and_needs_no_labels(storage, tmp_path)
     assert (image.label, image.split) == (None, None)
 
 
+def test_a_name_that_is_taken_names_the_storage_where_it_is(storage, tmp_path):
+    make_run(storage, make_data_set(tmp_path / "photos"))
+    elsewhere = tmp_path / "else where"
+    (elsewhere / "runs").mkdir(parents=True)
+    storage.run("run").path.rename(elsewhere / "runs" / "run")
+
+    check_name(load_settings(), "run")  # is free here
+
+    with pytest.raises(RunError, match=f"`poets resume run --storage '{elsewhere}'`"):
+        check_name(Settings(elsewhere), "run")
+
+
 def test_a_batch_suits_the_data_set():
     assert choose_batch_size(100) == 32
     assert choose_batch_size(10_000) == 152
-    assert choose_batch_size(100_000_000) == 512
+    assert choose_batch_size(1_000_000) == 512
+    # Every process that opens a manifest holds its footer, which grows with the batches.
+    assert choose_batch_size(4_000_000) == 1952
+    assert choose_batch_size(100_000_000) == 4096
 
 
 def test_the_plan_survives_its_file(storage, tmp_path):
