@@ -81,7 +81,9 @@ def supervisors(runtime):
     count = 0
     for pid in our_processes(runtime):
         with contextlib.suppress(OSError):
-            count += b"orchestrator.supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            what = Path(f"/proc/{pid}/cmdline").read_bytes()
+            # Of the same name, but of its session: a child that is about to become a service.
+            count += b"orchestrator.supervisor" in what and os.getsid(pid) == pid
     return count
 
 

@@ -64,7 +64,6 @@ class Crew:
         return f"{what} {which}"
 
 
-@pytest.mark.timeout(600)
 def test_whatever_is_killed_the_run_ends_as_if_nothing_had_happened(
     rack, long_undisturbed, tmp_path
 ):

@@ -86,7 +86,6 @@ def start_inside(link, url, traps):
     )
 
 
-@pytest.mark.timeout(400)
 def test_a_worker_whose_link_is_cut_in_mid_batch_goes_on(few, tmp_path, link, undisturbed_few):
     traps = lay(tmp_path / "traps", HOLD_WORKER)
     options = ("--requirepass", "secret", "--protected-mode", "no")

@@ -221,7 +221,7 @@ def test_an_output_that_has_come_to_exist_is_the_reason_that_is_shown(
     job = label(ready_storage, run, tmp_path / "photos", tmp_path / "labels.csv")
     (tmp_path / "labels.csv").write_text("mine")
 
-    with pytest.raises(UsageError, match="not overwritten"):
+    with pytest.raises(UsageError, match=r"not overwritten.*go on with `poets resume \S+`\."):
         drive(ready_storage, job)
 
     assert "labels.csv exists already" in state_of(load_settings(), job).note

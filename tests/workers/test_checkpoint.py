@@ -19,7 +19,7 @@ from workers.storage.plan import TrainingOptions
 TRAINING, VALIDATION = make_clusters(120, 1), make_clusters(80, 2)
 OPTIONS = TrainingOptions(solver="sgd", steps=3000, learning_rate=0.1)
 ROOT = Path(__file__).parents[2]
-# Fits what this module fits, says each step that is measured, and takes its time.
+# Fits what this module fits, says each step that is measured, and stays in the middle.
 PROGRAM = """
 import sys, time
 from pathlib import Path
@@ -29,11 +29,14 @@ from workers.heads.fit import fit_head
 
 descent.CHECKPOINT_EVERY_S = 0.01
 
+checkpoint = Path(sys.argv[1])
+
 def tell(step, head):
     print(step.step, flush=True)
-    time.sleep(0.002)
+    if step.step >= 1000 and checkpoint.exists():
+        time.sleep(600)
 
-fit_head(TRAINING, VALIDATION, len(LABELS), OPTIONS, lambda: None, tell, Path(sys.argv[1]))
+fit_head(TRAINING, VALIDATION, len(LABELS), OPTIONS, lambda: None, tell, checkpoint)
 """
 
 
@@ -86,7 +89,7 @@ def test_a_killed_fit_goes_on_and_ends_with_the_identical_head(killed):
     assert resumed.head.bias.tobytes() == undisturbed.head.bias.tobytes()
     assert figures_of(resumed.curve) == figures_of(undisturbed.curve)
     assert all_steps == 3000
-    assert 0 < steps < 2500
+    assert 0 < steps < all_steps
 
 
 @pytest.mark.parametrize(
