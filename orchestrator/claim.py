@@ -10,19 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from workers.errors import RunError
+from workers.settings import Settings, needed_flags
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Plan
 
 
-def check_name(storage: Storage, name: str | None) -> None:
+def check_name(settings: Settings, name: str | None) -> None:
     """Refuse a name for a run that cannot be given to it, before any work.
 
     Raises:
         RunError: When it is taken or not allowed.
     """
-    if name is not None and storage.run(name).path.exists():
-        raise _name_taken(name)
+    if name is not None and Storage(settings.storage).run(name).path.exists():
+        raise _name_taken(settings, name)
 
 
 def free_name(storage: Storage, base: str) -> str:
@@ -58,7 +59,7 @@ def claim_name(
             return folder
         except FileExistsError as error:
             if is_exact:
-                raise _name_taken(name) from error
+                raise _name_taken(Settings(storage.root), name) from error
         except OSError as error:
             if not folder.path.exists():
                 with storage_errors(f"write {folder.path}"):
@@ -71,8 +72,9 @@ def name_after(root: str) -> str:
     return slug[:60] or "run"
 
 
-def _name_taken(name: str) -> RunError:
+def _name_taken(settings: Settings, name: str) -> RunError:
+    found = name + needed_flags(settings)
     return RunError(
         f"There is a run {name!r} already. Choose another --name, or look at it with "
-        f"`poets show {name}`, or go on with it: `poets resume {name}`."
+        f"`poets show {found}`, or go on with it: `poets resume {found}`."
     )

@@ -75,7 +75,7 @@ def plan_submission(
         PoetsError: With what to do; no run was planned.
     """
     storage = check_surroundings(settings, request.detach)
-    check_name(storage, request.name)
+    check_name(settings, request.name)
     # Before a scan that may take minutes.
     find_spec(request.architecture)
     Shares(request.options.testing_percentage, request.options.validation_percentage)
@@ -121,7 +121,7 @@ def plan_classification(
         PoetsError: With what to do; no run was planned.
     """
     storage = check_surroundings(settings, request.detach)
-    check_name(storage, request.name)
+    check_name(settings, request.name)
     # Complains about the folder before anything else; looks for images later.
     scan = stream_folder(request.folder, on_progress)
     check_output(request.output, request.overwrite)

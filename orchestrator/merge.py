@@ -55,8 +55,7 @@ def merge_predictions(
         except FileExistsError as error:
             if not (output.is_file() and filecmp.cmp(temporary, output, shallow=False)):
                 raise UsageError(
-                    f"{output} exists already and was not overwritten. Move it away, then "
-                    f"`poets resume {plan.name}` writes the labels."
+                    f"{output} exists already and was not overwritten. Move it away."
                 ) from error
         finally:
             temporary.unlink(missing_ok=True)

@@ -32,7 +32,7 @@ def plan_retraining(
         PoetsError: With what to do; nothing was started.
     """
     storage = check_surroundings(settings, detach)
-    check_name(storage, name)
+    check_name(settings, name)
     parent = storage.run(run)
     plan = training_plan(parent)
     options = replace(plan.training or TrainingOptions(), **changes, evaluate_test=True)

@@ -49,7 +49,7 @@ def plan_retry(
         PoetsError: With what to do; nothing was started.
     """
     storage = check_surroundings(settings, detach)
-    check_name(storage, name)
+    check_name(settings, name)
     parent = storage.run(run)
     earlier = read_plan(parent)
     if not (parent.result.exists() or parent.failure.exists()):

@@ -60,7 +60,7 @@ def sweep_run(
         PoetsError: With what to do.
     """
     storage = check_surroundings(settings, detach=False)
-    check_name(storage, name)
+    check_name(settings, name)
     parent = storage.run(run)
     plan = training_plan(parent)
     if plan.training is None or not plan.training.validation_percentage:
