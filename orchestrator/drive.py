@@ -95,6 +95,7 @@ class _Driver:
         self.meter = Meter(plan.images + plan.variants, unit)
         self.idle_since = time.monotonic()
         self.waiting, self.flags = "", flags
+        self.go_on = f"What is done is kept; go on with `poets resume {plan.name}{flags}`."
 
     def drive(self) -> dict[str, Any]:
         while True:
@@ -103,8 +104,7 @@ class _Driver:
             except (redis.RedisError, KombuError) as error:
                 if self.has_ended():
                     raise RunError(
-                        f"The embedded stack has stopped under run {self.plan.name!r}. "
-                        + self._how_to_go_on()
+                        f"The embedded stack has stopped under run {self.plan.name!r}. {self.go_on}"
                     ) from error
                 self.waiting = describe_wait(error)
                 self._report()
@@ -123,7 +123,7 @@ class _Driver:
         if self.folder.result.exists():
             return read_result(self.folder)
         if self.folder.paused.exists():
-            raise RunError(f"Run {self.plan.name!r} was stopped. {self._how_to_go_on()}")
+            raise RunError(f"Run {self.plan.name!r} was stopped. {self.go_on}")
         if not self.turn.take():
             self._follow()
             return None
@@ -167,9 +167,7 @@ class _Driver:
             elif action.kind == "pause":
                 self._forget_attempts()
                 self._note_trouble(action.reason)
-                raise RunError(
-                    f"Run {self.plan.name!r} cannot go on: {action.reason} {self._how_to_go_on()}"
-                )
+                raise RunError(f"Run {self.plan.name!r} cannot go on: {action.reason} {self.go_on}")
         return None
 
     def _finish(self) -> dict[str, Any] | None:
@@ -180,13 +178,9 @@ class _Driver:
             return None
         except PoetsError as error:
             self._note_trouble(str(error))
-            raise type(error)(f"{error} {self._how_to_go_on()}") from error
+            raise type(error)(f"{error} {self.go_on}") from error
         self.folder.trouble.unlink(missing_ok=True)
         return result
-
-    def _how_to_go_on(self) -> str:
-        resume = f"poets resume {self.plan.name}{self.flags}"
-        return f"What is done is kept; go on with `{resume}`."
 
     def _note_trouble(self, reason: str) -> None:
         """Leave the reason for `poets show`: a detached run has nobody to tell it to."""
