@@ -122,6 +122,16 @@ class Lease:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
+def is_idle(client: redis.Redis) -> bool:
+    """Return whether no task is under way, of whatever run, as far as the broker can tell.
+
+    Raises:
+        RedisError: When it cannot tell.
+    """
+    # "unacked" is the name that kombu gives to what was taken and not acknowledged.
+    return not client.hlen("unacked") and not any(client.scan_iter(Keys("*").lease("*")))
+
+
 @contextlib.contextmanager
 def hold_lease(client: redis.Redis, run: str, item: str) -> Iterator[Lease]:
     """Hold the lease of an item for as long as the block runs.

@@ -6,8 +6,10 @@ import pytest
 import redis
 
 from workers import leases
+from workers.app import make_app
 from workers.errors import ImageError, LeaseLostError
-from workers.leases import Keys, connect, hold_lease, report_done, report_trouble
+from workers.leases import Keys, connect, hold_lease, is_idle, report_done, report_trouble
+from workers.settings import load_settings
 
 KEYS = Keys("run")
 
@@ -28,6 +30,24 @@ def test_an_item_is_leased_while_it_is_worked_on_and_no_longer(client):
         assert 0 < client.pttl(KEYS.lease("7")) <= leases.LEASE_S * 1000
 
     assert not client.exists(KEYS.lease("7"))
+
+
+def test_a_broker_is_idle_when_nothing_is_leased_and_everything_acknowledged(client, no_broker):
+    assert is_idle(client)
+
+    with hold_lease(client, "run", "train"):
+        assert not is_idle(client)
+
+    app = make_app(load_settings())
+    with app.connection_for_write() as connection, connection.SimpleQueue("bottleneck") as queue:
+        queue.put({})
+        message = queue.get(timeout=10)
+        assert not is_idle(client)
+        message.ack()
+
+    assert is_idle(client)
+    with pytest.raises(redis.ConnectionError):
+        is_idle(no_broker)
 
 
 def test_a_lease_ends_by_itself_when_nobody_renews_it(client, monkeypatch):
