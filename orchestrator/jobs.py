@@ -84,14 +84,17 @@ def plan_submission(
     scan = scan_folder(request.folder, on_progress)
     if label_file:
         apply_label_file(scan, label_file)
-    spec, digest, backbone_id = resolve_backbone(
-        settings, request.architecture, request.weights, on_progress
-    )
-    choice = BackboneChoice(spec.name, digest, backbone_id)
+
+    def find_backbone() -> BackboneChoice:
+        spec, digest, backbone_id = resolve_backbone(
+            settings, request.architecture, request.weights, on_progress
+        )
+        return BackboneChoice(spec.name, digest, backbone_id)
+
     return plan_training(
         storage,
         scan,
-        choice,
+        find_backbone,
         replace(request.options, multi_label=label_file is not None),
         name=request.name,
         batch_size=request.batch_size,

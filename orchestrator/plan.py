@@ -35,7 +35,7 @@ class BackboneChoice:
 def plan_training(
     storage: Storage,
     scan: Scan,
-    backbone: BackboneChoice,
+    find_backbone: Callable[[], BackboneChoice],
     options: TrainingOptions,
     *,
     name: str | None,
@@ -43,6 +43,10 @@ def plan_training(
     on_progress: OnProgress = ignore,
 ) -> RunFolder:
     """Plan a run that trains a head; nothing is written unless the whole plan is.
+
+    Args:
+        find_backbone: Called once it is known that the folder can give a classifier, since it
+            may download weights.
 
     Raises:
         DatasetError: When the folder cannot give a classifier, with what is needed.
@@ -57,7 +61,7 @@ def plan_training(
     split, warnings = assign_splits(images, options, earlier_exceptions(storage))
     options = replace(options, split_exceptions=split.exceptions)
     rows = len(images) + options.variants * split.splits.count(TRAINING)
-    draft = _draft(scan, backbone, batch_size or choose_batch_size(rows))
+    draft = _draft(scan, find_backbone(), batch_size or choose_batch_size(rows))
     concerns = [
         *look_over(scan, found, options.multi_label),
         *judge_sizes(images, options.multi_label),

@@ -141,7 +141,7 @@ def make_run(
     return plan_training(
         storage,
         scan,
-        BACKBONE,
+        lambda: BACKBONE,
         options or TrainingOptions(),
         name=name,
         batch_size=batch_size,

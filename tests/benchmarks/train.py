@@ -43,7 +43,7 @@ def make_run(storage: Storage, images: int, labels: int) -> None:
     run = plan_training(
         storage,
         Scan(root, found, Counter()),
-        backbone,
+        lambda: backbone,
         TrainingOptions(),
         name="run",
         batch_size=None,

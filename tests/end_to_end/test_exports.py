@@ -58,7 +58,9 @@ def run(data, settings):
     _, digest, backbone_id = resolve_backbone(settings, ARCHITECTURE, None, nothing)
     choice = BackboneChoice(ARCHITECTURE, digest, backbone_id)
     scan = scan_folder(data / "flowers")
-    run = plan_training(storage, scan, choice, TrainingOptions(), name="flowers", batch_size=None)
+    run = plan_training(
+        storage, scan, lambda: choice, TrainingOptions(), name="flowers", batch_size=None
+    )
     plan = read_plan(run)
     convert_backbone(storage, plan, nothing)
     backbone = LiteRTBackbone(storage.backbone(backbone_id) / "backbone.tflite")

@@ -76,7 +76,7 @@ def test_scikit_learn_does_not_beat_the_head_by_more_than_a_point(data, submitte
         run = plan_training(
             storage,
             scan_folder(data / folder),
-            backbone,
+            lambda: backbone,
             TrainingOptions(seed=seed),
             name=f"{folder.name}-seed{seed}",
             batch_size=None,
@@ -251,7 +251,7 @@ def test_calibration_does_not_hurt_on_photographs(data, submitted, storage):
             run = plan_training(
                 storage,
                 scan_folder(data / folder),
-                backbone,
+                lambda backbone=backbone: backbone,
                 options,
                 name=f"{folder.name}-calibrated{seed}",
                 batch_size=None,

@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.batches import choose_batch_size
 from orchestrator.claim import check_name
+from orchestrator.jobs import TrainingRequest, plan_submission
 from orchestrator.plan import plan_labelling, plan_training
 from orchestrator.scan import scan_folder
 from tests.made import BACKBONE, BACKBONE_ID, make_data_set, make_picture, make_run
@@ -55,7 +56,7 @@ def test_the_search_and_the_plan_show_how_far_they_are(storage, tmp_path, monkey
     plan_training(
         storage,
         scan,
-        BACKBONE,
+        lambda: BACKBONE,
         TrainingOptions(),
         name=None,
         batch_size=8,
@@ -196,6 +197,14 @@ def test_a_labelling_job_copies_its_model_and_needs_no_labels(storage, tmp_path)
     assert read_plan(job).kind == "label"
     ((image,),) = (batch.images for batch in read_batches(job))
     assert (image.label, image.split) == (None, None)
+
+
+def test_weights_are_not_looked_for_when_the_folder_cannot_give_a_classifier(tmp_path):
+    (tmp_path / "empty").mkdir()
+    request = TrainingRequest(tmp_path / "empty", "mobilenet_0.50_224", TrainingOptions())
+
+    with pytest.raises(DatasetError, match="There are no images in"):
+        plan_submission(load_settings(), request, lambda _: None)
 
 
 def test_a_name_that_is_taken_names_the_storage_where_it_is(storage, tmp_path):
