@@ -15,9 +15,10 @@ _MOST_KNOWN = 4096
 # images with the default backbone: 8 % of a batch of 32, but 2 % of one of 128. At the end of
 # a run a core waits for the last batch, so small sets have small ones; and more than 512
 # would lose much when a worker dies. From a million images on there are about 2,048 batches,
-# as long as 4,096 images are enough: every process that opens the manifest holds 9 KB of its
-# footer a batch. Cores and memory do not matter: a batch holds no pixels.
-FEWEST_IMAGES, ENOUGH_IMAGES, MOST_IMAGES = 32, 512, 4096
+# as long as 2,048 images are enough: every process that opens the manifest holds 9 KB of its
+# footer a batch. With more, a slow core with a large backbone would not be done in the time of a
+# task. Memory does not matter: a batch holds no pixels.
+FEWEST_IMAGES, ENOUGH_IMAGES, MOST_IMAGES = 32, 512, 2048
 
 
 def choose_batch_size(images: int) -> int:

@@ -225,7 +225,7 @@ def test_a_batch_suits_the_data_set():
     assert choose_batch_size(1_000_000) == 512
     # Every process that opens a manifest holds its footer, which grows with the batches.
     assert choose_batch_size(4_000_000) == 1952
-    assert choose_batch_size(100_000_000) == 4096
+    assert choose_batch_size(100_000_000) == 2048
 
 
 def test_the_plan_survives_its_file(storage, tmp_path):
