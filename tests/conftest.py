@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,11 @@ from workers.storage.layout import Storage
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("POETS_TEST_DATA") or ROOT.parent / "shared" / "data")
+
+# A job in the background of a script begins with Ctrl-C ignored, and so would all programs
+# that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
