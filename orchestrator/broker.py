@@ -12,11 +12,10 @@ import redis
 
 from orchestrator.reconcile import CONVERT, TRAIN
 from workers.errors import BrokerError
-from workers.leases import Keys, connect
+from workers.leases import UNACKED, Keys, connect
 from workers.settings import Settings, hide_password
 
 _MINIMUM_VERSION = (6, 2)
-_UNACKED = "unacked"
 _SENT = "poets:sent"
 _log = logging.getLogger("poets.broker")
 
@@ -60,7 +59,7 @@ class Broker:
 
     def unacked(self) -> int:
         """Return the number of messages that workers have taken and not yet finished."""
-        return int(self.client.hlen(_UNACKED))
+        return int(self.client.hlen(UNACKED))
 
     def send(self, run: str, items: Iterable[str], kind: str) -> None:
         """Send one message for each item.

@@ -19,6 +19,8 @@ import redis
 
 from workers.errors import LeaseLostError, PoetsError
 
+# What kombu calls the hash of messages that were taken and not acknowledged.
+UNACKED = "unacked"
 LEASE_S = 6.0
 _RENEW_S = 2.0
 # A lease is not renewed for work that has shown no progress for this long: it hangs.
@@ -128,8 +130,7 @@ def is_idle(client: redis.Redis) -> bool:
     Raises:
         RedisError: When it cannot tell.
     """
-    # "unacked" is the name that kombu gives to what was taken and not acknowledged.
-    return not client.hlen("unacked") and not any(client.scan_iter(Keys("*").lease("*")))
+    return not client.hlen(UNACKED) and not any(client.scan_iter(Keys("*").lease("*")))
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import errno
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,6 +21,12 @@ def storage_errors(doing: str) -> Iterator[None]:
         raise StorageError(
             f"Cannot {doing}: {reason}. Check that the storage is there, writable and not full."
         ) from error
+
+
+def is_refusal(error: Exception) -> bool:
+    """Return whether it is the storage that refuses, and not what is read missing or damaged."""
+    # Arrow's own complaints about damaged content have no number.
+    return isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
 
 
 def write_whole(path: Path, write: Callable[[Path], None] | bytes) -> None:

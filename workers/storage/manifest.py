@@ -1,7 +1,6 @@
 """manifest.parquet: every image of a run and its variants, one row group a batch."""
 
 import contextlib
-import errno
 import functools
 import os
 from collections.abc import Iterable, Iterator
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workers.errors import RunError, StorageError
-from workers.storage.atomic import write_whole
+from workers.storage.atomic import is_refusal, write_whole
 from workers.storage.layout import RunFolder
 
 NOT_CACHED = -1
@@ -160,10 +159,8 @@ def _manifest(folder: RunFolder) -> Iterator[pq.ParquetFile]:
     try:
         yield _open(str(folder.manifest), os.stat(folder.manifest).st_mtime_ns)
     except (OSError, pa.ArrowException, ValueError, KeyError, OverflowError) as error:
-        # Arrow's own complaints about damaged content have no number, and a damaged footer,
-        # which has no checksum, raises what it likes.
-        refused = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
-        kind = StorageError if refused else RunError
+        # A damaged footer, which has no checksum, raises what it likes.
+        kind = StorageError if is_refusal(error) else RunError
         raise kind(f"The manifest {folder.manifest} cannot be read: {error}.") from error
 
 

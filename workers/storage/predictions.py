@@ -1,6 +1,5 @@
 """Prediction shards: Parquet files with the very columns of the final output."""
 
-import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from workers.errors import ShardError
-from workers.storage.atomic import storage_errors, write_whole
+from workers.storage.atomic import is_refusal, storage_errors, write_whole
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,7 @@ def read_predictions(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
         return pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowException) as error:
-        # Arrow's own complaints about damaged content have no number.
-        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+        if is_refusal(error):
             with storage_errors(f"read {path}"):
                 raise error
         raise ShardError(f"The predictions {path} are damaged or missing: {error}.") from error
