@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.bottlenecks import read_results
+from workers.bottlenecks.batches import read_results
 from workers.errors import ShardError
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import find_labels, read_batches

@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.batches import ENOUGH_IMAGES, FEWEST_IMAGES, MOST_IMAGES
-from orchestrator.broker import Broker, open_broker
-from orchestrator.coordinator import ALIVE_KEY
-from orchestrator.embedded import attach_broker
+from orchestrator.driving.broker import Broker, open_broker
+from orchestrator.driving.coordinator import ALIVE_KEY
+from orchestrator.embedded.supervisor import find_server
+from orchestrator.embedded.users import attach_broker
+from orchestrator.planning.batches import ENOUGH_IMAGES, FEWEST_IMAGES, MOST_IMAGES
 from orchestrator.runs import list_states
-from orchestrator.supervisor import find_server
 from workers.app import QUEUES
 from workers.backbones.loading import default_chunk
 from workers.backbones.table import DEFAULT_ARCHITECTURE, find_spec
 from workers.backbones.weights import find_weights
-from workers.capacity import (
+from workers.errors import PoetsError
+from workers.processes.capacity import (
     BESIDE_BYTES,
     CHILD_BYTES,
     MEGABYTE,
@@ -28,9 +29,9 @@ from workers.capacity import (
     has_gpu,
     is_too_small,
 )
-from workers.errors import PoetsError
-from workers.process_start import check_package, check_storage
 from workers.settings import Settings, hide_password
+from workers.storage.atomic import check_storage
+from workers.worker_signals import check_package
 
 _LIBRARIES = (
     "poets",

@@ -11,7 +11,7 @@ from typing import IO
 from orchestrator.bad_images import BadImage
 from orchestrator.progress import OnProgress, Progress, counted
 from workers.errors import ImageError, UsageError
-from workers.image_files import open_regular
+from workers.images.files import open_regular
 from workers.settings import check_text
 from workers.storage.atomic import put_new, storage_errors
 from workers.storage.names import decode_name

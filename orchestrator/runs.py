@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.drivers import Drivers, describe_driving, find_drivers
-from orchestrator.finish import read_failure, read_result
-from orchestrator.stored import Stored
+from orchestrator.driving.done_batches import Stored
+from orchestrator.driving.result import read_failure, read_result
+from orchestrator.driving.who_drives import Drivers, describe_driving, find_drivers
 from workers.errors import ModelError, PoetsError, RunError
-from workers.heads.model import read_card
+from workers.heads.model_folder import read_card
 from workers.settings import Settings, needed_flags
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.stack import find_stack
-from orchestrator.supervisor import find_server
+from orchestrator.embedded.stack import find_stack
+from orchestrator.embedded.supervisor import find_server
 from tests.made import ARCHITECTURE, BACKBONE_ID, POISON, WEIGHTS, make_once
 from workers.leases import connect
 from workers.settings import Settings

@@ -12,13 +12,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from orchestrator.label_file import apply_label_file, read_label_file
-from orchestrator.plan import BackboneChoice, plan_training
-from orchestrator.scan import scan_folder
-from workers.backbones.table import find_spec, name_backbone
-from workers.distortions import PLAIN
-from workers.picture import cut_pixels
-from workers.pixels import decode_picture
+from orchestrator.dataset.label_file import apply_label_file, read_label_file
+from orchestrator.dataset.scan import scan_folder
+from orchestrator.planning.plan import plan_training
+from workers.backbones.table import BackboneChoice, find_spec, name_backbone
+from workers.images.decoding import decode_picture
+from workers.images.distortions import PLAIN
+from workers.images.resizing import cut_pixels
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import TrainingOptions
 

@@ -50,9 +50,9 @@ def test_every_module_is_in_the_wheel(wheel):
 
 
 def test_the_parts_of_the_report_are_in_the_wheel(wheel):
-    from workers.report.page import _SCRIPTS
+    from workers.reports.page.page import _SCRIPTS
 
-    parts = {f"workers/report/{name}" for name in ("page.html", "page.css", *_SCRIPTS)}
+    parts = {f"workers/reports/page/{name}" for name in ("page.html", "page.css", *_SCRIPTS)}
 
     assert parts <= set(wheel)
 

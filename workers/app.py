@@ -20,7 +20,7 @@ def make_app(settings: Settings) -> Celery:
     if not SOFT_LIMIT_S < HARD_LIMIT_S < VISIBILITY_TIMEOUT_S:
         raise SettingsError("A task must end before its message becomes visible again.")
     app = Celery(
-        "poets", broker=settings.broker_url, include=["workers.tasks", "workers.process_start"]
+        "poets", broker=settings.broker_url, include=["workers.tasks", "workers.worker_signals"]
     )
     app.conf.update(
         # Our own reports go through storage; no result keys, no subscriptions.

@@ -2,10 +2,10 @@
 
 from workers.app import app
 from workers.backbones.convert import convert_backbone as convert
-from workers.classification import write_batch_predictions
+from workers.labelling import write_batch_predictions
 from workers.storage.manifest import read_batch
+from workers.task_frame import is_wanted, working_on
 from workers.training import train_run
-from workers.work import is_wanted, working_on
 
 
 @app.task(name="poets.compute_batch")

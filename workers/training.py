@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from workers.backbones.stored import read_description
+from workers.backbones.store import read_description
+from workers.bottlenecks.gathering import SPLITS, Gathered, gather_bottlenecks
 from workers.errors import DatasetError
-from workers.findings import NOTHING_EXAMINED, Findings, examine_images
-from workers.gathering import SPLITS, Gathered, gather_bottlenecks
-from workers.heads.calibration import calibrate_head, find_thresholds
-from workers.heads.curve import Step, StepLog, write_curve
 from workers.heads.evaluate import Evaluation, apply_thresholds, evaluate_head
 from workers.heads.fit import Fit, fit_head
 from workers.heads.head import Head
-from workers.heads.kept import keep_head
-from workers.heads.model import ModelCard, save_model
-from workers.heads.summaries import Summaries
-from workers.report.page import make_report
-from workers.reports import write_reports
+from workers.heads.kept_heads import keep_head
+from workers.heads.learning_curve import Step, StepLog, write_curve
+from workers.heads.model_folder import ModelCard, save_model
+from workers.heads.temperature import calibrate_head, find_thresholds
+from workers.reports.findings import NOTHING_EXAMINED, Findings, examine_images
+from workers.reports.page.page import make_report
+from workers.reports.tables import write_reports
+from workers.reports.tensorboard_summaries import Summaries
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Plan, TrainingOptions

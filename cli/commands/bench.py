@@ -63,8 +63,8 @@ def command(
       poets bench holiday_photos
       poets bench holiday_photos --images 10000000 --machines 8
     """
-    from cli.profiles import print_profile
-    from orchestrator.bench import BenchRequest, measure
+    from cli.bench_profile import print_profile
+    from orchestrator.benchmark.profile import BenchRequest, measure
 
     request = BenchRequest(folder, architecture, weights, images, machines)
     with show_progress(quiet) as on_progress:

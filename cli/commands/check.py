@@ -11,7 +11,7 @@ from cli.training_options import SPLIT_OPTIONS, training_options
 from workers.settings import Settings
 
 if TYPE_CHECKING:
-    from orchestrator.check import Check
+    from orchestrator.dataset.check import Check
 
 _EXAMPLES = 3
 
@@ -48,7 +48,7 @@ def command(
       poets check holidays --multi-label labels.csv
       poets check flower_photos --json > check.json
     """
-    from orchestrator.check import CheckRequest, check_folder
+    from orchestrator.dataset.check import CheckRequest, check_folder
     from workers.storage.plan import TrainingOptions
 
     request = CheckRequest(folder, TrainingOptions(**training), label_file, is_quick)
@@ -60,7 +60,7 @@ def command(
 
 
 def _print_check(check: "Check") -> None:
-    from orchestrator.concerns import KINDS
+    from orchestrator.dataset.concerns import KINDS
 
     rate = check.images / check.seconds
     click.echo(
@@ -91,7 +91,7 @@ def _print_check(check: "Check") -> None:
 
 
 def _print_examples(check: "Check", name: str) -> None:
-    from orchestrator.concerns import KINDS
+    from orchestrator.dataset.concerns import KINDS
 
     kind = KINDS[name]
     texts = [concern.text for concern in check.concerns if concern.kind == name]

@@ -35,8 +35,8 @@ def command(
       poets classify *.jpg --model spring --top-k 1
     """
     from orchestrator.runs import find_model
-    from workers.classification import classify_files
     from workers.errors import DatasetError
+    from workers.labelling import classify_files
     from workers.storage.layout import Storage
 
     folder = find_model(Storage(settings.storage), model)

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from cli import options
+from cli.attend import conduct
 from cli.console import say, show_progress
-from cli.running import conduct
 from workers.settings import Settings
 
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -73,10 +73,10 @@ def command(
             f"The ending of {str(output)!r} names no format. Use .csv, .jsonl or .parquet, "
             "or give --format."
         )
-    from orchestrator.embedded import start_ahead
+    from orchestrator.embedded.users import start_ahead
 
     with start_ahead(settings):
-        from orchestrator.jobs import LabellingRequest, plan_classification
+        from orchestrator.jobs.submit import LabellingRequest, plan_classification
         from workers.storage.layout import Storage
         from workers.storage.plan import read_plan
 

@@ -19,10 +19,10 @@ def command(settings: Settings) -> None:
     import logging
     import threading
 
-    from orchestrator.broker import open_broker
-    from orchestrator.coordinator import coordinate
-    from orchestrator.embedded import attach_broker
-    from workers.process_start import check_storage
+    from orchestrator.driving.broker import open_broker
+    from orchestrator.driving.coordinator import coordinate
+    from orchestrator.embedded.users import attach_broker
+    from workers.storage.atomic import check_storage
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     check_storage(settings.storage)

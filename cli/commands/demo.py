@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from cli import options
+from cli.attend import attend, print_result
 from cli.console import print_json, say, show_progress
-from cli.running import attend, print_result
 from workers.settings import Settings
 
 _PICTURES, _HOLIDAY_PICTURES = 80, 12
@@ -66,8 +66,8 @@ def _program() -> str:
 
 
 def _draw(pictures: Path, holiday: Path, quiet: bool) -> None:
+    from cli.demo_flowers import SPECIES, draw_data_set
     from orchestrator.progress import Meter
-    from workers.demo_flowers import SPECIES, draw_data_set
 
     meter, drawn = Meter((_PICTURES + _HOLIDAY_PICTURES) * len(SPECIES)), 0
     with show_progress(quiet) as show:
@@ -82,7 +82,7 @@ def _draw(pictures: Path, holiday: Path, quiet: bool) -> None:
 
 
 def _submit(settings: Settings, pictures: Path, quiet: bool) -> dict[str, Any]:
-    from orchestrator.jobs import TrainingRequest, plan_submission
+    from orchestrator.jobs.submit import TrainingRequest, plan_submission
     from workers.backbones.table import DEFAULT_ARCHITECTURE, find_spec
     from workers.backbones.weights import find_weights
     from workers.storage.plan import TrainingOptions
@@ -107,7 +107,7 @@ def _submit(settings: Settings, pictures: Path, quiet: bool) -> dict[str, Any]:
 
 
 def _classify(settings: Settings, holiday: Path, output: Path, quiet: bool) -> dict[str, Any]:
-    from orchestrator.jobs import LabellingRequest, plan_classification
+    from orchestrator.jobs.submit import LabellingRequest, plan_classification
 
     started = time.monotonic()
     request = LabellingRequest(holiday, "latest", output, "csv", top_k=5, overwrite=True)

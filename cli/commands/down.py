@@ -18,7 +18,7 @@ def command(settings: Settings, as_json: bool, quiet: bool) -> None:
     Example:
       poets down
     """
-    from orchestrator.embedded import stop_stack
+    from orchestrator.embedded.users import stop_stack
 
     was_up = stop_stack(settings)
     if as_json:

@@ -7,7 +7,7 @@ import click
 
 from cli import options
 from cli.console import print_json, say, show_progress
-from workers.heads.formats import FORMATS
+from workers.exports.formats import FORMATS
 from workers.settings import Settings
 
 
@@ -59,7 +59,7 @@ def command(
       poets export latest --to flowers-model
       poets export flowers-1 --to phone --format tflite --format tflite-int8
     """
-    from orchestrator.exports import ExportOptions, export_model
+    from orchestrator.exporting.export import ExportOptions, export_model
 
     asked = ExportOptions(run, target, tuple(dict.fromkeys(formats)), force, final_tensor_name)
     with show_progress(quiet) as on_progress:

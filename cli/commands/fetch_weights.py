@@ -19,9 +19,9 @@ def command(settings: Settings, architecture: str, as_json: bool, quiet: bool) -
     Example:
       poets fetch-weights inception_v3
     """
-    from orchestrator.weights import fetch_weights
+    from orchestrator.planning.weights import fetch_weights
     from workers.backbones.weights import digest_file
-    from workers.process_start import check_storage
+    from workers.storage.atomic import check_storage
 
     check_storage(settings.storage)
     with show_progress(quiet) as on_progress:

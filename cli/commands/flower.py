@@ -29,8 +29,8 @@ def command(settings: Settings, port: int, address: str, basic_auth: str | None)
     Example:
       poets flower --port 5555
     """
-    from orchestrator.dashboard import check_port, run_flower
-    from workers.process_start import check_storage
+    from orchestrator.dashboards.flower import check_port, run_flower
+    from workers.storage.atomic import check_storage
 
     if address not in _LOCAL and not basic_auth:
         raise click.UsageError(

@@ -106,7 +106,7 @@ def command(
       poets label-image --image rose.jpg --graph model/retrained_graph.pb \\
         --labels model/retrained_labels.txt
     """
-    from workers.heads.frozen_graph import GraphInput, label_image
+    from workers.exports.frozen_graph import GraphInput, label_image
 
     if not input_std:
         raise click.UsageError("--input-std must not be 0: the pixels are divided by it.")

@@ -22,7 +22,7 @@ def command(settings: Settings, run: str, is_opened: bool, as_json: bool) -> Non
       poets report flower_photos-1
       poets report flower_photos-1 --open
     """
-    from workers.report.page import complete_report
+    from workers.reports.page.page import complete_report
     from workers.storage.layout import Storage
 
     path = complete_report(Storage(settings.storage).run(run))

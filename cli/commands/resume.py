@@ -5,9 +5,9 @@ import time
 import click
 
 from cli import options
+from cli.attend import conduct, print_result
+from cli.codelab.files import follow, leave_files, read_flags
 from cli.console import print_json, say
-from cli.retrain_files import follow, leave_files, read_flags
-from cli.running import conduct, print_result
 from workers.settings import Settings
 
 
@@ -26,7 +26,7 @@ def command(settings: Settings, run: str, detach: bool, as_json: bool, quiet: bo
     Example:
       poets resume flower_photos-1
     """
-    from orchestrator.jobs import check_surroundings
+    from orchestrator.jobs.submit import check_surroundings
     from orchestrator.runs import reopen_run
 
     started = time.monotonic()

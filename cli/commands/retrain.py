@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli import options
+from cli.codelab.files import follow, keep_flags, leave_files
+from cli.codelab.flags import RetrainFlags, retrain_flags
 from cli.console import say, show_progress
-from cli.retrain_files import follow, keep_flags, leave_files
-from cli.retrain_flags import RetrainFlags, retrain_flags
 from workers.settings import Settings, needed_flags
 
 if TYPE_CHECKING:
@@ -58,11 +58,11 @@ def _begin(
     settings: Settings, flags: RetrainFlags, weights: str | None, quiet: bool
 ) -> "RunFolder":
     """Check all that can be checked before any work, and plan the run."""
-    from orchestrator.codelab import link_summaries
-    from orchestrator.exports import check_tensor_name
-    from orchestrator.graphs import check_outputs
-    from orchestrator.jobs import TrainingRequest, plan_submission
-    from orchestrator.variants import choose_variants
+    from orchestrator.exporting.codelab_files import link_summaries
+    from orchestrator.exporting.export import check_tensor_name
+    from orchestrator.exporting.frozen_graphs import check_outputs
+    from orchestrator.jobs.submit import TrainingRequest, plan_submission
+    from orchestrator.planning.rows import choose_variants
     from workers.storage.plan import read_plan
 
     check_tensor_name(flags.final_tensor_name)

@@ -5,8 +5,8 @@ import time
 import click
 
 from cli import options
+from cli.attend import conduct
 from cli.console import print_json, say, show_progress
-from cli.running import conduct
 from workers.settings import Settings
 
 
@@ -31,7 +31,7 @@ def command(
       poets retry flower_photos-1
       poets retry holiday_photos-labels-1 --json
     """
-    from orchestrator.retry import plan_retry
+    from orchestrator.jobs.retry import plan_retry
 
     started = time.monotonic()
     with show_progress(quiet) as on_progress:

@@ -3,8 +3,8 @@
 import click
 
 from cli import options
+from cli.attend import print_result
 from cli.console import print_json
-from cli.running import print_result
 from workers.settings import Settings
 
 

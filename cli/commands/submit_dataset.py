@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli import options
+from cli.attend import assert_accuracy, conduct
 from cli.console import say, show_progress
-from cli.running import assert_accuracy, conduct
 from cli.training_options import (
     DISTORTION_OPTIONS,
     HEAD_OPTIONS,
@@ -81,11 +81,11 @@ def command(
     started = time.monotonic()
     if detach and least_accuracy is not None:
         raise click.UsageError("--assert-accuracy-at-least waits for the end; leave out --detach.")
-    from orchestrator.embedded import start_ahead
+    from orchestrator.embedded.users import start_ahead
 
     with start_ahead(settings):
-        from orchestrator.jobs import TrainingRequest, plan_submission
-        from orchestrator.variants import choose_variants
+        from orchestrator.jobs.submit import TrainingRequest, plan_submission
+        from orchestrator.planning.rows import choose_variants
         from workers.storage.layout import Storage
         from workers.storage.plan import TrainingOptions, read_plan
 

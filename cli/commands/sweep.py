@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from cli import options
+from cli.attend import describe_interval, print_result
 from cli.console import print_json, print_table, show_progress
-from cli.running import describe_interval, print_result
 from workers.settings import Settings
 
 
@@ -60,7 +60,7 @@ def command(
       poets sweep flower_photos-1 --learning-rate 0.005,0.01,0.1,1.0
       poets sweep flower_photos-1 --architecture mobilenet_0.25_128,mobilenet_0.50_224
     """
-    from orchestrator.sweep import sweep_run
+    from orchestrator.jobs.sweep import sweep_run
 
     given = {key: values for key, values in grid.items() if values}
     if not given:

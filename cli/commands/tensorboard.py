@@ -30,8 +30,8 @@ def command(settings: Settings, run: str | None, port: int, address: str) -> Non
       poets tensorboard
       poets tensorboard flower_photos-1 --port 6007
     """
-    from orchestrator.dashboard import check_port
-    from orchestrator.tensorboard import check_summaries, run_tensorboard
+    from orchestrator.dashboards.flower import check_port
+    from orchestrator.dashboards.tensorboard import check_summaries, run_tensorboard
     from workers.storage.layout import Storage
 
     if address not in _LOCAL:
@@ -56,7 +56,7 @@ def command(settings: Settings, run: str | None, port: int, address: str) -> Non
 
 def _prepare_projector(storage: "Storage", folder: "RunFolder") -> None:
     from workers.errors import StorageError
-    from workers.projector import has_projector, write_projector
+    from workers.reports.tensorboard_projector import has_projector, write_projector
     from workers.storage.plan import read_plan
 
     if has_projector(folder) or not folder.model.exists():

@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from cli import options
+from cli.attend import conduct
 from cli.console import say, show_progress
-from cli.running import conduct
 from cli.training_options import HEAD_OPTIONS, training_options
 from workers.settings import Settings
 
@@ -39,7 +39,7 @@ def command(
       poets train flower_photos-1 --learning-rate 0.1
       poets train flower_photos-1 --class-weight balanced --name balanced
     """
-    from orchestrator.retraining import plan_retraining
+    from orchestrator.jobs.train_again import plan_retraining
 
     started = time.monotonic()
     with show_progress(quiet) as on_progress:

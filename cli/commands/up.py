@@ -21,9 +21,9 @@ def command(settings: Settings, as_json: bool, quiet: bool) -> None:
     Example:
       poets up
     """
-    from orchestrator.embedded import keep_stack
+    from orchestrator.embedded.users import keep_stack
     from workers.errors import SettingsError
-    from workers.process_start import check_storage
+    from workers.storage.atomic import check_storage
 
     if settings.broker_url is not None:
         raise SettingsError(

@@ -47,11 +47,11 @@ def command(
     """
     import os
 
-    from orchestrator.broker import open_broker
-    from orchestrator.embedded import attach_broker
-    from workers.capacity import default_concurrency
+    from orchestrator.driving.broker import open_broker
+    from orchestrator.embedded.users import attach_broker
     from workers.errors import BrokerError
-    from workers.process_start import check_storage
+    from workers.processes.capacity import default_concurrency
+    from workers.storage.atomic import check_storage
 
     unknown = set(queues.split(",")) - set(_QUEUES)
     if unknown:

@@ -17,17 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegressionCV
 
-from orchestrator.scan import FoundImage, scan_folder
-from orchestrator.split import Shares, split_images
-from orchestrator.weights import resolve_backbone
+from orchestrator.dataset.scan import FoundImage, scan_folder
+from orchestrator.dataset.split import Shares, split_images
+from orchestrator.planning.weights import resolve_backbone
 from workers.backbones.convert import convert_backbone
 from workers.backbones.loading import Backbone, open_backbone
-from workers.bottlenecks import Request
-from workers.chunks import compute_results
-from workers.distortions import Recipe
+from workers.bottlenecks.batches import Request
+from workers.bottlenecks.computing import compute_results
 from workers.heads.evaluate import evaluate_head
 from workers.heads.fit import fit_head
 from workers.heads.head import Examples
+from workers.images.distortions import Recipe
 from workers.settings import load_settings
 from workers.storage.layout import Storage
 from workers.storage.names import decode_name

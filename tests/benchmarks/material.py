@@ -98,7 +98,7 @@ def bring_weights(settings: Settings) -> tuple[str, str]:
 
     Real ones where POETS_WEIGHTS_DIR has them, else seeded random ones: the time is the same.
     """
-    from orchestrator.weights import resolve_backbone
+    from orchestrator.planning.weights import resolve_backbone
     from workers.backbones.table import find_spec
     from workers.backbones.weights import find_weights, random_weights
 
@@ -120,7 +120,7 @@ def gather_photographs(source: Path | None, target: Path, count: int | None) -> 
         count: How many; None for as many as there are.
     """
     if source is None:
-        from workers.demo_flowers import SPECIES, draw_data_set
+        from cli.demo_flowers import SPECIES, draw_data_set
 
         source = target.with_name("drawn")
         draw_data_set(source, range(1, 1 + (count or 500) // len(SPECIES)), lambda: None)

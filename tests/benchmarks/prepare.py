@@ -13,9 +13,9 @@ from tests.benchmarks.material import ARCHITECTURE, SIZE, Material, build_keras,
 from tests.benchmarks.network import Layer, compute_in_tensorflow, fold_network, save_layers
 from workers.backbones.convert import convert_backbone
 from workers.backbones.litert import LiteRTBackbone
-from workers.bottlenecks import Request
-from workers.chunks import compute_results
-from workers.heads.frozen_graph import write_frozen_graph
+from workers.bottlenecks.batches import Request
+from workers.bottlenecks.computing import compute_results
+from workers.exports.frozen_graph import write_frozen_graph
 from workers.storage.plan import Plan
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.plan import BackboneChoice, plan_training
-from orchestrator.scan import FoundImage, Scan
+from orchestrator.dataset.scan import FoundImage, Scan
+from orchestrator.planning.plan import plan_training
 from workers.backbones.convert import convert_backbone
-from workers.backbones.table import find_spec, name_backbone
+from workers.backbones.table import BackboneChoice, find_spec, name_backbone
 from workers.storage.layout import Storage
 from workers.storage.manifest import read_batches
 from workers.storage.plan import TrainingOptions, read_plan

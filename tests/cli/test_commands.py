@@ -16,7 +16,7 @@ from cli.commands.sweep import _print_board
 from cli.main import SECTIONS, main
 from tests.made import make_data_set, make_picture, make_run
 from workers.backbones.table import BACKBONES
-from workers.capacity import default_concurrency, default_threads
+from workers.processes.capacity import default_concurrency, default_threads
 from workers.storage.plan import TrainingOptions
 
 # Fields of TrainingOptions that no flag sets.
@@ -206,7 +206,7 @@ def test_a_retry_of_nothing_is_said(ready_storage, tmp_path):
 
 
 def test_a_result_of_a_retry_counts_what_was_mended(capsys):
-    from cli.running import print_result
+    from cli.attend import print_result
 
     print_result({**RESULT, "quarantined": 2, "retried": 12, "repaired": 10})
 
@@ -452,7 +452,7 @@ def test_a_flag_that_would_mean_nothing_is_refused():
     ],
 )
 def test_an_accuracy_can_be_asserted(figures, least, reason):
-    from cli.running import assert_accuracy
+    from cli.attend import assert_accuracy
     from workers.errors import AccuracyError
 
     refused = pytest.raises(AccuracyError, match=reason) if reason else contextlib.nullcontext()
@@ -482,7 +482,7 @@ def test_a_target_precision_needs_validation_images(tmp_path):
 
 
 def test_a_result_shows_how_sure_the_accuracy_is_and_what_looks_wrong(capsys):
-    from cli.running import print_result
+    from cli.attend import print_result
 
     print_result(RESULT)
     plain = capsys.readouterr().out
@@ -498,7 +498,7 @@ def test_a_result_shows_how_sure_the_accuracy_is_and_what_looks_wrong(capsys):
 
 
 def test_a_labelling_result_counts_unsure_images(capsys):
-    from cli.running import print_result
+    from cli.attend import print_result
 
     job = {
         "job": "j", "images": 9, "ok": 5, "unsure": 3, "failed": 1, "output": "l.csv",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.stack import find_stack
+from orchestrator.embedded.stack import find_stack
 from tests.made import make_data_set
 from tests.programs import our_processes, poets, wait_until
 from workers.settings import load_settings

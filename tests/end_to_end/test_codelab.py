@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.stack import find_stack
+from orchestrator.embedded.stack import find_stack
 from tests.end_to_end.test_tensorboard import free_port
 from tests.made import COLOURS, make_picture
 from tests.programs import ROOT, our_processes, poets, start, wait_until
@@ -36,7 +36,7 @@ esac
 exec {python} -m cli.main "$@"
 """
 TENSORBOARD = """#!/bin/sh
-exec {python} -m orchestrator.tensorboard_program --port $PORT --load_fast=false "$@"
+exec {python} -m orchestrator.dashboards.tensorboard_program --port $PORT --load_fast=false "$@"
 """
 DAISY = "21652746_cc379e0eea_m.jpg"
 

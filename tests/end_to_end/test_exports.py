@@ -9,20 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.exports import ExportOptions, export_model
-from orchestrator.plan import BackboneChoice, plan_training
-from orchestrator.scan import scan_folder
-from orchestrator.weights import resolve_backbone
+from orchestrator.dataset.scan import scan_folder
+from orchestrator.exporting.export import ExportOptions, export_model
+from orchestrator.planning.plan import plan_training
+from orchestrator.planning.weights import resolve_backbone
 from tests.programs import poets, poets_json
 from workers.backbones.convert import convert_backbone
 from workers.backbones.litert import LiteRTBackbone
-from workers.bottlenecks import complete_batch
-from workers.chunks import compute_results
-from workers.classification import classify_files, load_model
+from workers.backbones.table import BackboneChoice
+from workers.bottlenecks.batches import complete_batch
+from workers.bottlenecks.computing import compute_results
 from workers.errors import ImageError
-from workers.heads.exported import LOADERS
-from workers.heads.formats import FORMATS
-from workers.images import load_image
+from workers.exports.formats import FORMATS
+from workers.exports.loaders import LOADERS
+from workers.heads.model_folder import load_model
+from workers.images.loading import load_image
+from workers.labelling import classify_files
 from workers.settings import Settings
 from workers.storage.layout import Storage
 from workers.storage.manifest import read_batches

@@ -13,14 +13,15 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from orchestrator.plan import BackboneChoice, plan_training
-from orchestrator.scan import scan_folder
+from orchestrator.dataset.scan import scan_folder
+from orchestrator.planning.plan import plan_training
 from tests.programs import poets, poets_json
-from workers.gathering import SPLITS, gather_bottlenecks
-from workers.heads.calibration import calibrate_head
+from workers.backbones.table import BackboneChoice
+from workers.bottlenecks.gathering import SPLITS, gather_bottlenecks
 from workers.heads.evaluate import evaluate_head
 from workers.heads.fit import fit_head
-from workers.heads.model import read_card
+from workers.heads.model_folder import read_card
+from workers.heads.temperature import calibrate_head
 from workers.storage.layout import Storage
 from workers.storage.plan import TrainingOptions, read_plan
 

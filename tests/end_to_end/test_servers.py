@@ -52,7 +52,7 @@ def test_a_detached_run_goes_on_in_a_stack_that_stays_until_down(photos, runtime
 SLOW_SUPERVISOR = """
 import sys, time
 
-if "orchestrator.supervisor" in sys.orig_argv:
+if "orchestrator.embedded.supervisor" in sys.orig_argv:
     time.sleep(3)
 """
 
@@ -83,7 +83,7 @@ def supervisors(runtime):
         with contextlib.suppress(OSError):
             what = Path(f"/proc/{pid}/cmdline").read_bytes()
             # Of the same name, but of its session: a child that is about to become a service.
-            count += b"orchestrator.supervisor" in what and os.getsid(pid) == pid
+            count += b"orchestrator.embedded.supervisor" in what and os.getsid(pid) == pid
     return count
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import redis
 
-from orchestrator.supervisor import find_server
+from orchestrator.embedded.supervisor import find_server
 from tests.programs import ROOT, our_processes, wait_until
 from workers.leases import connect
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.supervisor import find_server
+from orchestrator.embedded.supervisor import find_server
 from tests.programs import wait_until
 
 _EXTENSIONS = "subjectAltName={name}\nextendedKeyUsage=serverAuth\n"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.stack import find_stack
+from orchestrator.embedded.stack import find_stack
 from tests.end_to_end.conftest import TINY
 from tests.made import make_data_set
 from tests.programs import poets_json

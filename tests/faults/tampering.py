@@ -57,7 +57,7 @@ SET = """
 after_import({module!r}, lambda module: vars(module).update({values!r}))
 """
 # Attempts that the storage refused follow each other after 0.3, 0.6 and 1.2 s.
-IMPATIENT = SET.format(module="orchestrator.reconcile", values={"_TROUBLE_WAIT_S": 0.3})
+IMPATIENT = SET.format(module="orchestrator.driving.reconcile", values={"_TROUBLE_WAIT_S": 0.3})
 # Every file that Python opens below some folders is written down.
 RECORD = """
 def record(event, arguments):
@@ -96,14 +96,14 @@ def make_hungry(module):
         return decode_picture(content, input_size)
     module.decode_picture = decode
 
-after_import("workers.pixels", make_hungry)
+after_import("workers.images.decoding", make_hungry)
 """
 # What hangs is found out after three seconds, not after a minute.
 QUICK_VERDICTS = """
 def make_quick(module):
     module.compute_isolated.__defaults__ = (3.0,)
 
-after_import("workers.isolation", make_quick)
+after_import("workers.bottlenecks.isolated", make_quick)
 """ + SET.format(module="workers.leases", values={"STALL_S": 3.0})
 # Every clock that tells the time of day is wrong by so many seconds; those that only
 # measure (monotonic) go on as they are.

@@ -70,7 +70,7 @@ def test_whatever_is_killed_the_run_ends_as_if_nothing_had_happened(
     seed = int(os.environ.get("FAULTS_SEED", time.time_ns() % 1_000_000))
     print(f"FAULTS_SEED={seed} kills the same, though not at the same moments")
     chance = random.Random(seed)
-    place = "workers.image_files:read_image_file"
+    place = "workers.images.files:read_image_file"
     crew = Crew(rack, lay_trap(tmp_path / "slow", place, "time.sleep(.06)", once=False))
     wait_until(lambda: rack.client.exists("poets:coordinator"))
     job = ("submit-dataset", long_undisturbed.photos, *JOB, "--name", "spring", "--detach")

@@ -15,7 +15,7 @@ from tests.faults.small import SMALL
 from tests.faults.tampering import HOLD_WORKER, RECORD, lay, let_go, opened, wait_for_held
 from tests.made import COLOURS, make_picture
 from tests.programs import poets_json, start
-from workers.image_files import MAX_BYTES
+from workers.images.files import MAX_BYTES
 from workers.storage.plan import read_plan
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]

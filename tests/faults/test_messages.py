@@ -67,7 +67,9 @@ def test_a_batch_that_was_committed_and_never_acknowledged_is_counted_once(
 
 def test_every_message_delivered_twice_changes_nothing(rack, undisturbed, tmp_path):
     """Row 8. Two at a time work on the same item, the trainer too."""
-    twice = lay_trap(tmp_path / "twice", "orchestrator.broker:Broker.send", CALL_AGAIN, once=False)
+    twice = lay_trap(
+        tmp_path / "twice", "orchestrator.driving.broker:Broker.send", CALL_AGAIN, once=False
+    )
     rack.worker(concurrency=2)
 
     result = submit(rack, undisturbed.photos, **twice).result()

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from orchestrator.stack import find_stack
+from orchestrator.embedded.stack import find_stack
 from tests.faults.accounting import assert_all_accounted
 from tests.faults.conftest import TINY
 from tests.faults.rack import recovery
@@ -31,7 +31,7 @@ def hang_in_mid_batch(marker):
     """Return the environment in which the first process that reads the fourth image hangs."""
     return lay_trap(
         marker,
-        "workers.image_files:read_image_file",
+        "workers.images.files:read_image_file",
         "time.sleep(600)",
         only_if="arguments[0].endswith('003.jpg')",
     )

@@ -13,11 +13,11 @@ from tests.programs import wait_until
 from workers.leases import Keys
 
 pytestmark = pytest.mark.stack
-SEND = "orchestrator.broker:Broker.send"
+SEND = "orchestrator.driving.broker:Broker.send"
 BATCHES = "any(item.isdigit() for item in arguments[2])"
 TRAINER = "'train' in arguments[2]"
-LOOK = "orchestrator.drive:_Driver._look"
-FINISH = "orchestrator.finish:finish_run"
+LOOK = "orchestrator.driving.driver:_Driver._look"
+FINISH = "orchestrator.driving.result:finish_run"
 POINTS = {
     "before the batches are sent": (SEND, "before", BATCHES, "resume"),
     "after the batches were sent": (SEND, "after", BATCHES, "coordinator"),

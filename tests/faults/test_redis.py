@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.stack import find_stack
+from orchestrator.embedded.stack import find_stack
 from tests.faults.rack import FORGETFUL, children_of, recovery
 from tests.faults.traps import lay_trap
 from tests.faults.undisturbed import JOB
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 @pytest.fixture
 def slow(tmp_path):
     """The environment of a worker that takes a second for a batch, without computing."""
-    place = "workers.bottlenecks:complete_batch"
+    place = "workers.bottlenecks.batches:complete_batch"
     return lay_trap(tmp_path / "slow", place, "time.sleep(1)", once=False)
 
 

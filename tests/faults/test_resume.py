@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from orchestrator.stack import find_stack
+from orchestrator.embedded.stack import find_stack
 from tests.faults.accounting import (
     assert_all_accounted,
     assert_same_bottlenecks,

@@ -59,7 +59,10 @@ def test_of_two_coordinators_one_drives_a_run(rack, undisturbed, tmp_path):
 
 def test_resuming_a_run_that_somebody_drives_watches_it(rack, undisturbed, tmp_path):
     slow = lay_trap(
-        tmp_path / "slow", "workers.bottlenecks:complete_batch", "time.sleep(.5)", once=False
+        tmp_path / "slow",
+        "workers.bottlenecks.batches:complete_batch",
+        "time.sleep(.5)",
+        once=False,
     )
     driver = submit(rack, undisturbed.photos, "--name", "spring")
     wait_until(lambda: rack.client.llen("bottleneck") == 10)

@@ -31,7 +31,7 @@ def temporaries(tmp_path):
 def test_a_worker_that_is_told_to_stop_ends_its_short_task_first(rack, undisturbed, tmp_path):
     """Row 16. SIGTERM; the task takes a second, the grace is three."""
     marker = tmp_path / "begun"
-    slow = lay_trap(marker, "workers.bottlenecks:complete_batch", "time.sleep(1)")
+    slow = lay_trap(marker, "workers.bottlenecks.batches:complete_batch", "time.sleep(1)")
     worker = rack.worker(grace_s=3, **slow)
     driver = submit(rack, undisturbed.photos)
     wait_until(marker.exists)

@@ -13,7 +13,7 @@ from workers.leases import Keys
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 KEYS = Keys("spring")
-FIT, SAVE = "workers.heads.fit:fit_head", "workers.heads.model:save_model"
+FIT, SAVE = "workers.heads.fit:fit_head", "workers.heads.model_folder:save_model"
 
 
 @pytest.fixture

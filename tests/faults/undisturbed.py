@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.stack import find_stack
+from orchestrator.embedded.stack import find_stack
 from tests.end_to_end.conftest import TINY
 from tests.faults.accounting import (
     assert_all_accounted,

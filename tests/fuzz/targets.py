@@ -19,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.label_file import read_label_file
+from orchestrator.dataset.label_file import read_label_file
 from tests.made import decode_image, make_picture
 from workers.errors import DatasetError, ImageError, ModelError, RunError, SettingsError, ShardError
-from workers.heads.model import ModelCard, read_card, read_head
-from workers.pixels import make_thumbnail
+from workers.heads.model_folder import ModelCard, read_card, read_head
+from workers.images.decoding import make_thumbnail
 from workers.settings import load_settings
 from workers.storage.layout import RunFolder
 from workers.storage.manifest import PlannedImage, read_batches, write_manifest

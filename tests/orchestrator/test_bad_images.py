@@ -4,8 +4,8 @@ import pytest
 
 from orchestrator.bad_images import BadImage, find_bad_images
 from tests.made import make_data_set, make_run
-from tests.orchestrator.test_plan import pretend
-from workers.bottlenecks import ImageResult, complete_batch
+from tests.orchestrator.planning.test_plan import pretend
+from workers.bottlenecks.batches import ImageResult, complete_batch
 from workers.storage.manifest import read_batch
 from workers.storage.plan import TrainingOptions, read_plan
 

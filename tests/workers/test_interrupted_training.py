@@ -1,4 +1,4 @@
-"""A trainer that is killed in the middle of gradient descent, and the one that comes after it."""
+"""A trainer that is killed in the middle of gradient sgd, and the one that comes after it."""
 
 import csv
 import os
@@ -11,10 +11,10 @@ import pytest
 
 from tests.made import make_data_set, make_run
 from tests.workers.test_training import compute_run, train
-from workers.classification import load_model
 from workers.errors import LeaseLostError
-from workers.heads import descent
-from workers.heads.curve import read_steps
+from workers.heads import sgd
+from workers.heads.learning_curve import read_steps
+from workers.heads.model_folder import load_model
 from workers.storage.plan import TrainingOptions
 
 ROOT = Path(__file__).parents[2]
@@ -23,12 +23,12 @@ OPTIONS = TrainingOptions(solver="sgd", steps=3000, learning_rate=0.1)
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from workers.heads import descent
+from workers.heads import sgd
 from workers.storage.layout import Storage
 from workers.storage.plan import read_plan
 from workers.training import train_run
 
-descent.CHECKPOINT_EVERY_S = 0.01
+sgd.CHECKPOINT_EVERY_S = 0.01
 storage = Storage(Path(sys.argv[1]))
 run = storage.run(sys.argv[2])
 train_run(storage, run, read_plan(run), lambda: time.sleep(0.0003), lambda: None)
@@ -83,7 +83,7 @@ def test_the_next_trainer_goes_on_and_the_model_is_the_same(ready_storage, photo
 
 
 def test_a_trainer_that_may_not_commit_leaves_the_checkpoint(ready_storage, photos, monkeypatch):
-    monkeypatch.setattr(descent, "CHECKPOINT_EVERY_S", 0.01)
+    monkeypatch.setattr(sgd, "CHECKPOINT_EVERY_S", 0.01)
     run = planned(ready_storage, photos, "run")
 
     def refuse():

@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.made import make_run, make_shapes
-from tests.workers.test_report import data_of
+from tests.workers.reports.page.test_photographs import data_of
 from tests.workers.test_training import compute_run, images_of, train, trained
-from workers.classification import classify_files, load_model
+from workers.bottlenecks.gathering import SPLITS, gather_bottlenecks
 from workers.errors import DatasetError
-from workers.gathering import SPLITS, gather_bottlenecks
-from workers.heads.model_readme import ReadmeContent, write_readme
+from workers.exports.model_readme import ReadmeContent, write_readme
+from workers.heads.model_folder import load_model
+from workers.labelling import classify_files
 from workers.storage.label_sets import split_labels
 from workers.storage.plan import TrainingOptions, read_plan
 

@@ -10,16 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_data_set, make_picture, make_run
-from workers import gathering
 from workers.backbones.litert import LiteRTBackbone
-from workers.bottlenecks import Request, complete_batch
-from workers.chunks import compute_results
-from workers.classification import check_backbone, load_model
+from workers.bottlenecks import gathering
+from workers.bottlenecks.batches import Request, complete_batch
+from workers.bottlenecks.computing import compute_results
+from workers.bottlenecks.gathering import SPLITS, gather_bottlenecks
 from workers.errors import BottlenecksMissingError, DatasetError, LeaseLostError, ModelError
-from workers.gathering import SPLITS, gather_bottlenecks
-from workers.heads import calibration
-from workers.heads.curve import read_steps
-from workers.report.page import complete_report
+from workers.heads import temperature
+from workers.heads.learning_curve import read_steps
+from workers.heads.model_folder import check_backbone, load_model
+from workers.reports.page.page import complete_report
 from workers.storage.manifest import read_batches
 from workers.storage.plan import TrainingOptions, read_plan
 from workers.training import train_run
@@ -237,14 +237,14 @@ def test_enough_validation_images_give_a_temperature_that_is_in_the_head(
     ready_storage, photos, monkeypatch
 ):
     plain = load_model(trained(ready_storage, photos, name="plain").model)
-    monkeypatch.setattr(calibration, "MIN_IMAGES", 1)
+    monkeypatch.setattr(temperature, "MIN_IMAGES", 1)
 
     scaled = load_model(trained(ready_storage, photos, name="scaled").model)
 
-    temperature = scaled.card.training["temperature"]
-    assert temperature != 1
-    assert np.allclose(scaled.head.weights * temperature, plain.head.weights, rtol=1e-5)
-    assert np.allclose(scaled.head.bias * temperature, plain.head.bias, rtol=1e-5)
+    found = scaled.card.training["temperature"]
+    assert found != 1
+    assert np.allclose(scaled.head.weights * found, plain.head.weights, rtol=1e-5)
+    assert np.allclose(scaled.head.bias * found, plain.head.bias, rtol=1e-5)
 
 
 def rows_of(run, report):

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from tests.made import make_data_set, make_run
-from workers import images
 from workers.backbones.litert import LiteRTBackbone
+from workers.images import loading
 from workers.leases import connect
 from workers.tasks import compute_batch
 
@@ -45,8 +45,8 @@ def counts(monkeypatch):
 
         monkeypatch.setattr(owner, name, counted)
 
-    note(images, "decode_picture")
-    note(images, "cut_pixels")
+    note(loading, "decode_picture")
+    note(loading, "cut_pixels")
     note(LiteRTBackbone, "compute", lambda _, pixels: len(pixels))
 
     class Hashlib:
@@ -55,7 +55,7 @@ def counts(monkeypatch):
             found["sha256"] += 1
             return hashlib.sha256(content)
 
-    monkeypatch.setattr(images, "hashlib", Hashlib)
+    monkeypatch.setattr(loading, "hashlib", Hashlib)
     return found
 
 

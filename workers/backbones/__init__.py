@@ -1,1 +1,4 @@
-"""Pretrained networks without their classifier. TensorFlow is imported only here (and in heads)."""
+"""Pretrained networks without their classifier: the table, the conversion, the loading.
+
+TensorFlow is imported here and in `workers.exports` only, and only inside functions.
+"""

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.backbones.litert import LiteRTBackbone
-from workers.backbones.stored import has_backbone, write_backbone
+from workers.backbones.store import has_backbone, write_backbone
 from workers.backbones.table import BackboneSpec, find_spec
 from workers.backbones.weights import digest_file, seed_of
 from workers.errors import PoetsError, StorageError, WeightsError
-from workers.lifeline import end_with_parent
+from workers.processes.parent_death import end_with_parent
 from workers.storage.layout import Storage
 from workers.storage.plan import Plan
 

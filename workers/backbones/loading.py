@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from workers.backbones import keras, litert
 from workers.backbones.litert import LiteRTBackbone
-from workers.backbones.stored import whole_backbone
+from workers.backbones.store import whole_backbone
 from workers.backbones.table import find_spec
 from workers.backbones.weights import seed_of
-from workers.capacity import Choice, default_threads, uses_gpu
+from workers.processes.capacity import Choice, default_threads, uses_gpu
 from workers.storage.layout import Storage
 
 

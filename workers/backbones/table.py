@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from workers.errors import UnknownArchitectureError
 
-# Part of every identity: raise it when `workers.pixels` or `workers.picture` makes other
-# pixels of any image or variant.
+# Part of every identity: raise it when anything in `workers.images` makes other pixels of any
+# image or variant.
 PIXELS_VERSION = 3
 DEFAULT_ARCHITECTURE = "mobilenet_0.50_224"
 _KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications"
@@ -158,3 +158,12 @@ def name_backbone(spec: BackboneSpec, weights_digest: str) -> str:
     """
     text = f"{spec.name} {weights_digest} {spec.preprocessing} {spec.input_size} {PIXELS_VERSION}"
     return f"{spec.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True)
+class BackboneChoice:
+    """The backbone of a run."""
+
+    architecture: str
+    weights_digest: str
+    backbone_id: str

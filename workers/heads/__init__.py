@@ -1,1 +1,1 @@
-"""Heads: small classifiers trained on bottlenecks."""
+"""The small classifier on bottlenecks: fitting, judging and keeping it; never TensorFlow."""

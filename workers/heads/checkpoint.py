@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.heads.curve import Step
 from workers.heads.head import Examples
+from workers.heads.learning_curve import Step
 from workers.storage.atomic import write_whole
 from workers.storage.plan import TrainingOptions
 

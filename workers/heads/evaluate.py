@@ -17,7 +17,7 @@ from workers.heads.metrics import (
     mean_over_labels,
     wilson_interval,
 )
-from workers.heads.set_guesses import SetGuesses, figures_of_sets, guess_sets, set_losses
+from workers.heads.multi_label_guesses import SetGuesses, figures_of_sets, guess_sets, set_losses
 from workers.storage.label_sets import name_labels
 
 # Examples predicted at once, so that memory-mapped bottlenecks stream through.

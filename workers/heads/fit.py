@@ -13,12 +13,12 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.capacity import find_capacity
-from workers.heads.curve import KeepHead, OnStep, Step, Watch, ignore_step, keep_no_head
-from workers.heads.descent import descend
 from workers.heads.evaluate import log_loss
 from workers.heads.head import Examples, Head
-from workers.heads.regression import Problem
+from workers.heads.lbfgs import Problem
+from workers.heads.learning_curve import KeepHead, OnStep, Step, Watch, ignore_step, keep_no_head
+from workers.heads.sgd import descend
+from workers.processes.capacity import find_capacity
 from workers.storage.plan import TrainingOptions
 
 # Strengths of the L2 penalty that are tried, strongest first so that each fit starts

@@ -1,1 +1,4 @@
-"""The layout of shared storage and its file formats: storage is the truth."""
+"""The files in shared storage: where they lie, what they hold, how they are written whole.
+
+Never imports anything else of `workers` but `workers.errors`.
+"""

@@ -102,3 +102,21 @@ def _write_temporary(path: Path, write: Callable[[Path], None] | bytes) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
+
+
+def check_storage(storage: Path) -> None:
+    """Make sure that the shared storage exists and can be written.
+
+    Raises:
+        StorageError: Says what to do.
+    """
+    probe = storage / f".tmp-{uuid.uuid4().hex}"
+    try:
+        storage.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"poets")
+        probe.unlink()
+    except OSError as error:
+        raise StorageError(
+            f"The storage {storage} cannot be written: {error.strerror}. "
+            "Set POETS_STORAGE or --storage to a folder that can."
+        ) from error

@@ -37,7 +37,7 @@ class RunFolder:
 
     @property
     def steps(self) -> Path:
-        """The learning curve while it is drawn; see `workers.heads.curve`."""
+        """The learning curve while it is drawn; see `workers.heads.learning_curve`."""
         return self.path / "steps.csv"
 
     @property

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from workers.distortions import Recipe
 from workers.errors import RunError
+from workers.images.distortions import Recipe
 from workers.storage.layout import RunFolder
 
 PLAN_VERSION = 1
@@ -25,7 +25,7 @@ class TrainingOptions:
         steps, learning_rate, train_batch_size: For "sgd" only.
         seed: Salts the split, seeds the solver and the distortions.
         flip_left_right, random_crop, random_scale, random_brightness: How the variants of
-            training images are distorted, in percent (see workers.distortions).
+            training images are distorted, in percent (see workers.images.distortions).
         variants: How many there are of each training image.
         class_weight: "none", or "balanced": every label counts the same in all.
         target_precision: Precision that each label shall have among the images that
@@ -38,7 +38,7 @@ class TrainingOptions:
         multi_label: Whether an image has any number of labels; the manifest then holds them
             as `workers.storage.label_sets` writes them.
         split_exceptions: Names that hashing alone would have put elsewhere, with their
-            split; later runs keep them (see orchestrator.split).
+            split; later runs keep them (see orchestrator.dataset.split).
     """
 
     testing_percentage: float = 10

@@ -7,7 +7,7 @@ from tests.benchmarks.material import Material
 from tests.benchmarks.rivals.meter import Meter
 from tests.benchmarks.rivals.processes import SLICE, Work, compute_in_pool, open_pool
 from workers.backbones.litert import LiteRTBackbone
-from workers.images import load_image
+from workers.images.loading import load_image
 
 
 def open_forward(material: Material) -> Work:

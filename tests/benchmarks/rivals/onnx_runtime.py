@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from tests.benchmarks.material import SIZE, Material
 from tests.benchmarks.rivals.meter import Meter
 from tests.benchmarks.rivals.processes import Work, compute_in_pool, open_pool
-from workers.images import load_image
+from workers.images.loading import load_image
 
 _CHUNK = 8
 

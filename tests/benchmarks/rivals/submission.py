@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.stack import find_stack
+from orchestrator.embedded.stack import find_stack
 from tests.benchmarks.material import Material
 from tests.benchmarks.rivals.meter import Meter
 from workers.settings import Settings

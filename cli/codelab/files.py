@@ -1,0 +1,143 @@
+"""What `poets retrain` leaves once its run is done, also when `poets resume` brings it there."""
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.attend import attend
+from cli.codelab.flags import RetrainFlags
+from cli.console import print_json, say, show_progress
+from workers.settings import Settings, needed_flags
+
+if TYPE_CHECKING:
+    from orchestrator.exporting.codelab_files import FinalTest
+    from workers.storage.layout import RunFolder
+
+
+def keep_flags(run: "RunFolder", flags: RetrainFlags) -> None:
+    """Keep what a run was asked to leave, until it is there."""
+    from workers.storage.atomic import write_whole
+
+    values = asdict(flags)
+    paths = {k: str(v.absolute()) for k, v in values.items() if isinstance(v, Path)}
+    write_whole(run.retrain, json.dumps({**values, **paths}, indent=2).encode())
+
+
+def read_flags(run: "RunFolder") -> RetrainFlags | None:
+    """Return what a run is still asked to leave, None when that is nothing."""
+    if not run.retrain.exists():
+        return None
+    values = json.loads(run.retrain.read_bytes())
+    paths = {f.name: Path(values[f.name]) for f in fields(RetrainFlags) if f.type is Path}
+    return RetrainFlags(**{**values, **paths})
+
+
+def follow(settings: Settings, run: "RunFolder", started: float, quiet: bool) -> dict[str, Any]:
+    """Bring the run to its end, printing each step as soon as it is there."""
+    steps = _Steps(run, quiet)
+    result = attend(settings, run.name, started, quiet, steps.look)
+    steps.look()
+    return result
+
+
+def leave_files(
+    settings: Settings,
+    run: "RunFolder",
+    flags: RetrainFlags,
+    result: dict[str, Any],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Print the final test of a finished run, and write its graphs and labels.
+
+    Raises:
+        PoetsError: As `orchestrator.exporting.frozen_graphs.export_graphs`.
+    """
+    from orchestrator.exporting.codelab_files import examine_test
+    from orchestrator.exporting.frozen_graphs import export_graphs
+    from workers.heads.kept_heads import list_kept
+    from workers.storage.plan import read_plan
+
+    plan = read_plan(run)
+    if result["quarantined"]:
+        bad = f"{result['quarantined']:,} of {plan.images:,} images could not be read"
+        say(f"{bad}: {result['model']}/quarantine.csv", quiet)
+    test = examine_test(run, plan, flags.test_batch_size)
+    if not as_json:
+        _print_test(test, flags)
+    heads = {
+        flags.intermediate_output_graphs_dir / f"intermediate_{step}.pb": head
+        for step, head in list_kept(run.heads).items()
+    }
+    try:
+        with show_progress(quiet) as on_progress:
+            export_graphs(
+                settings,
+                str(run.model),
+                flags.output_graph,
+                flags.output_labels,
+                flags.final_tensor_name,
+                heads,
+                on_progress,
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"Stopped before the graph was written. `poets resume {run.name}"
+            f"{needed_flags(settings)}` writes it."
+        ) from None
+    run.retrain.unlink(missing_ok=True)
+    say(f"Graph and labels are in {flags.output_graph} and {flags.output_labels}.", quiet)
+    say(f"What it gets wrong: {result['report']}", quiet)
+    if as_json:
+        print_json({**result, **_describe(test, flags, list(heads))})
+
+
+class _Steps:
+    """Prints each step of a run's learning curve once, as soon as it is there."""
+
+    def __init__(self, run: "RunFolder", quiet: bool) -> None:
+        self._path = run.steps
+        self._quiet = quiet
+        self._size = 0
+        self._last = -1
+
+    def look(self) -> None:
+        from workers.heads.learning_curve import describe_step, read_steps
+
+        if self._quiet:
+            return
+        size = self._path.stat().st_size if self._path.exists() else 0
+        if size == self._size:
+            return
+        self._size = size
+        for step in read_steps(self._path):
+            if step.step > self._last:
+                self._last = step.step
+                say("\n".join(describe_step(step)))
+
+
+def _print_test(test: "FinalTest", flags: RetrainFlags) -> None:
+    if test.accuracy is None:
+        say("No image was held out for testing, so there is no final test accuracy.")
+        return
+    click.echo(f"Final test accuracy = {test.accuracy:.1%} (N={test.images})")
+    if flags.print_misclassified_test_images:
+        click.echo("=== MISCLASSIFIED TEST IMAGES ===")
+        for path, predicted in test.misclassified:
+            click.echo(f"{flags.image_dir / path!s:>70}  {predicted}")
+
+
+def _describe(test: "FinalTest", flags: RetrainFlags, graphs: list[Path]) -> dict[str, Any]:
+    return {
+        "final_test_accuracy": test.accuracy,
+        "final_test_images": test.images,
+        "misclassified": [
+            {"path": path, "predicted": predicted} for path, predicted in test.misclassified
+        ],
+        "output_graph": str(flags.output_graph),
+        "output_labels": str(flags.output_labels),
+        "intermediate_graphs": [str(path) for path in graphs],
+    }

@@ -1,0 +1,1 @@
+"""Where the time goes on this machine: `poets bench`."""

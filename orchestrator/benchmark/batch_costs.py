@@ -1,0 +1,119 @@
+"""What a batch costs besides its images: its shard, and its way through the queue."""
+
+import contextlib
+import os
+import shutil
+import statistics
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from orchestrator.driving.broker import Broker, open_broker
+from orchestrator.embedded.stack import find_stack
+from orchestrator.embedded.users import stop_stack, use_broker
+from workers.errors import BrokerError
+from workers.leases import Keys
+from workers.settings import Settings
+from workers.storage.atomic import storage_errors, write_whole
+from workers.storage.layout import Storage
+from workers.storage.manifest import PlannedImage, write_manifest
+from workers.storage.plan import Plan, TrainingOptions
+from workers.storage.shards import Shard, write_shard
+
+_SHARDS = 5
+_RUN, _SHARD, _BACKBONE, _IMAGE = "bench", "0", "bench", "image.jpg"
+_WARM_UP, _BATCHES = 16, 128
+_TIMEOUT_S = 30.0
+_POLL_S = 0.005
+
+
+@contextlib.contextmanager
+def scratch_storage(settings: Settings) -> Iterator[Settings]:
+    """Yield settings with an empty storage, on the same disk; it is gone afterwards."""
+    folder = settings.storage / f".tmp-{uuid.uuid4().hex}"
+    with storage_errors(f"write {folder}"):
+        folder.mkdir()
+    try:
+        yield replace(settings, storage=folder, broker_url=None)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def time_shards(scratch: Settings, uris: list[str], rows: int, bottleneck_size: int) -> float:
+    """Return the seconds that a shard of so many images takes, fsync included: the median.
+
+    Args:
+        uris: Of real images, at least one; they stand for all rows.
+
+    Raises:
+        StorageError: When the storage refuses.
+    """
+    shard = Shard(
+        uris=[uris[row % len(uris)] for row in range(rows)],
+        sizes=[0] * rows,
+        versions=[0] * rows,
+        digests=[bytes(32)] * rows,
+        bottlenecks=np.zeros((rows, bottleneck_size), np.float32),
+        errors=[None] * rows,
+    )
+    seconds = []
+    for number in range(_SHARDS + 1):
+        start = time.perf_counter()
+        write_shard(Storage(scratch.storage).shard(_BACKBONE, f"w{number}"), shard)
+        seconds.append(time.perf_counter() - start)
+    # The first makes the folder.
+    return statistics.median(seconds[1:])
+
+
+def time_queue(scratch: Settings) -> float:
+    """Return the seconds that a batch takes besides its work: message, lease, plan, report.
+
+    Batches whose only image is in storage already go through a Valkey server and a Celery
+    worker of their own, with one process, so that nothing hides behind anything else.
+
+    Raises:
+        BrokerError: When no server can be started, or the messages do not come through.
+    """
+    # There is nothing to compute, and a GPU's worker has but one process.
+    settings = replace(scratch, device="gpu")
+    _write_run(Storage(settings.storage))
+    stack = find_stack(settings)
+    try:
+        with use_broker(settings) as connected:
+            broker = open_broker(connected)
+            try:
+                _send(broker, 0, _WARM_UP)
+                return _send(broker, _WARM_UP, _WARM_UP + _BATCHES) / _BATCHES
+            finally:
+                stop_stack(settings)
+    finally:
+        shutil.rmtree(stack.folder, ignore_errors=True)
+
+
+def _send(broker: Broker, first: int, last: int) -> float:
+    """Return the seconds from the first message to the last report."""
+    start = time.perf_counter()
+    broker.send(_RUN, [str(batch) for batch in range(first, last)], "train")
+    while broker.client.llen(Keys(_RUN).done) < last:
+        if time.perf_counter() - start > _TIMEOUT_S:
+            raise BrokerError("The worker that the benchmark started does not answer.")
+        time.sleep(_POLL_S)
+    return time.perf_counter() - start
+
+
+def _write_run(storage: Storage) -> None:
+    """Put down a run whose batches all have their result in storage."""
+    folder, batches = storage.run(_RUN), _WARM_UP + _BATCHES
+    root = os.path.realpath(storage.root)
+    plan = Plan(
+        _RUN, root, "", "", _BACKBONE, "", batches, batches, 0, 1, training=TrainingOptions()
+    )
+    image = PlannedImage(_IMAGE, 0, 0, None, None, _SHARD)
+    write_manifest(folder.manifest, [(image,)] * batches)
+    write_whole(folder.plan, plan.to_json())
+    numbers = np.zeros((1, 1), np.float32)
+    shard = Shard([f"{root}/{_IMAGE}"], [0], [0], [bytes(32)], numbers, [None])
+    write_shard(storage.shard(_BACKBONE, _SHARD), shard)

@@ -1,0 +1,224 @@
+"""Where the time of each image goes on this machine, and what many like them would take."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.benchmark.batch_costs import scratch_storage, time_queue, time_shards
+from orchestrator.benchmark.timed_processes import Backbone, File, time_alone, time_together
+from orchestrator.dataset.sample import Sample, draw_sample
+from orchestrator.planning.batches import choose_batch_size
+from orchestrator.planning.weights import resolve_backbone
+from orchestrator.progress import OnProgress, Progress
+from workers.backbones.convert import convert_backbone
+from workers.backbones.store import has_backbone
+from workers.backbones.table import find_spec
+from workers.bottlenecks import timing
+from workers.bottlenecks.timing import Lap
+from workers.errors import BrokerError, DatasetError
+from workers.processes.capacity import default_concurrency
+from workers.settings import Settings
+from workers.storage.atomic import check_storage
+from workers.storage.layout import Storage
+from workers.storage.names import decode_name, encode_name
+from workers.storage.plan import Plan
+
+# In the order of the work.
+STAGES = (*timing.STAGES[:-1], "write", "queue", "other")
+_SAMPLE = 400
+_SCAN_S, _ALONE_S, _TOGETHER_S = 5.0, 4.0, 4.0
+
+
+@dataclass(frozen=True)
+class BenchRequest:
+    """What `poets bench` was asked for.
+
+    Attributes:
+        weights: A file, "random-SEED", or None to look for pretrained ones.
+        images: The number to forecast for.
+        machines: Like this one, for the second half of the forecast.
+    """
+
+    folder: Path
+    architecture: str
+    weights: str | None = None
+    images: int = 1_000_000
+    machines: int = 4
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What was measured. All stages are seconds an image, those that cannot be read included.
+
+    Attributes:
+        sample: Images that were tried.
+        reasons: Why some of them could not be read, with their number.
+        processes: One alone was timed for `alone`, so many at once for `together`.
+        batch_size: Images a task, when so many images are submitted as the forecast is for.
+        queue_error: Why the queue could not be measured; then its stage is 0.
+    """
+
+    request: BenchRequest
+    found: Sample
+    sample: int
+    reasons: dict[str, int]
+    processes: int
+    batch_size: int
+    alone: dict[str, float]
+    together: dict[str, float]
+    queue_error: str | None = None
+
+    @property
+    def unreadable(self) -> int:
+        return sum(self.reasons.values())
+
+    @property
+    def rate_alone(self) -> float:
+        """Images a second of one process that has the machine for itself."""
+        return 1 / sum(self.alone.values())
+
+    @property
+    def rate_together(self) -> float:
+        """Images a second of all processes at once."""
+        return self.processes / sum(self.together.values())
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Of each stage in the time of an image while all cores work; together 1."""
+        whole = sum(self.together.values())
+        return {stage: seconds / whole for stage, seconds in self.together.items()}
+
+    @property
+    def forecast_s(self) -> float:
+        """Seconds that `request.images` would take here."""
+        return self.request.images / self.rate_together
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "folder": self.found.root,
+            "images": self.found.found,
+            "is_whole_folder": self.found.is_whole,
+            "mean_bytes": round(self.found.mean_bytes),
+            "sample": self.sample,
+            "unreadable": self.unreadable,
+            "reasons": self.reasons,
+            "architecture": self.request.architecture,
+            "processes": self.processes,
+            "batch_size": self.batch_size,
+            "stages": [
+                {
+                    "stage": stage,
+                    "one_process_us": round(self.alone[stage] * 1e6, 1),
+                    "all_processes_us": round(self.together[stage] * 1e6, 1),
+                    "share": self.shares[stage],
+                }
+                for stage in STAGES
+            ],
+            "queue_error": self.queue_error,
+            "images_per_second": {
+                "one_process": round(self.rate_alone, 1),
+                "all_processes": round(self.rate_together, 1),
+            },
+            "forecast": {
+                "images": self.request.images,
+                "seconds": round(self.forecast_s, 3),
+                "machines": self.request.machines,
+                "seconds_with_machines": round(self.forecast_s / self.request.machines, 3),
+            },
+        }
+
+
+def measure(settings: Settings, request: BenchRequest, on_progress: OnProgress) -> Profile:
+    """Measure a sample of the images of a folder; leaves nothing but the backbone in storage.
+
+    Raises:
+        DatasetError: When there is no image, or none of the sample can be read.
+        PoetsError: When the backbone cannot be had, or the storage refuses.
+    """
+    find_spec(request.architecture)
+    found = draw_sample(request.folder, _SAMPLE, _SCAN_S, on_progress)
+    check_storage(settings.storage)
+    backbone = _prepare(settings, request, on_progress)
+
+    files = _files(found)
+    alone = time_alone(
+        backbone,
+        files,
+        _ALONE_S,
+        lambda n: on_progress(Progress("timing one process", n, len(files))),
+    )
+    reasons = alone.deadly + Counter(alone.lap.reasons)
+    # A process that ends takes with it what it measured last.
+    if alone.lap.images <= sum(alone.lap.reasons.values()):
+        raise DatasetError(
+            f"No image can be measured, of {alone.tried} that were tried: {next(iter(reasons))}. "
+            "Give a folder of photographs."
+        )
+    # As many as a run here would have.
+    processes = default_concurrency(settings.device).value
+    on_progress(Progress(f"timing {processes} at once" if processes > 1 else "timing it again"))
+    laps = time_together(backbone, alone.files, processes, _TOGETHER_S)
+
+    batch_size = choose_batch_size(request.images)
+    on_progress(Progress("timing storage and queue"))
+    costs, queue_error = _batch_costs(settings, request.architecture, files, batch_size)
+    by_one = _by_image([alone.lap], costs)
+    # The files were read before, so they come from memory now; a million would not.
+    by_all = _by_image(laps, costs, least_read_s=by_one["read"])
+    return Profile(
+        request,
+        found,
+        alone.tried,
+        dict(reasons.most_common()),
+        processes,
+        batch_size,
+        by_one,
+        by_all,
+        queue_error,
+    )
+
+
+def _prepare(settings: Settings, request: BenchRequest, on_progress: OnProgress) -> Backbone:
+    """Return the backbone, converted as for a run, which later runs use too."""
+    spec, digest, backbone_id = resolve_backbone(
+        settings, request.architecture, request.weights, on_progress
+    )
+    plan = Plan("bench", "", "", spec.name, backbone_id, digest, 0, 0, 0, 0)
+    storage = Storage(settings.storage)
+    if not has_backbone(storage, backbone_id):
+        on_progress(Progress("preparing the backbone"))
+        convert_backbone(storage, plan, lambda: None)
+    return Backbone(settings, (spec.name, backbone_id, digest))
+
+
+def _files(found: Sample) -> list[File]:
+    root = decode_name(found.root)
+    return [
+        (f"{root}/{decode_name(image.path)}", image.size, image.version) for image in found.images
+    ]
+
+
+def _batch_costs(
+    settings: Settings, architecture: str, files: list[File], batch_size: int
+) -> tuple[dict[str, float], str | None]:
+    """Return the seconds an image that its batch costs, and why the queue could not be timed."""
+    uris = [encode_name(path) for path, _, _ in files]
+    with scratch_storage(settings) as scratch:
+        write_s = time_shards(scratch, uris, batch_size, find_spec(architecture).bottleneck_size)
+        queue_s, queue_error = 0.0, None
+        try:
+            queue_s = time_queue(scratch)
+        except BrokerError as error:
+            queue_error = str(error)
+    return {"write": write_s / batch_size, "queue": queue_s / batch_size}, queue_error
+
+
+def _by_image(
+    laps: list[Lap], costs: dict[str, float], least_read_s: float = 0
+) -> dict[str, float]:
+    """Return the seconds of each stage for the mean image."""
+    images = sum(lap.images for lap in laps)
+    seconds = {stage: sum(lap.seconds[stage] for lap in laps) / images for stage in timing.STAGES}
+    seconds["read"] = max(seconds["read"], least_read_s)
+    return {stage: {**seconds, **costs}[stage] for stage in STAGES}

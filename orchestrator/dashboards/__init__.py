@@ -1,0 +1,1 @@
+"""Starts Flower and TensorBoard; draws nothing itself."""

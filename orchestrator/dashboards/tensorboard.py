@@ -1,0 +1,88 @@
+"""Run TensorBoard on the summaries of one run, or of all that there are and will be."""
+
+import importlib.util
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestrator.dashboards.flower import run_program
+from workers.errors import RunError
+from workers.storage.layout import RunFolder, Storage
+from workers.storage.plan import read_plan
+
+_LOOK_EVERY_S = 3.0
+
+
+def check_summaries(folder: RunFolder) -> None:
+    """Refuse a run that TensorBoard could show nothing of.
+
+    Raises:
+        RunError: With what to do.
+    """
+    plan = read_plan(folder)
+    if plan.kind == "label":
+        raise RunError(
+            f"{folder.name!r} is a labelling job, which has no learning curve. "
+            "Give a training run; `poets runs` lists them."
+        )
+    if not folder.summaries.is_dir():
+        raise RunError(
+            f"Run {folder.name!r} has no summaries: "
+            + (
+                "an older poets has trained it. Submit its folder again."
+                if folder.model.exists()
+                else "its training has not begun. Try again when it has, or leave out RUN to "
+                "see runs as they come."
+            )
+        )
+
+
+def run_tensorboard(storage: Storage, run: str | None, address: str, port: int) -> int:
+    """Run TensorBoard until it ends, Ctrl-C or SIGTERM; return its exit code.
+
+    Args:
+        run: Name of the only run that is shown; None for all, also those that come later.
+    """
+    fast = importlib.util.find_spec("tensorboard_data_server") is not None
+    with tempfile.TemporaryDirectory(prefix="poets-tensorboard-") as links:
+        arguments = [
+            f"--logdir={links}",
+            f"--host={address}",
+            f"--port={port}",
+            f"--load_fast={'true' if fast else 'false'}",
+        ]
+        program = ["-m", "orchestrator.dashboards.tensorboard_program", *arguments]
+        return run_program(
+            program, dict(os.environ), Path(links), _now_and_then(storage, run, Path(links))
+        )
+
+
+def link_summaries(storage: Storage, run: str | None, links: Path) -> None:
+    """Make `links` hold a link to the summaries of each run, under the run's name.
+
+    So TensorBoard calls them RUN/train and RUN/validation, and never walks through the
+    other files of the runs, of which there may be very many.
+    """
+    folders = [storage.run(run).path] if run else sorted(storage.runs.glob("[!.]*"))
+    present = {path.name: path / "summaries" for path in folders if (path / "summaries").is_dir()}
+    for name, summaries in present.items():
+        if not (links / name).is_symlink():
+            (links / name).symlink_to(summaries.resolve())
+    for link in links.iterdir():
+        if link.name not in present:
+            link.unlink()
+
+
+def _now_and_then(storage: Storage, run: str | None, links: Path) -> Callable[[], None]:
+    link_summaries(storage, run, links)
+    last = time.monotonic()
+
+    def look() -> None:
+        nonlocal last
+        if time.monotonic() - last > _LOOK_EVERY_S:
+            link_summaries(storage, run, links)
+            last = time.monotonic()
+
+    return look

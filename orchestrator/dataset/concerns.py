@@ -1,0 +1,161 @@
+"""What can be wrong with a data set before any work: every kind, and what to do about it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.dataset.scan import FoundImage
+from workers.storage.label_sets import split_labels
+
+# Where results begin to be useful, as the codelab's retrain.py says too.
+FEW_IMAGES = 20
+_NAMED_AT_ONCE = 3
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of concern.
+
+    Attributes:
+        spoils: A run would fail, or learn something false.
+    """
+
+    title: str
+    advice: str
+    spoils: bool = False
+
+
+# In the order in which they are shown.
+KINDS = {
+    "refused": Kind("refusals of submit-dataset", "It would say:", spoils=True),
+    "nothing_readable": Kind(
+        "no image can be read", "Give the folder that holds the photographs.", spoils=True
+    ),
+    "small_labels": Kind(
+        "labels with fewer images than splits",
+        "Add images, remove the folder, or set a percentage to 0.",
+        spoils=True,
+    ),
+    "untaught_labels": Kind(
+        "labels with no training image left",
+        "Add or repair images: unreadable ones, and copies of held-out ones, do not train.",
+        spoils=True,
+    ),
+    "alike_labels": Kind(
+        "labels that look like one",
+        "Give their folders one name if they are one; poets takes them for different ones.",
+        spoils=True,
+    ),
+    "two_labels": Kind(
+        "photographs under two labels", "Keep the copy whose label is right.", spoils=True
+    ),
+    "two_splits": Kind(
+        "photographs in two splits", "A run leaves the copy out of training; remove one."
+    ),
+    "copies": Kind("photographs several times in one label and split", "Remove all but one."),
+    "unreadable": Kind(
+        "images that cannot be read",
+        "Repair, convert or remove them; a run goes on without them.",
+    ),
+    "oversized": Kind(
+        "images over the limits", "Make them smaller; a run goes on without them."
+    ),
+    "wrong_endings": Kind(
+        "files whose name says another format",
+        "poets goes by the content; rename them for other tools.",
+    ),
+    "few_images": Kind(
+        f"labels with fewer than {FEW_IMAGES} images",
+        "Add images: with so few, results are hardly useful.",
+    ),
+    "unlabelled": Kind(
+        "images in no label's folder", "Move them into one; a run leaves them out."
+    ),
+    "empty_folders": Kind(
+        "folders without an image", "They are no labels; add images if they should be."
+    ),
+    "unopened": Kind(
+        "links, devices and pipes", "They are not opened; put the files themselves there."
+    ),
+    "label_file": Kind("remarks on the labels", "A run warns of them, and goes on."),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A file that a concern is about; `split` is None where it has none."""
+
+    path: str
+    labels: tuple[str, ...] = ()
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Concern:
+    """One thing that is wrong, or may be: a row of KINDS, and labels or files."""
+
+    kind: str
+    reason: str = ""
+    labels: tuple[str, ...] = ()
+    files: tuple[Sighting, ...] = ()
+
+    @property
+    def spoils(self) -> bool:
+        return KINDS[self.kind].spoils
+
+    @property
+    def subject(self) -> str:
+        """What it is about, in one line: ``'daisy/1.jpg' = 'roses/2.jpg'``."""
+        names = [file.path for file in self.files] or self.labels
+        return _join(" = ", list(map(repr, names)))
+
+    @property
+    def text(self) -> str:
+        """The subject, and the reason."""
+        return ": ".join(part for part in (self.subject, self.reason) if part)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "spoils": self.spoils,
+            "reason": self.reason,
+            "labels": list(self.labels),
+            "files": [
+                {"path": file.path, "labels": list(file.labels), "split": file.split}
+                for file in self.files
+            ],
+        }
+
+
+def sight(image: FoundImage, is_multi_label: bool, split: str | None = None) -> Sighting:
+    """Return an image as a concern speaks of it."""
+    return Sighting(image.path, labels_of(image, is_multi_label), split)
+
+
+def labels_of(image: FoundImage, is_multi_label: bool) -> tuple[str, ...]:
+    """Return the labels of an image: one, none, or any number."""
+    if image.label is None:
+        return ()
+    return tuple(split_labels(image.label)) if is_multi_label else (image.label,)
+
+
+def warn_of(concerns: Iterable[Concern]) -> list[str]:
+    """Return a sentence for each kind of concern, for who begins a run."""
+    subjects: dict[str, list[str]] = {}
+    for concern in concerns:
+        subjects.setdefault(concern.kind, []).append(concern.subject)
+    warnings = [
+        f"{kind.title.capitalize()} ({len(subjects[name]):,}): "
+        f"{_join(', ', subjects[name])}. {kind.advice}"
+        for name, kind in KINDS.items()
+        if name in subjects
+    ]
+    if warnings:
+        warnings.append("`poets check DIR` lists all of these, and looks into the files.")
+    return warnings
+
+
+def _join(separator: str, parts: list[str]) -> str:
+    more = len(parts) - _NAMED_AT_ONCE
+    joined = separator.join(parts[:_NAMED_AT_ONCE])
+    return f"{joined} and {more:,} more" if more > 0 else joined

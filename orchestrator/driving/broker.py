@@ -1,0 +1,175 @@
+"""The broker as the orchestrator sees it: reachable and safe, what is queued, and sending."""
+
+import json
+import logging
+import ssl
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+
+from orchestrator.driving.reconcile import CONVERT, TRAIN
+from workers.errors import BrokerError
+from workers.leases import UNACKED, Keys, connect
+from workers.settings import Settings, hide_password
+
+_MINIMUM_VERSION = (6, 2)
+_SENT = "poets:sent"
+_log = logging.getLogger("poets.broker")
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A connection to Redis or Valkey, and the Celery application that sends through it."""
+
+    client: redis.Redis
+    app: Any
+
+    def queued(self, run: str, queues: Iterable[str]) -> set[str]:
+        """Return the items of `run` that wait in the queues; each queue is short."""
+        items = set()
+        for queue in queues:
+            for message in self.client.lrange(queue, 0, -1):
+                sender, item = _address(str(message))
+                if sender == run:
+                    items.add(item)
+        return items
+
+    def leased(self, run: str, likely: Sequence[str]) -> set[str]:
+        """Return the items that somebody works on.
+
+        Args:
+            likely: Those that may be under way; none when that is not known.
+        """
+        if not likely:
+            prefix = Keys(run).lease("")
+            return {str(key).removeprefix(prefix) for key in self.client.scan_iter(f"{prefix}*")}
+        leases = self.client.mget([Keys(run).lease(item) for item in likely])
+        return {item for item, lease in zip(likely, leases, strict=True) if lease is not None}
+
+    def read_hash(self, key: str) -> dict[str, str]:
+        """Return the fields of a hash of Redis."""
+        return {str(name): str(value) for name, value in self.client.hgetall(key).items()}
+
+    def queue_lengths(self, queues: Iterable[str]) -> dict[str, int]:
+        """Return the number of messages that wait in each queue."""
+        return {queue: int(self.client.llen(queue)) for queue in queues}
+
+    def unacked(self) -> int:
+        """Return the number of messages that workers have taken and not yet finished."""
+        return int(self.client.hlen(UNACKED))
+
+    def send(self, run: str, items: Iterable[str], kind: str) -> None:
+        """Send one message for each item.
+
+        Raises:
+            kombu.exceptions.KombuError: When the broker does not take them; some may be sent.
+        """
+        batch_task = "poets.compute_batch" if kind == "train" else "poets.label_batch"
+        names = {CONVERT: "poets.convert_backbone", TRAIN: "poets.train_head"}
+        with self.app.producer_or_acquire() as producer, producer.batch():
+            for item in items:
+                name = names.get(item, batch_task)
+                arguments = (run, int(item)) if item.isdigit() else (run,)
+                task_id = f"{run}:{item}:{self.client.incr(_SENT)}"
+                self.app.send_task(name, arguments, task_id=task_id, producer=producer)
+
+
+@dataclass
+class Tally:
+    """Notices when a broker has forgotten everything: it has counted fewer messages than before."""
+
+    broker: Broker
+    run: str
+    sent: int = 0
+
+    def check(self) -> None:
+        """Warn of it; what is lost is sent again anyway."""
+        sent = int(str(self.broker.client.get(_SENT) or 0))
+        if sent < self.sent:
+            _log.warning(
+                "Warning: the broker has forgotten what it knew of run %s (FLUSHALL, or killed "
+                "without an append-only file). What is done is in storage; the rest is sent again.",
+                self.run,
+            )
+        self.sent = sent
+
+
+def describe_wait(error: Exception) -> str:
+    """Return what a person is told while the broker does not do what it was asked."""
+    if isinstance(error, redis.OutOfMemoryError):
+        return "waiting for the broker, which is full (give it more maxmemory)"
+    return f"waiting for the broker ({type(error).__name__})"
+
+
+def open_broker(settings: Settings) -> Broker:
+    """Connect to the broker of the settings.
+
+    Raises:
+        BrokerError: When it is unreachable, or set up in a way that loses work.
+    """
+    from workers.app import make_app
+
+    if settings.broker_url is None:
+        raise BrokerError("No broker is configured. Set POETS_BROKER_URL or run `poets up`.")
+    try:
+        client = connect(settings.broker_url)
+        check_broker(settings.broker_url, client)
+    except redis.RedisError as error:
+        raise BrokerError(
+            f"The broker {hide_password(settings.broker_url)} does not answer: "
+            f"{str(error).rstrip('.')}. {_what_to_do(error)}"
+        ) from error
+    except (ValueError, TypeError) as error:  # TypeError: an option in the URL that is none
+        raise BrokerError(
+            f"The broker URL {hide_password(settings.broker_url)!r} is not understood: {error}."
+        ) from error
+    return Broker(client, make_app(settings))
+
+
+def _what_to_do(error: redis.RedisError) -> str:
+    if isinstance(error.__context__, ssl.SSLCertVerificationError):
+        return (
+            "Correct its certificate, or the name in POETS_BROKER_URL, or name your own "
+            "authority there with ssl_ca_certs=FILE; nothing is sent to a stranger."
+        )
+    return "Start it, or correct POETS_BROKER_URL; without one, poets starts its own."
+
+
+def check_broker(url: str, client: redis.Redis) -> None:
+    """Refuse a server that is too old, evicts keys, or is a cluster.
+
+    Raises:
+        BrokerError: With what to change.
+    """
+    facts: dict[str, Any] = client.info()
+    version = str(facts.get("redis_version", "0"))
+    if tuple(int(part) for part in version.split(".")[:2]) < _MINIMUM_VERSION:
+        raise BrokerError(f"The broker is Redis {version}; poets needs 6.2 or newer, or Valkey.")
+    if facts.get("redis_mode") == "cluster" or facts.get("cluster_enabled"):
+        raise BrokerError("The broker is a Redis Cluster, which Celery does not support.")
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise BrokerError(
+            f"The broker evicts keys ({policy}) and would lose work. Set maxmemory-policy "
+            "to noeviction."
+        )
+    parts = urlsplit(url)
+    local = parts.hostname in (None, "localhost", "127.0.0.1", "::1")
+    if not local and not parts.password:
+        raise BrokerError(
+            f"The broker at {parts.hostname} has no password: whoever reaches it could send "
+            "tasks. Set one, and put it into POETS_BROKER_URL."
+        )
+
+
+def _address(message: str) -> tuple[str, str]:
+    """Return (run, item) of a queued message, which its task id names."""
+    try:
+        task_id = str(json.loads(message)["headers"]["id"])
+        run, item, _ = task_id.rsplit(":", 2)
+    except (ValueError, KeyError, TypeError):
+        return "", ""  # not ours; the worker refuses it
+    return run, item

@@ -1,0 +1,256 @@
+"""Drive a run to its end: look, decide, act, again; by one process at a time.
+
+It runs inside an attached submit-dataset or classify-dir, inside `poets resume`, and
+inside `poets coordinator`. Everything it knows it can rebuild from storage.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from kombu.exceptions import KombuError
+
+from orchestrator.driving.broker import Broker, Tally, describe_wait
+from orchestrator.driving.done_batches import Stored, check_there, storage_gone
+from orchestrator.driving.driver_lock import Turn
+from orchestrator.driving.give_up_batch import quarantine_batch
+from orchestrator.driving.reconcile import TRAIN, Action, Memory, Seen, reconcile
+from orchestrator.driving.result import finish_run, read_failure, read_result
+from orchestrator.progress import Meter, Progress
+from workers.app import QUEUES
+from workers.backbones.store import has_backbone
+from workers.errors import PoetsError, RunError, ShardError, StorageError
+from workers.leases import Keys
+from workers.storage.atomic import create_once, write_whole
+from workers.storage.layout import RunFolder, Storage
+from workers.storage.plan import Plan, read_plan
+
+TICK_S = 0.2
+_HELP_AFTER_S = 20.0
+
+
+class WatchInterrupt(KeyboardInterrupt):
+    """Ctrl-C while another process drives the run, which goes on."""
+
+
+def drive_run(
+    storage: Storage,
+    broker: Broker,
+    name: str,
+    on_progress: Callable[[Progress], None],
+    has_ended: Callable[[], bool] = lambda: False,
+    advice: str = "is one running? (`poets worker`, `poets doctor`)",
+    flags: str = "",
+) -> dict[str, Any]:
+    """Bring a run to its end and return its result.
+
+    When another process drives the run already, its end is awaited instead.
+
+    Args:
+        has_ended: Whether a broker that does not answer will never do so again.
+        advice: What to do when no worker takes the work.
+        flags: What `poets resume` needs besides the name.
+
+    Raises:
+        RunError: When the run failed, was cancelled, or cannot go on now.
+        WatchInterrupt: At Ctrl-C while another process drives the run.
+    """
+    folder = storage.run(name)
+    plan = read_plan(folder)
+    turn = Turn(broker.client, name)
+    try:
+        driver = _Driver(storage, broker, turn, folder, plan, on_progress, has_ended, advice, flags)
+        return driver.drive()
+    except KeyboardInterrupt as interrupt:
+        if turn.is_of_another():
+            raise WatchInterrupt from interrupt
+        raise
+    finally:
+        turn.give_back()
+
+
+class _Driver:
+    def __init__(
+        self,
+        storage: Storage,
+        broker: Broker,
+        turn: Turn,
+        folder: RunFolder,
+        plan: Plan,
+        on_progress: Callable[[Progress], None],
+        has_ended: Callable[[], bool],
+        advice: str,
+        flags: str,
+    ) -> None:
+        self.storage, self.broker, self.folder, self.plan = storage, broker, folder, plan
+        self.keys = Keys(plan.name)
+        self.on_progress, self.has_ended, self.advice = on_progress, has_ended, advice
+        self.turn, self.tally = turn, Tally(broker, plan.name)
+        self.memory = Memory()
+        self.state = Stored.look(self.storage, self.folder, self.plan)
+        unit = "images and variants" if plan.variants else "images"
+        self.meter = Meter(plan.images + plan.variants, unit)
+        self.idle_since = time.monotonic()
+        self.waiting, self.flags = "", flags
+        self.go_on = f"What is done is kept; go on with `poets resume {plan.name}{flags}`."
+
+    def drive(self) -> dict[str, Any]:
+        while True:
+            try:
+                result = self._step()
+            except (redis.RedisError, KombuError) as error:
+                if self.has_ended():
+                    raise RunError(
+                        f"The embedded stack has stopped under run {self.plan.name!r}. {self.go_on}"
+                    ) from error
+                self.waiting = describe_wait(error)
+                self._report()
+                time.sleep(2)
+                continue
+            except OSError as error:
+                name = self.plan.name + self.flags
+                raise storage_gone(self.storage, name, f"says: {error}") from error
+            self.waiting = ""
+            if result is not None:
+                return result
+            time.sleep(TICK_S)
+
+    def _step(self) -> dict[str, Any] | None:
+        check_there(self.storage, self.folder, self.flags)
+        if self.folder.result.exists():
+            return read_result(self.folder)
+        if self.folder.paused.exists():
+            raise RunError(f"Run {self.plan.name!r} was stopped. {self.go_on}")
+        if not self.turn.take():
+            self._follow()
+            return None
+        self.tally.check()
+        self._take_hints()
+        seen = self._look()
+        actions, self.memory = reconcile(self.plan.kind, self.plan.batches, seen, self.memory)
+        self._report(self._note(seen))
+        return self._act(actions)
+
+    def _follow(self) -> None:
+        """Watch while another process drives the run."""
+        failure = read_failure(self.folder)
+        if self.folder.cancelled.exists():
+            raise RunError(f"Run {self.plan.name!r} was cancelled.")
+        if failure is not None:
+            raise RunError(f"Run {self.plan.name!r} failed: {failure}")
+        self.state.look_again(self.storage, self.folder, self.plan)
+        self._report("driven by another process")
+        time.sleep(1)
+
+    def _act(self, actions: list[Action]) -> dict[str, Any] | None:
+        self.broker.send(
+            self.plan.name, [a.item for a in actions if a.kind == "send"], self.plan.kind
+        )
+        for action in actions:
+            if action.kind == "quarantine":
+                quarantine_batch(
+                    self.storage, self.folder, self.plan, int(action.item), action.reason
+                )
+                self.state.done.add(int(action.item))
+            elif action.kind == "finish":
+                return self._finish()
+            elif action.kind == "stop":
+                raise RunError(f"Run {self.plan.name!r} was cancelled.")
+            elif action.kind == "fail":
+                self._forget_attempts()
+                reason = json.dumps({"item": action.item, "reason": action.reason})
+                create_once(self.folder.failure, reason.encode())
+                raise RunError(f"Run {self.plan.name!r} failed: {action.reason}")
+            elif action.kind == "pause":
+                self._forget_attempts()
+                self._note_trouble(action.reason)
+                raise RunError(f"Run {self.plan.name!r} cannot go on: {action.reason} {self.go_on}")
+        return None
+
+    def _finish(self) -> dict[str, Any] | None:
+        try:
+            result = finish_run(self.folder, self.plan, self.turn.renew)
+        except ShardError:
+            self.state, self.memory = Stored.look(self.storage, self.folder, self.plan), Memory()
+            return None
+        except PoetsError as error:
+            self._note_trouble(str(error))
+            raise type(error)(f"{error} {self.go_on}") from error
+        self.folder.trouble.unlink(missing_ok=True)
+        return result
+
+    def _note_trouble(self, reason: str) -> None:
+        """Leave the reason for `poets show`: a detached run has nobody to tell it to."""
+        # The storage may be what is in trouble.
+        with contextlib.suppress(StorageError):
+            write_whole(self.folder.trouble, reason.encode())
+
+    def _look(self) -> Seen:
+        queued = self.broker.queued(self.plan.name, QUEUES)
+        leased = self.broker.leased(self.plan.name, list(self.memory.last_alive))
+        troubles = self.broker.read_hash(self.keys.troubles)
+        if TRAIN in troubles and TRAIN not in leased:
+            self._look_again_after_training(troubles)
+        return Seen(
+            done=self.state.done,
+            has_backbone=has_backbone(self.storage, self.plan.backbone_id),
+            has_model=self.folder.model.exists(),
+            alive=queued | leased,
+            leased=len(leased),
+            starts={item: int(n) for item, n in self.broker.read_hash(self.keys.starts).items()},
+            troubles=troubles,
+            now=time.monotonic(),
+            is_cancelled=self.folder.cancelled.exists(),
+            failure=read_failure(self.folder),
+        )
+
+    def _look_again_after_training(self, troubles: dict[str, str]) -> None:
+        """A trainer that found damaged shards has marked their batches to be done again."""
+        if self.folder.redo.exists() and any(self.folder.redo.iterdir()):
+            self.state = Stored.look(self.storage, self.folder, self.plan)
+            self.memory = Memory()
+            self.broker.client.hdel(self.keys.troubles, TRAIN)
+            troubles.pop(TRAIN, None)
+
+    def _take_hints(self) -> None:
+        """Take reports of finished batches, and believe them when storage agrees."""
+        reports = self.broker.client.lpop(self.keys.done, 1000) or []
+        before = len(self.state.done)
+        for report in reports:
+            batch, failed = json.loads(str(report))
+            # An earlier run of this name may have left reports.
+            if batch in self.state.done or not 0 <= batch < self.plan.batches:
+                continue
+            if self.state.has(self.storage, self.folder, self.plan, batch):
+                self.state.done.add(batch)
+                self.state.failed += failed
+        if len(self.state.done) > before:
+            self.folder.trouble.unlink(missing_ok=True)
+
+    def _forget_attempts(self) -> None:
+        # So that `poets resume` begins anew.
+        self.broker.client.delete(self.keys.troubles, self.keys.starts)
+
+    def _note(self, seen: Seen) -> str:
+        if seen.troubles:
+            return next(iter(seen.troubles.values()))
+        now = time.monotonic()
+        if seen.leased or not seen.alive:
+            self.idle_since = now
+        if now - self.idle_since > _HELP_AFTER_S:
+            return f"no worker takes the work; {self.advice}"
+        return ""
+
+    def _report(self, note: str = "") -> None:
+        batches_left = self.plan.batches - len(self.state.done)
+        if not has_backbone(self.storage, self.plan.backbone_id):
+            phase = "preparing the backbone"
+        elif batches_left:
+            phase = "computing bottlenecks" if self.plan.kind == "train" else "labelling"
+        else:
+            phase = "training" if self.plan.kind == "train" else "writing labels"
+        done, failed = self.state.rows_done, self.state.failed
+        self.on_progress(self.meter.measure(phase, done, failed, self.waiting or note))

@@ -1,0 +1,77 @@
+"""Drive several runs to their ends at once, and show them as one piece of work."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from orchestrator.driving.broker import open_broker
+from orchestrator.driving.driver import TICK_S, drive_run
+from orchestrator.embedded.users import has_stopped
+from orchestrator.progress import OnProgress, Progress
+from workers.errors import PoetsError
+from workers.settings import Settings
+from workers.storage.layout import Storage
+
+# Runs at once; each looks at the broker five times a second.
+_AT_ONCE = 16
+
+
+@dataclass
+class Driving:
+    """What it takes to bring runs to their ends.
+
+    Attributes:
+        connected: Settings with a broker.
+        settings: As the user gave them.
+        total: Runs that there will be in all.
+    """
+
+    storage: Storage
+    connected: Settings
+    settings: Settings
+    on_progress: OnProgress
+    total: int
+    _done: int = 0
+    _latest: dict[str, Progress] = field(default_factory=dict)
+
+    def drive(self, names: Sequence[str]) -> dict[str, dict[str, Any] | PoetsError]:
+        """Return the result of each run, or why it has none; one does not end the others.
+
+        Ctrl-C stops all of them.
+        """
+        self._latest = {}
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            futures = {name: pool.submit(self._drive_one, name) for name in names}
+            try:
+                while wait(futures.values(), TICK_S).not_done:
+                    self._report(futures)
+            except KeyboardInterrupt:
+                # Each driver looks for it, so none goes on behind the user's back.
+                for name in names:
+                    self.storage.run(name).paused.touch()
+                pool.shutdown(cancel_futures=True)
+                raise
+        self._done += len(names)
+        return {name: future.result() for name, future in futures.items()}
+
+    def _drive_one(self, name: str) -> dict[str, Any] | PoetsError:
+        def note(progress: Progress) -> None:
+            self._latest[name] = progress
+
+        broker = open_broker(self.connected)
+        try:
+            return drive_run(
+                self.storage, broker, name, note, has_ended=lambda: has_stopped(self.settings)
+            )
+        except PoetsError as error:
+            return error
+
+    def _report(self, futures: dict[str, "Future[dict[str, Any] | PoetsError]"]) -> None:
+        done = self._done + sum(future.done() for future in futures.values())
+        count = f"{done} of {self.total} heads"
+        for progress in list(self._latest.values()):
+            if progress.done < progress.total:
+                self.on_progress(replace(progress, note=progress.note or count))
+                return
+        self.on_progress(Progress("training", min(done, self.total), self.total, unit="heads"))

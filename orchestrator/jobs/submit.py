@@ -1,0 +1,237 @@
+"""The two main jobs from the folder given to the result: what the commands call."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator.dataset.label_file import apply_label_file, read_label_file
+from orchestrator.dataset.scan import scan_folder, stream_folder
+from orchestrator.dataset.split import Shares
+from orchestrator.driving.broker import open_broker
+from orchestrator.driving.coordinator import ALIVE_KEY
+from orchestrator.driving.driver import WatchInterrupt, drive_run
+from orchestrator.driving.merge import check_output
+from orchestrator.embedded.stack import find_stack
+from orchestrator.embedded.users import has_stopped, keep_stack, use_broker
+from orchestrator.planning.plan import plan_labelling, plan_training
+from orchestrator.planning.run_names import check_name
+from orchestrator.planning.weights import resolve_backbone
+from orchestrator.progress import OnProgress
+from orchestrator.runs import find_model
+from workers.backbones.table import BackboneChoice, find_spec
+from workers.errors import RunError, UsageError
+from workers.heads.model_folder import copy_model, install_backbone, read_card, read_head
+from workers.settings import Settings, needed_flags
+from workers.storage.atomic import check_storage
+from workers.storage.layout import RunFolder, Storage
+from workers.storage.plan import LabellingOptions, TrainingOptions
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What `poets submit-dataset` was asked for.
+
+    Attributes:
+        name: None for one made from the folder's name.
+        weights: A file, "random-SEED", or None to look for pretrained ones.
+        batch_size: Images a task, or None for a size that suits the data set.
+        label_file: CSV with the labels of each image; None when its folder is its label.
+    """
+
+    folder: Path
+    architecture: str
+    options: TrainingOptions
+    name: str | None = None
+    weights: str | None = None
+    batch_size: int | None = None
+    detach: bool = False
+    label_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class LabellingRequest:
+    """What `poets classify-dir` was asked for; `model` is a run, a path, or "latest"."""
+
+    folder: Path
+    model: str
+    output: Path
+    format: str
+    top_k: int
+    overwrite: bool
+    name: str | None = None
+    batch_size: int | None = None
+    detach: bool = False
+
+
+def plan_submission(
+    settings: Settings, request: TrainingRequest, on_progress: OnProgress
+) -> RunFolder:
+    """Check everything that can be checked before any work, and write the plan.
+
+    Raises:
+        PoetsError: With what to do; no run was planned.
+    """
+    storage = check_surroundings(settings, request.detach)
+    check_name(settings, request.name)
+    # Before a scan that may take minutes.
+    find_spec(request.architecture)
+    Shares(request.options.testing_percentage, request.options.validation_percentage)
+    check_target(request.options)
+    label_file = read_label_file(request.label_file) if request.label_file else None
+    scan = scan_folder(request.folder, on_progress)
+    if label_file:
+        apply_label_file(scan, label_file)
+
+    def find_backbone() -> BackboneChoice:
+        spec, digest, backbone_id = resolve_backbone(
+            settings, request.architecture, request.weights, on_progress
+        )
+        return BackboneChoice(spec.name, digest, backbone_id)
+
+    return plan_training(
+        storage,
+        scan,
+        find_backbone,
+        replace(request.options, multi_label=label_file is not None),
+        name=request.name,
+        batch_size=request.batch_size,
+        on_progress=on_progress,
+    )
+
+
+def check_target(options: TrainingOptions) -> None:
+    """Refuse a target precision that nothing could be measured against.
+
+    Raises:
+        UsageError: With what to do.
+    """
+    if options.target_precision is not None and not options.validation_percentage:
+        raise UsageError(
+            "A target precision needs validation images. Leave out --validation-percentage 0, "
+            "or --target-precision."
+        )
+
+
+def plan_classification(
+    settings: Settings, request: LabellingRequest, on_progress: OnProgress
+) -> RunFolder:
+    """Check everything that can be checked before any work, and write the plan.
+
+    Raises:
+        PoetsError: With what to do; no run was planned.
+    """
+    storage = check_surroundings(settings, request.detach)
+    check_name(settings, request.name)
+    # Complains about the folder before anything else; looks for images later.
+    scan = stream_folder(request.folder, on_progress)
+    check_output(request.output, request.overwrite)
+    model = find_model(storage, request.model)
+    card = read_card(model)
+    read_head(model, card)
+    backbone_id, weights_digest = install_backbone(storage, model, card)
+    return plan_labelling(
+        storage,
+        scan,
+        BackboneChoice(card.architecture, weights_digest, backbone_id),
+        LabellingOptions(
+            model=card.name,
+            output=str(request.output.absolute()),
+            format=request.format,
+            top_k=min(request.top_k, len(card.labels)),
+            overwrite=request.overwrite,
+        ),
+        lambda folder: copy_model(model, folder),
+        name=request.name,
+        batch_size=request.batch_size,
+        on_progress=on_progress,
+    )
+
+
+def attend_run(
+    settings: Settings,
+    name: str,
+    started: float,
+    on_progress: OnProgress,
+    on_interrupt: Callable[[], None],
+) -> dict[str, Any]:
+    """Bring a run to its end, with a stack of its own if no broker is configured.
+
+    Ctrl-C leaves the run where it is, marked so that only `poets resume` goes on with it;
+    but a run that another process drives goes on there.
+
+    Args:
+        started: When the command began, of ``time.monotonic``.
+        on_interrupt: Called at Ctrl-C, before the wait for what is under way.
+
+    Raises:
+        PoetsError: When the run failed or cannot go on now.
+        WatchInterrupt: At Ctrl-C while another process drives the run.
+    """
+    folder = Storage(settings.storage).run(name)
+    try:
+        with use_broker(settings) as connected:
+            broker = open_broker(connected)
+            try:
+                result = drive_run(
+                    Storage(settings.storage),
+                    broker,
+                    name,
+                    on_progress,
+                    has_ended=lambda: has_stopped(settings),
+                    **_advice(settings),
+                )
+            except WatchInterrupt:
+                raise
+            except KeyboardInterrupt:
+                folder.paused.touch()
+                on_interrupt()
+                raise
+    except WatchInterrupt:
+        raise
+    except KeyboardInterrupt:
+        # Also one that came while the stack was starting.
+        folder.paused.touch()
+        raise
+    # What this command took; result.json keeps the time since the plan was made.
+    seconds = time.monotonic() - started
+    result["seconds"] = round(seconds, 3)
+    if "images_per_second" in result:
+        result["images_per_second"] = round(result["images"] / seconds, 1)
+    return result
+
+
+def _advice(settings: Settings) -> dict[str, str]:
+    flags = {"flags": needed_flags(settings)}
+    if settings.broker_url is not None:
+        return flags
+    return {**flags, "advice": f"the log of the stack may say why: {find_stack(settings).log}"}
+
+
+def hand_over(settings: Settings, name: str) -> None:
+    """Let a run go on in the background; without a broker of the user's, as `poets up` does.
+
+    Raises:
+        BrokerError: When the embedded stack cannot be started.
+    """
+    Storage(settings.storage).run(name).detached.touch()
+    if settings.broker_url is None:
+        keep_stack(settings)
+
+
+def check_surroundings(settings: Settings, detach: bool) -> Storage:
+    """Return the storage, if a run can be planned and driven here.
+
+    Raises:
+        PoetsError: With what to do.
+    """
+    check_storage(settings.storage)
+    if settings.broker_url is not None:
+        broker = open_broker(settings)
+        if detach and not broker.client.exists(ALIVE_KEY):
+            raise RunError(
+                "Nobody would drive a detached run: start `poets coordinator` beside the "
+                "workers, or leave out --detach."
+            )
+    return Storage(settings.storage)

@@ -1,0 +1,188 @@
+"""A sweep: one head for each point of a grid, the best by validation, and only then its test."""
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from orchestrator.driving.several import Driving
+from orchestrator.embedded.users import use_broker
+from orchestrator.jobs.submit import check_surroundings
+from orchestrator.jobs.train_again import backbone_of, training_plan
+from orchestrator.planning.plan import plan_again
+from orchestrator.planning.run_names import check_name, free_name
+from orchestrator.planning.weights import resolve_backbone
+from orchestrator.progress import OnProgress
+from workers.backbones.store import read_description
+from workers.backbones.table import BackboneChoice
+from workers.errors import PoetsError, RunError, UsageError
+from workers.heads.model_folder import read_card
+from workers.settings import Settings
+from workers.storage.atomic import write_whole
+from workers.storage.layout import RunFolder, Storage
+from workers.storage.plan import OF_SGD, Plan, TrainingOptions
+
+_MOST_TRIALS = 500
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point of the grid: its backbone, and the options that differ from the run's."""
+
+    number: int
+    name: str
+    backbone: BackboneChoice
+    options: TrainingOptions
+    changes: Mapping[str, Any]
+
+
+def sweep_run(
+    settings: Settings,
+    run: str,
+    grid: Mapping[str, Sequence[Any]],
+    name: str | None,
+    on_progress: OnProgress,
+) -> dict[str, Any]:
+    """Train a head for each point of `grid` on the photographs of `run`.
+
+    No trial looks at the test split. The best by validation accuracy is trained once more,
+    as run `name`, and that one is evaluated on the test split, so its figure is honest.
+
+    Args:
+        grid: Field of TrainingOptions, or "architecture", -> the values to try.
+        name: None for RUN-sweep-1, RUN-sweep-2, ...
+
+    Returns:
+        `sweep`, its name; `trials`, the leader board, best first; `best`, the result of
+        the final run.
+
+    Raises:
+        PoetsError: With what to do.
+    """
+    storage = check_surroundings(settings, detach=False)
+    check_name(settings, name)
+    parent = storage.run(run)
+    plan = training_plan(parent)
+    if plan.training is None or not plan.training.validation_percentage:
+        raise UsageError(f"Run {run!r} holds out no validation images, which choose the best.")
+    sweep = name or free_name(storage, f"{run}-sweep")
+    called = _name_trials(storage, sweep)
+    trials = _trials(settings, plan, plan.training, grid, called, on_progress)
+    with use_broker(settings) as connected:
+        driving = Driving(storage, connected, settings, on_progress, len(trials))
+        board = _leader_board(storage, parent, trials, driving)
+        if "error" in board[0]:
+            raise RunError(f"Every trial has failed. The first: {board[0]['error']}")
+        best = trials[board[0]["trial"] - 1]
+        final = plan_again(storage, parent, best.backbone, best.options, name=sweep)
+        result = driving.drive([final.name])[final.name]
+    if isinstance(result, PoetsError):
+        raise result
+    board[0]["test_accuracy"] = result["test_accuracy"]
+    content = json.dumps(board, indent=2, ensure_ascii=False) + "\n"
+    write_whole(final.path / "leaderboard.json", content.encode())
+    return {"sweep": sweep, "trials": board, "best": result}
+
+
+def _name_trials(storage: Storage, sweep: str) -> str:
+    """Return what its trials are called but for their number: SWEEP, or SWEEP-2, ...
+
+    A sweep that was stopped leaves trials, but no run of its own name.
+    """
+    names = itertools.chain([sweep], (f"{sweep}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if not storage.run(f"{name}.001").path.exists())
+
+
+def _trials(
+    settings: Settings,
+    plan: Plan,
+    training: TrainingOptions,
+    grid: Mapping[str, Sequence[Any]],
+    called: str,
+    on_progress: OnProgress,
+) -> list[Trial]:
+    backbones = [backbone_of(plan)]
+    if "architecture" in grid:
+        backbones = [
+            backbones[0]
+            if architecture == plan.architecture
+            else _find_backbone(settings, architecture, on_progress)
+            for architecture in dict.fromkeys(grid["architecture"])
+        ]
+    points = list(_points({key: grid[key] for key in grid if key != "architecture"}))
+    if len(backbones) * len(points) > _MOST_TRIALS:
+        count = len(backbones) * len(points)
+        raise UsageError(f"The grid has {count} points; a sweep has at most {_MOST_TRIALS}.")
+    return [
+        Trial(number, f"{called}.{number:03d}", backbone, replace(training, **changes), changes)
+        for number, (backbone, changes) in enumerate(itertools.product(backbones, points), 1)
+    ]
+
+
+def _points(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the points of a grid; what a solver does not obey makes no further ones."""
+    seen: list[dict[str, Any]] = []
+    for values in itertools.product(*grid.values()):
+        point = dict(zip(grid, values, strict=True))
+        if any(key in point for key in OF_SGD):
+            point.setdefault("solver", "sgd")
+        if point.get("solver") == "lbfgs":
+            point = {key: value for key, value in point.items() if key not in OF_SGD}
+        if point not in seen:
+            seen.append(point)
+            yield point
+
+
+def _find_backbone(
+    settings: Settings, architecture: str, on_progress: OnProgress
+) -> BackboneChoice:
+    spec, digest, backbone_id = resolve_backbone(settings, architecture, None, on_progress)
+    return BackboneChoice(spec.name, digest, backbone_id)
+
+
+def _leader_board(
+    storage: Storage, parent: RunFolder, trials: list[Trial], driving: Driving
+) -> list[dict[str, Any]]:
+    """Return one row for each trial, the best first."""
+    rows = []
+    for _, group in itertools.groupby(trials, key=lambda trial: trial.backbone):
+        first, *others = group
+        # The first computes the bottlenecks that are missing; the others find them.
+        for part in ([first], others):
+            for trial in part:
+                options = replace(trial.options, evaluate_test=False)
+                plan_again(storage, parent, trial.backbone, options, name=trial.name)
+            results = driving.drive([trial.name for trial in part])
+            rows += [_row(storage, trial, results[trial.name]) for trial in part]
+    return sorted(rows, key=_rank)
+
+
+def _row(storage: Storage, trial: Trial, result: dict[str, Any] | PoetsError) -> dict[str, Any]:
+    row = {
+        "trial": trial.number,
+        "run": trial.name,
+        "architecture": trial.backbone.architecture,
+        **trial.changes,
+    }
+    if isinstance(result, PoetsError):
+        return {**row, "error": str(result)}
+    model = storage.run(trial.name).model
+    metrics = read_card(model).metrics
+    sizes = [(model / file).stat().st_size for file in ("backbone.tflite", "head.npz")]
+    # Absent for a backbone that an older poets has prepared.
+    speed = read_description(storage, trial.backbone.backbone_id).get("images_per_second")
+    return {
+        **row,
+        "validation_accuracy": metrics["validation_accuracy"],
+        "validation_accuracy_interval": metrics["validation_accuracy_interval"],
+        "validation_log_loss": metrics["validation_log_loss"],
+        "size_bytes": sum(sizes),
+        "images_per_second": speed,
+    }
+
+
+def _rank(row: dict[str, Any]) -> tuple[float, ...]:
+    if "error" in row:
+        return (1, row["trial"])
+    return (0, -row["validation_accuracy"], row["validation_log_loss"], row["size_bytes"])

@@ -1,0 +1,1 @@
+"""From a data set to the immutable plan of a run, before the first task is sent."""

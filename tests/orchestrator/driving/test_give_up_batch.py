@@ -1,0 +1,75 @@
+"""A batch that is given up is done for good, and costs no image that is known."""
+
+import pytest
+
+from orchestrator.driving.done_batches import Stored
+from orchestrator.driving.give_up_batch import quarantine_batch
+from tests.made import BACKBONE_ID, make_data_set, make_picture, make_run
+from tests.orchestrator.planning.test_plan import compute_all, pretend
+from workers.bottlenecks.batches import complete_batch, read_results
+from workers.storage.atomic import write_whole
+from workers.storage.manifest import read_batch
+from workers.storage.plan import read_plan
+
+REASON = "the batch ended its worker 5 times"
+
+
+def give_up(storage, run, number=0):
+    quarantine_batch(storage, run, read_plan(run), number, REASON)
+
+
+def errors(storage, run, number=0):
+    results = read_results(storage, read_plan(run), read_batch(run, number))
+    return [result and result.error for result in results]
+
+
+def is_done(storage, run, number=0):
+    return number in Stored.look(storage, run, read_plan(run)).done
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return make_data_set(tmp_path / "photos", per_label=4)
+
+
+def test_every_image_of_a_new_batch_gets_the_reason(storage, photos):
+    run = make_run(storage, photos)
+
+    give_up(storage, run)
+
+    assert errors(storage, run) == [REASON] * 8
+    assert is_done(storage, run)
+
+
+def test_a_cached_batch_whose_shard_was_lost_is_done_and_not_asked_for_again(storage, photos):
+    compute_all(storage, make_run(storage, photos, "first"))
+    run = make_run(storage, photos, "second")
+    for shard in storage.bottlenecks(BACKBONE_ID).glob("*/*.arrow"):
+        shard.unlink()
+    write_whole(run.redo / "0", b"")
+
+    give_up(storage, run)
+
+    assert errors(storage, run) == [REASON] * 8
+    assert is_done(storage, run)
+
+
+def test_rows_that_were_computed_before_are_kept(storage, photos):
+    run = make_run(storage, photos)
+    complete_batch(storage, run, read_plan(run), read_batch(run, 0), pretend)
+    write_whole(run.redo / "0", b"")
+
+    give_up(storage, run)
+
+    assert errors(storage, run) == [None] * 8
+    assert is_done(storage, run)
+
+
+def test_cached_images_do_not_fail_with_their_new_neighbours(storage, photos):
+    compute_all(storage, make_run(storage, photos, "first"))
+    make_picture(photos / "red" / "new.jpg", (200, 10, 10), 5000)
+    run = make_run(storage, photos, "second", batch_size=100)
+
+    give_up(storage, run)
+
+    assert errors(storage, run) == [None] * 8 + [REASON]

@@ -1,0 +1,147 @@
+"""The output of a labelling job: one row an image, in order, whole or not at all."""
+
+import csv
+import json
+import os
+
+import pyarrow.parquet as pq
+import pytest
+
+from orchestrator.driving.merge import check_output, merge_predictions
+from workers.errors import ShardError, UsageError
+from workers.storage.layout import RunFolder
+from workers.storage.plan import LabellingOptions, Plan
+from workers.storage.predictions import Prediction, write_predictions
+
+ROWS = [
+    [
+        Prediction("a,b.jpg", [("daisy", 0.9), ("roses", 0.1)]),
+        Prediction("new\nline.jpg", error='bad "file"'),
+    ],
+    [Prediction("-rf.jpg", [("roses", 0.75), ("daisy", 0.25)])],
+]
+HEADER = "path,status,label,score,label_2,score_2,error,model"
+
+
+@pytest.fixture
+def job(tmp_path):
+    folder = RunFolder(tmp_path / "job")
+    for number, rows in enumerate(ROWS):
+        write_predictions(folder.prediction_shard(number), rows, top_k=2, model="spring")
+    return folder
+
+
+def merge(job, output, file_format="csv", overwrite=False, beat=lambda: None):
+    options = LabellingOptions("spring", str(output), file_format, 2, overwrite)
+    plan = Plan("job", "", "", "", "", "", 3, 2, 0, 8, labelling=options)
+    return merge_predictions(job, plan, options, beat)
+
+
+def test_csv_has_a_row_for_each_image_in_order(job, tmp_path):
+    counts = merge(job, tmp_path / "labels.csv")
+
+    with (tmp_path / "labels.csv").open(newline="") as file:
+        assert file.readline().strip() == HEADER
+        file.seek(0)
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == ["a,b.jpg", "new\nline.jpg", "-rf.jpg"]
+    assert [row["status"] for row in rows] == ["ok", "failed", "ok"]
+    assert rows[1]["error"] == 'bad "file"'
+    assert rows[1]["label"] == rows[1]["score_2"] == ""
+    assert float(rows[2]["score"]) == 0.75
+    assert counts == {"ok": 2, "failed": 1}
+
+
+def test_jsonl_and_parquet_hold_the_same_rows(job, tmp_path):
+    merge(job, tmp_path / "labels.jsonl", "jsonl")
+    merge(job, tmp_path / "labels.parquet", "parquet")
+
+    lines = (tmp_path / "labels.jsonl").read_text().splitlines()
+    table = pq.read_table(tmp_path / "labels.parquet")
+    assert [json.loads(line) for line in lines] == table.to_pylist()
+    assert table.schema.names == HEADER.split(",")
+
+
+def test_a_file_that_has_appeared_meanwhile_is_not_overwritten(job, tmp_path):
+    output = tmp_path / "labels.csv"
+    output.write_text("mine")
+
+    with pytest.raises(UsageError, match="not overwritten"):
+        merge(job, output)
+    assert output.read_text() == "mine"
+    assert list(tmp_path.glob(".labels*")) == []
+
+
+@pytest.mark.parametrize("file_format", ["csv", "jsonl", "parquet"])
+def test_an_output_that_this_job_has_written_already_is_a_success(job, tmp_path, file_format):
+    """A crash came before result.json, or another process drives the job too."""
+    output = tmp_path / f"labels.{file_format}"
+    first = merge(job, output, file_format)
+    inode = output.stat().st_ino
+
+    second = merge(job, output, file_format)
+
+    assert first == second == {"ok": 2, "failed": 1}
+    assert output.stat().st_ino == inode
+    assert list(tmp_path.glob(".labels*")) == []
+
+
+def test_each_batch_shows_that_the_work_goes_on(job, tmp_path):
+    beats = []
+
+    merge(job, tmp_path / "labels.csv", beat=lambda: beats.append(True))
+
+    assert len(beats) == 2
+
+
+def test_force_overwrites(job, tmp_path):
+    (tmp_path / "labels.csv").write_text("mine")
+
+    merge(job, tmp_path / "labels.csv", overwrite=True)
+
+    assert (tmp_path / "labels.csv").read_text().startswith(HEADER)
+
+
+def test_a_damaged_prediction_shard_leaves_no_half_output_and_is_set_aside(job, tmp_path):
+    job.prediction_shard(1).write_bytes(b"PAR1 damaged")
+
+    with pytest.raises(ShardError):
+        merge(job, tmp_path / "labels.csv")
+    assert not job.prediction_shard(1).exists()
+    assert not (tmp_path / "labels.csv").exists()
+    assert list(tmp_path.glob(".labels*")) == []
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path):
+    (tmp_path / "there.csv").write_text("")
+    (tmp_path / "folder.csv").mkdir()
+
+    with pytest.raises(UsageError, match="--force"):
+        check_output(tmp_path / "there.csv", overwrite=False)
+    with pytest.raises(UsageError, match="no folder"):
+        check_output(tmp_path / "nowhere" / "labels.csv", overwrite=False)
+    with pytest.raises(UsageError, match="is a folder"):
+        check_output(tmp_path / "folder.csv", overwrite=True)
+    check_output(tmp_path / "new.csv", overwrite=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.csv", "there.csv"]
+
+
+def test_a_name_that_is_not_utf8_is_refused_before_any_work(tmp_path):
+    with pytest.raises(UsageError, match="not UTF-8"):
+        check_output(tmp_path / os.fsdecode(b"o\xff.csv"), overwrite=False)
+
+
+def test_where_there_are_no_hard_links_the_output_is_written_all_the_same(
+    job, tmp_path, monkeypatch
+):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    (tmp_path / "mine.csv").write_text("mine")
+
+    merge(job, tmp_path / "labels.csv")
+
+    assert (tmp_path / "labels.csv").read_text().startswith(HEADER)
+    with pytest.raises(UsageError, match="not overwritten"):
+        merge(job, tmp_path / "mine.csv")

@@ -1,0 +1,195 @@
+"""The reconciler as a table: what is seen and remembered -> what is done."""
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.driving.reconcile import (
+    LIMBO_S,
+    MOST_STARTS,
+    MOST_TROUBLES,
+    WINDOW,
+    Action,
+    Memory,
+    Seen,
+    reconcile,
+)
+
+NOTHING = Seen(
+    done=frozenset(),
+    has_backbone=True,
+    has_model=False,
+    alive=frozenset(),
+    leased=0,
+    starts={},
+    troubles={},
+    now=100.0,
+)
+JUST_NOW, LONG_AGO = NOTHING.now - LIMBO_S / 2, NOTHING.now - 60
+ALL_DONE = frozenset({0, 1, 2})
+
+
+def send(*items: object) -> list[Action]:
+    return [Action("send", str(item)) for item in items]
+
+
+TABLE = {
+    # name: (kind, what is seen, what is remembered, what is done)
+    "nothing is there: convert first": ("train", {"has_backbone": False}, {}, send("convert")),
+    "a conversion under way is left alone": (
+        "train",
+        {"has_backbone": False, "alive": {"convert"}},
+        {},
+        [],
+    ),
+    "every batch is sent": ("train", {}, {}, send(0, 1, 2)),
+    "a batch in storage is not sent": ("train", {"done": {1}}, {}, send(0, 2)),
+    "a queued or leased batch is not sent again": ("train", {"alive": {"0", "2"}}, {}, send(1)),
+    "a message that a worker has just taken is waited for": (
+        "train",
+        {},
+        {"last_alive": {"0": JUST_NOW}},
+        send(1, 2),
+    ),
+    "a message that vanished is sent again": (
+        "train",
+        {},
+        {"last_alive": {"0": LONG_AGO}},
+        send(0, 1, 2),
+    ),
+    "all batches are done: train": ("train", {"done": ALL_DONE}, {}, send("train")),
+    "a trainer under way is left alone": (
+        "train",
+        {"done": ALL_DONE, "alive": {"train"}},
+        {},
+        [],
+    ),
+    "a trainer that died is sent again": (
+        "train",
+        {"done": ALL_DONE, "starts": {"train": 1}},
+        {"last_alive": {"train": LONG_AGO}},
+        send("train"),
+    ),
+    "there is a model: finish": ("train", {"has_model": True}, {}, [Action("finish")]),
+    "labelling ends with its last batch": ("label", {"done": ALL_DONE}, {}, [Action("finish")]),
+    "labelling never trains": ("label", {"done": {0, 1}}, {}, send(2)),
+    "a batch that kills its worker is tried again": (
+        "train",
+        {"done": {1, 2}, "starts": {"0": MOST_STARTS - 1}},
+        {"last_alive": {"0": LONG_AGO}},
+        send(0),
+    ),
+    "a batch that kills every worker is given up": (
+        "train",
+        {"done": {1, 2}, "starts": {"0": MOST_STARTS}},
+        {"last_alive": {"0": LONG_AGO}},
+        [Action("quarantine", "0", f"the batch ended its worker {MOST_STARTS} times")],
+    ),
+    "a trainer that always dies fails the run": (
+        "train",
+        {"done": ALL_DONE, "starts": {"train": MOST_STARTS}},
+        {"last_alive": {"train": LONG_AGO}},
+        [
+            Action(
+                "fail",
+                "train",
+                f"The worker died {MOST_STARTS} times while it was busy (train).",
+            )
+        ],
+    ),
+    "trouble is waited out": (
+        "train",
+        {"done": {1, 2}, "troubles": {"0": "disk full"}},
+        {"last_alive": {"0": NOTHING.now - 1}},
+        [],
+    ),
+    "after a wait, what was in trouble is tried again": (
+        "train",
+        {"done": {1, 2}, "troubles": {"0": "disk full"}},
+        {"last_alive": {"0": LONG_AGO}},
+        send(0),
+    ),
+    "trouble that stays pauses the run with its reason": (
+        "train",
+        {"troubles": {"0": "disk full"}},
+        {"last_alive": {"0": LONG_AGO}, "troubles": {"0": MOST_TROUBLES - 1}},
+        [Action("pause", "0", "disk full")],
+    ),
+    "a cancelled run stops, whatever is left": (
+        "train",
+        {"is_cancelled": True, "has_model": True},
+        {},
+        [Action("stop")],
+    ),
+    "a failed run fails with its reason": (
+        "train",
+        {"failure": "bad weights"},
+        {},
+        [Action("fail", reason="bad weights")],
+    ),
+}
+
+
+@pytest.mark.parametrize("row", TABLE.values(), ids=TABLE.keys())
+def test_what_is_seen_decides_what_is_done(row):
+    kind, seen, memory, expected = row
+
+    actions, _ = reconcile(kind, 3, replace(NOTHING, **seen), Memory(**memory))
+
+    assert actions == expected
+
+
+def test_a_bounded_window_is_in_flight_however_large_the_run():
+    actions, memory = reconcile("train", 100_000, NOTHING, Memory())
+
+    assert len(actions) == WINDOW
+    again, _ = reconcile("train", 100_000, replace(NOTHING, now=100.2), memory)
+    assert again == []
+
+
+def test_the_window_grows_with_the_workers_and_moves_with_what_is_done():
+    done = frozenset(range(1000))
+    seen = replace(NOTHING, leased=100, done=done)
+
+    actions, memory = reconcile("train", 100_000, seen, Memory())
+
+    assert [int(action.item) for action in actions] == list(range(1000, 1400))
+    assert memory.first == 1000
+
+
+def test_losing_the_memory_costs_only_duplicates():
+    first, _ = reconcile("train", 3, NOTHING, Memory())
+    second, _ = reconcile("train", 3, NOTHING, Memory())
+
+    assert first == second
+
+
+def test_storage_that_takes_files_again_ends_the_count_of_troubles():
+    troubled = replace(NOTHING, troubles={"0": "disk full"}, done={1, 2})
+    _, memory = reconcile("train", 3, troubled, Memory({"0": LONG_AGO}))
+    assert memory.troubles == {"0": 1}
+
+    later = replace(NOTHING, done={1, 2}, now=500.0)
+    _, memory = reconcile("train", 3, later, memory)
+
+    assert memory.troubles == {}
+
+
+def test_a_run_is_driven_to_its_end_even_when_every_second_message_is_lost():
+    """Play the whole game with a worker that finishes whatever reaches it."""
+    done: set[int] = set()
+    memory, sent, now, has_model = Memory(), 0, 0.0, False
+    for _ in range(500):
+        now += 1.0
+        seen = replace(NOTHING, done=frozenset(done), has_model=has_model, now=now)
+        actions, memory = reconcile("train", 200, seen, memory)
+        for action in actions:
+            if action.kind == "finish":
+                assert done == set(range(200))
+                return
+            sent += 1
+            if sent % 2 and action.item == "train":
+                has_model = True
+            elif sent % 2:
+                done.add(int(action.item))
+    pytest.fail("the run did not end")

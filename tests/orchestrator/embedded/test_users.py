@@ -1,0 +1,76 @@
+"""Where the embedded stack of a storage lies, and who counts as its supervisor."""
+
+import fcntl
+import json
+import os
+
+import pytest
+
+from orchestrator.embedded.stack import find_stack
+from orchestrator.embedded.users import attach_broker, has_stopped, kill_stack, stop_stack
+from workers.errors import BrokerError
+from workers.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path):
+    (tmp_path / "storage").mkdir()
+    return Settings(tmp_path / "storage")
+
+
+def test_one_storage_has_one_stack_whatever_way_leads_to_it(settings, tmp_path):
+    (tmp_path / "link").symlink_to("storage")
+
+    assert find_stack(Settings(tmp_path / "link")) == find_stack(settings)
+    assert find_stack(Settings(tmp_path / "other")).folder != find_stack(settings).folder
+    find_stack(Settings(tmp_path / "other")).folder.rmdir()
+
+
+def test_the_folder_is_private_and_short_enough_for_a_socket(settings):
+    stack = find_stack(settings)
+
+    assert stack.folder.stat().st_mode & 0o777 == 0o700
+    assert len(str(stack.socket)) < 100
+    assert stack.broker_url == f"redis+socket://{stack.socket}?virtual_host=0"
+
+
+def test_a_folder_that_others_can_enter_is_refused(settings):
+    folder = find_stack(settings).folder
+    folder.chmod(0o755)
+
+    with pytest.raises(BrokerError, match="not a private folder"):
+        find_stack(settings)
+    folder.chmod(0o700)
+
+
+def test_a_process_id_without_the_lock_is_no_supervisor(settings):
+    stack = find_stack(settings)
+    stack.state.write_text(json.dumps({"pid": os.getpid()}))
+    stack.alive.write_text(f"{os.getpid()}\n")
+
+    assert stack.supervisor() is None
+    assert stack.running() is None
+    assert attach_broker(settings) is None
+    assert has_stopped(settings)
+    assert stop_stack(settings) is False
+    kill_stack(stack)
+
+
+def test_a_supervisor_holds_the_lock_and_its_own_state(settings):
+    stack = find_stack(settings)
+    stack.alive.write_text(f"{os.getpid()}\n")
+    with stack.alive.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert stack.supervisor() == os.getpid()
+        assert stack.running() is None
+
+        stack.state.write_text(json.dumps({"pid": os.getpid()}))
+        assert stack.running() == {"pid": os.getpid()}
+        assert attach_broker(settings).broker_url == stack.broker_url
+
+        stack.state.write_text(json.dumps({"pid": 1}))
+        assert stack.running() is None
+
+
+def test_with_a_broker_configured_no_stack_is_missed(settings, tmp_path):
+    assert not has_stopped(Settings(tmp_path, "redis://localhost"))

@@ -1,0 +1,198 @@
+"""An export appears whole or not at all, where it was asked for and nowhere else."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from cli.main import main
+from orchestrator.exporting import export
+from orchestrator.exporting.calibration_images import choose_photographs
+from orchestrator.exporting.export import ExportOptions, export_model
+from orchestrator.exporting.frozen_graphs import export_graphs
+from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_data_set, make_run
+from workers.errors import ExportError, ModelError, UsageError, WeightsError
+from workers.heads.head import Head
+from workers.heads.model_folder import ModelCard, save_model
+from workers.settings import Settings
+from workers.storage.plan import read_plan
+
+
+@pytest.fixture
+def settings(ready_storage):
+    return Settings(ready_storage.root)
+
+
+def save(storage, folder, weights=WEIGHTS):
+    backbone = storage.backbone(BACKBONE_ID) / "backbone.tflite"
+    card = ModelCard(
+        name="run", created="2026-01-01", architecture=ARCHITECTURE, backbone_id=BACKBONE_ID,
+        weights=weights, backbone_sha256=hashlib.sha256(backbone.read_bytes()).hexdigest(),
+        preprocessing={"input_size": [128, 128], "mode": "tf"}, bottleneck_size=256,
+        labels=("a", "b"), counts={}, metrics={}, training={}, versions={},
+    )  # fmt: skip
+    head = Head(np.zeros((256, 2), np.float32), np.array([1, 0], np.float32))
+    save_model(folder, card, head, backbone, {"mistakes.csv": b""})
+    return folder
+
+
+@pytest.fixture
+def model(ready_storage, tmp_path):
+    return save(ready_storage, tmp_path / "model")
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def options(model, target, *formats, **more):
+    return ExportOptions(str(model), target, formats or ("keras",), **more)
+
+
+def test_an_export_is_replaced_only_when_that_is_asked_for(settings, model, tmp_path):
+    target = tmp_path / "new" / "out"
+    export_model(settings, options(model, target))
+    with pytest.raises(UsageError, match=r"exists. Give another folder with --to, or --force"):
+        export_model(settings, options(model, target))
+
+    # From itself, and into itself.
+    result = export_model(settings, options(target, target, "graph", overwrite=True))
+
+    assert [report["format"] for report in result["formats"]] == ["graph"]
+    assert "model.keras" not in names(target)
+    assert "retrained_graph.pb" in names(target)
+    assert names(target.parent) == ["out"]
+
+
+def test_a_folder_with_other_files_is_never_replaced(settings, model, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.txt").write_text("all of it")
+
+    with pytest.raises(UsageError, match=r"holds other files \(thesis.txt\)"):
+        export_model(settings, options(model, tmp_path / "home", overwrite=True))
+
+    assert names(tmp_path / "home") == ["thesis.txt"]
+
+
+def test_a_file_is_no_folder(settings, model, tmp_path):
+    (tmp_path / "out").write_text("")
+
+    with pytest.raises(UsageError, match="is a file"):
+        export_model(settings, options(model, tmp_path / "out"))
+
+
+def test_a_format_that_was_asked_for_and_is_not_possible_leaves_nothing(settings, model, tmp_path):
+    with pytest.raises(ExportError, match=r"No tflite-int8 of run: .* run that made this model"):
+        export_model(settings, options(model, tmp_path / "out" / "a", "tflite-int8"))
+
+    assert names(tmp_path / "out") == []
+
+
+def test_what_is_not_possible_is_left_out_when_nothing_was_asked_for(
+    settings, model, tmp_path, monkeypatch
+):
+    rows = {name: export.FORMATS[name] for name in ("keras", "tflite-int8")}
+    monkeypatch.setattr(export, "FORMATS", rows)
+
+    done = CliRunner().invoke(
+        main,
+        ["export", str(model), "--to", str(tmp_path / "out"), "--json", "--storage",
+         str(settings.storage)],
+    )  # fmt: skip
+
+    assert done.exit_code == 0
+    result = json.loads(done.stdout)
+    assert result["folder"] == str(tmp_path / "out")
+    keras, int8 = result["formats"]
+    assert keras["difference"] < 1e-3
+    assert int8["format"] == "tflite-int8"
+    assert int8["reason"].endswith("and the run that made this model is not here")
+    assert int8["reason"] in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_altered_weights_are_not_used(settings, ready_storage, tmp_path):
+    digest = "ab" * 32
+    model = save(ready_storage, tmp_path / "model", digest)
+    ready_storage.weights(digest).parent.mkdir()
+    ready_storage.weights(digest).write_bytes(b"other weights")
+
+    with pytest.raises(WeightsError, match=r"were altered. Delete the file and export again"):
+        export_model(settings, options(model, tmp_path / "out"))
+
+
+def test_other_weights_than_the_models_are_not_used(ready_storage, tmp_path):
+    model = save(ready_storage, tmp_path / "model", "ab" * 32)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "mobilenet_2_5_128_tf_no_top.h5").write_bytes(b"other weights")
+    settings = Settings(ready_storage.root, weights_dirs=(tmp_path / "weights",))
+
+    with pytest.raises(WeightsError, match="are not those of run"):
+        export_model(settings, options(model, tmp_path / "out"))
+
+
+def test_a_damaged_model_is_not_handed_out(settings, model, tmp_path):
+    (model / "backbone.tflite").unlink()
+    (model / "backbone.tflite").write_bytes(b"damaged")
+
+    with pytest.raises(ModelError, match="was altered"):
+        export_model(settings, options(model, tmp_path / "out"))
+
+
+@pytest.mark.parametrize("name", ["", "input", "a b", "_a", "ä"])
+def test_a_name_that_no_tensor_can_have_is_a_usage_error(settings, model, tmp_path, name):
+    with pytest.raises(UsageError, match="final tensor cannot be called"):
+        export_model(settings, options(model, tmp_path / "out", final_tensor_name=name))
+
+
+def test_the_codelabs_two_files_go_where_they_are_wanted(settings, model, tmp_path):
+    graph, labels = tmp_path / "a" / "graph.pb", tmp_path / "b" / "labels.txt"
+
+    export_graphs(settings, str(model), graph, labels, "answer")
+
+    assert labels.read_text() == "a\nb\n"
+    assert b"answer" in graph.read_bytes()
+    assert names(tmp_path / "a") == ["graph.pb"]
+
+
+def test_graphs_of_other_heads_hold_those_heads(settings, model, tmp_path):
+    weights = np.random.default_rng(0).normal(0, 1, (256, 2)).astype(np.float32)
+    np.savez(tmp_path / "30.npz", weights=weights, bias=np.zeros(2, np.float32))
+    graph, other = tmp_path / "graph.pb", tmp_path / "on" / "the" / "way.pb"
+
+    export_graphs(
+        settings, str(model), graph, tmp_path / "labels.txt", heads={other: tmp_path / "30.npz"}
+    )
+
+    assert weights.tobytes() in other.read_bytes()
+    assert weights.tobytes() not in graph.read_bytes()
+    assert names(tmp_path / "on" / "the") == ["way.pb"]
+
+
+def test_a_head_of_another_model_is_refused_and_no_graph_is_written(settings, model, tmp_path):
+    np.savez(tmp_path / "30.npz", weights=np.zeros((9, 2)), bias=np.zeros(2))
+    graph = tmp_path / "graph.pb"
+
+    with pytest.raises(ModelError, match="shape"):
+        export_graphs(
+            settings,
+            str(model),
+            graph,
+            tmp_path / "labels.txt",
+            heads={tmp_path / "way.pb": tmp_path / "30.npz"},
+        )
+
+    assert not graph.exists()
+
+
+def test_the_images_to_calibrate_on_are_training_images_of_every_label(ready_storage, tmp_path):
+    make_data_set(tmp_path / "photos", per_label=150)
+    run = make_run(ready_storage, tmp_path / "photos")
+
+    chosen, reason = choose_photographs(run, read_plan(run))
+
+    assert reason == ""
+    assert len(chosen) == len(set(chosen)) == 200
+    for label in ("blue", "red"):
+        assert sum(f"/{label}/" in path for path, _, _ in chosen) in range(90, 111)

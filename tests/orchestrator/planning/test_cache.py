@@ -1,0 +1,156 @@
+"""The index of the cache: small, and never wrong."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from orchestrator.dataset.scan import FoundImage
+from orchestrator.planning.cache import CacheIndex
+from workers.storage.shards import Shard, write_shard
+
+SIZE, VERSION = 5, 1_700_000_000_000_000_000
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Six files of the same size; their content is their number."""
+    (tmp_path / "photos").mkdir()
+    for number in range(6):
+        (tmp_path / "photos" / f"{number}.jpg").write_bytes(content(number))
+    return tmp_path / "photos"
+
+
+def content(number):
+    return f"{number}".zfill(SIZE).encode()
+
+
+def digest(number):
+    return hashlib.sha256(content(number)).digest()
+
+
+def image(number):
+    return FoundImage(f"{number}.jpg", SIZE, VERSION + number, None)
+
+
+def write(storage, name, root, numbers, unsettled=(), failed=()):
+    shard = Shard(
+        uris=[f"{root}/{number}.jpg" for number in numbers],
+        sizes=[SIZE] * len(numbers),
+        versions=[VERSION + number for number in numbers],
+        digests=[None if number in unsettled else digest(number) for number in numbers],
+        bottlenecks=np.zeros((len(numbers), 4), np.float32),
+        errors=["bad" if number in {*unsettled, *failed} else None for number in numbers],
+    )
+    path = storage.shard("b", name)
+    write_shard(path, shard)
+    return path
+
+
+@pytest.fixture(params=["hashes", "hashes that are all the same"])
+def hashes(request, monkeypatch):
+    if request.param != "hashes":
+        monkeypatch.setattr("orchestrator.planning.cache._hash", lambda _: 7)
+        monkeypatch.setattr("orchestrator.planning.cache._head", lambda _: 7)
+
+
+@pytest.mark.usefixtures("hashes")
+def test_each_image_is_found_by_its_place_and_no_other(storage, photos):
+    write(storage, "aa", photos, [0, 1, 2])
+    write(storage, "bb", photos, [4, 3])
+
+    index = CacheIndex(storage, "b")
+
+    found = [index.find(str(photos), image(number)) for number in range(6)]
+    assert [(known.shard, known.row) for known in found[:5]] == [
+        ("aa", 0),
+        ("aa", 1),
+        ("aa", 2),
+        ("bb", 1),
+        ("bb", 0),
+    ]
+    assert [known.digest for known in found[:5]] == [digest(number) for number in range(5)]
+    assert found[5] is None
+
+
+@pytest.mark.usefixtures("hashes")
+def test_a_moved_image_is_found_by_its_content(storage, photos):
+    write(storage, "aa", "/before", [0, 1, 2])
+
+    index = CacheIndex(storage, "b")
+
+    assert index.find(str(photos), image(1)).row == 1
+    # Its size and time are known, its content is another.
+    (photos / "2.jpg").write_bytes(b"other")
+    assert index.find(str(photos), image(2)) is None
+
+
+@pytest.mark.usefixtures("hashes")
+def test_a_replaced_image_is_new_work(storage, photos):
+    write(storage, "aa", photos, [0, 1])
+    (photos / "0.jpg").write_bytes(b"newer")
+
+    index = CacheIndex(storage, "b")
+
+    assert index.find(str(photos), replace(image(0), version=VERSION + 99)) is None
+
+
+def test_failures_that_may_not_repeat_are_not_known(storage, photos):
+    write(storage, "aa", photos, [0, 1], unsettled=[0])
+
+    index = CacheIndex(storage, "b")
+
+    assert index.unsettled == {"aa"}
+    assert index.find(str(photos), image(0)) is None
+    assert index.find(str(photos), image(1)).row == 1
+
+
+@pytest.mark.parametrize("harm", ["gone", "damaged"])
+def test_a_shard_that_is_lost_after_it_was_indexed_gives_no_answer(storage, photos, harm):
+    path = write(storage, "aa", photos, [0, 1])
+    index = CacheIndex(storage, "b")
+    path.unlink()
+    if harm == "damaged":
+        path.write_bytes(b"damaged")
+
+    assert index.find(str(photos), image(0)) is None
+
+
+def test_an_empty_cache_knows_nothing(storage, photos):
+    assert CacheIndex(storage, "b").find(str(photos), image(0)) is None
+
+
+def test_the_index_takes_40_bytes_an_image(storage, photos):
+    write(storage, "aa", photos, range(1000))
+
+    index = CacheIndex(storage, "b")
+
+    arrays = [index._fingerprints]
+    for lookup in (index._by_place, index._by_digest):
+        arrays += [lookup.hashes, lookup.locations]
+    assert sum(array.nbytes for array in arrays) == 40 * 1000
+
+
+@pytest.mark.usefixtures("hashes")
+@pytest.mark.parametrize("names", [("aa", "zz"), ("zz", "aa")])
+def test_a_bottleneck_is_found_rather_than_a_failure_of_the_same_file(storage, photos, names):
+    write(storage, names[0], photos, [0, 1])
+    write(storage, names[1], photos, [0, 2], failed=[0, 2])
+    index = CacheIndex(storage, "b")
+
+    assert index.find(str(photos), image(0)).shard == names[0]
+    assert index.find_content(digest(0)).shard == names[0]
+    # A failure that comes with the content is known, where there is nothing better.
+    assert index.find(str(photos), image(2)).shard == names[1]
+    assert index.unsettled == set()
+
+
+def test_where_failures_are_tried_again_none_is_known(storage, photos):
+    write(storage, "aa", photos, [0, 1])
+    write(storage, "bb", photos, [1, 2], failed=[2])
+    index = CacheIndex(storage, "b", with_failures=False)
+
+    assert index.find(str(photos), image(2)) is None
+    assert index.find(str(photos), image(1)) is not None
+    assert index.unsettled == {"bb"}

@@ -1,0 +1,237 @@
+"""Plans: whole or not at all, names, refusals, and what the cache saves."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from orchestrator.dataset.scan import scan_folder
+from orchestrator.jobs.submit import TrainingRequest, plan_submission
+from orchestrator.planning.batches import choose_batch_size
+from orchestrator.planning.plan import plan_labelling, plan_training
+from orchestrator.planning.run_names import check_name
+from tests.made import BACKBONE, BACKBONE_ID, make_data_set, make_picture, make_run
+from workers.bottlenecks.batches import ImageResult, complete_batch
+from workers.errors import DatasetError, RunError
+from workers.settings import Settings, load_settings
+from workers.storage.manifest import read_batches
+from workers.storage.plan import LabellingOptions, TrainingOptions, read_plan
+
+
+def pretend(images):
+    """Give each image a result without decoding it; its digest is that of its file."""
+    import hashlib
+
+    for path, *_ in images:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+        yield ImageResult(np.full(256, digest[0], np.float32), digest)
+
+
+def compute_all(storage, run):
+    for batch in read_batches(run):
+        complete_batch(storage, run, read_plan(run), batch, pretend)
+
+
+def test_a_plan_holds_every_image_once_with_its_split(storage, tmp_path):
+    run = make_run(storage, make_data_set(tmp_path / "photos"), batch_size=5)
+
+    plan, batches = read_plan(run), list(read_batches(run))
+
+    images = [image for batch in batches for image in batch.images]
+    assert plan.images == len(images) == 24
+    assert plan.batches == len(batches) == 5
+    assert plan.labels == ("blue", "red")
+    assert {image.split for image in images} == {"training", "validation", "testing"}
+    assert [image.path for image in images] == sorted(image.path for image in images)
+
+
+def test_the_search_and_the_plan_show_how_far_they_are(storage, tmp_path, monkeypatch):
+    monkeypatch.setattr("orchestrator.progress._TICK_S", 0)
+    photos = make_data_set(tmp_path / "photos")
+    compute_all(storage, make_run(storage, photos, "first"))
+    seen = []
+
+    scan = scan_folder(photos, seen.append)
+    plan_training(
+        storage,
+        scan,
+        lambda: BACKBONE,
+        TrainingOptions(),
+        name=None,
+        batch_size=8,
+        on_progress=seen.append,
+    )
+
+    phases = {progress.phase: progress for progress in seen}
+    assert list(phases) == ["looking for images", "reading the cache", "planning"]
+    assert phases["looking for images"].note == "24 found"
+    assert phases["reading the cache"].note == "3 shards"
+    assert (phases["planning"].done, phases["planning"].total) == (24, 24)
+
+
+def test_a_second_run_on_the_same_folder_finds_everything(storage, tmp_path):
+    photos = make_data_set(tmp_path / "photos")
+    compute_all(storage, make_run(storage, photos, "first"))
+
+    assert read_plan(make_run(storage, photos, "second")).cached == 24
+
+
+def test_only_added_images_are_new_work(storage, tmp_path):
+    photos = make_data_set(tmp_path / "photos")
+    compute_all(storage, make_run(storage, photos, "first"))
+    for number in range(10):
+        make_picture(photos / "red" / f"new{number}.jpg", (200, 10, 10), 5000 + number)
+
+    plan = read_plan(make_run(storage, photos, "second"))
+
+    assert plan.images - plan.cached == 10
+
+
+def test_a_replaced_photograph_is_noticed(storage, tmp_path):
+    photos = make_data_set(tmp_path / "photos")
+    compute_all(storage, make_run(storage, photos, "first"))
+    make_picture(photos / "red" / "000.jpg", (0, 0, 0), seed=9999)
+
+    plan = read_plan(make_run(storage, photos, "second"))
+
+    assert plan.images - plan.cached == 1
+
+
+def test_a_moved_and_a_relabelled_photograph_are_free(storage, tmp_path):
+    photos = make_data_set(tmp_path / "photos")
+    compute_all(storage, make_run(storage, photos, "first"))
+    (photos / "red" / "000.jpg").rename(photos / "blue" / "was_red.jpg")
+    moved = shutil.move(photos, tmp_path / "elsewhere")
+
+    plan = read_plan(make_run(storage, moved, "second"))
+
+    assert plan.cached == plan.images == 24
+
+
+def test_a_damaged_shard_counts_as_missing(storage, tmp_path):
+    photos = make_data_set(tmp_path / "photos")
+    compute_all(storage, make_run(storage, photos, "first"))
+    shard = next(storage.bottlenecks(BACKBONE_ID).glob("*/*.arrow"))
+    shard.write_bytes(shard.read_bytes()[:100])
+
+    plan = read_plan(make_run(storage, photos, "second"))
+
+    assert plan.images - plan.cached == 8
+
+
+def test_images_that_may_yet_be_read_are_not_taken_from_the_cache(storage, tmp_path):
+    photos = make_data_set(tmp_path / "photos")
+    run = make_run(storage, photos, "first", batch_size=100)
+    (batch,) = read_batches(run)
+    gone = [ImageResult(None, None, "cannot be opened")] * 24
+    complete_batch(storage, run, read_plan(run), batch, lambda _: gone)
+
+    assert read_plan(make_run(storage, photos, "second")).cached == 0
+
+
+def test_a_name_is_taken_once_and_automatic_names_count(storage, tmp_path):
+    photos = make_data_set(tmp_path / "photos")
+    make_run(storage, photos, "spring")
+
+    with pytest.raises(RunError, match="poets resume spring"):
+        make_run(storage, photos, "spring")
+    assert make_run(storage, photos, None).name == "photos-1"
+    assert make_run(storage, photos, None).name == "photos-2"
+    assert not list(storage.runs.glob(".tmp*"))
+
+
+@pytest.mark.parametrize("name", ["../x", "", ".hidden", "a/b", "x" * 101, "spaced name"])
+def test_a_name_that_is_no_plain_file_name_is_refused(storage, tmp_path, name):
+    with pytest.raises(RunError, match="not allowed"):
+        make_run(storage, make_data_set(tmp_path / "photos"), name)
+
+
+def test_a_folder_that_gives_no_classifier_is_refused_and_nothing_is_written(storage, tmp_path):
+    (tmp_path / "empty").mkdir()
+    make_picture(tmp_path / "flat" / "a.jpg", (1, 2, 3))
+    make_data_set(tmp_path / "one", labels=("red",))
+    make_data_set(tmp_path / "few", per_label=2)
+
+    for folder, message in {
+        "empty": "no images",
+        "flat": "one folder a label",
+        "one": "only one label",
+        "few": "at least 3",
+    }.items():
+        with pytest.raises(DatasetError, match=message):
+            make_run(storage, tmp_path / folder)
+    assert not storage.runs.exists()
+
+
+def test_what_was_held_out_stays_held_out_in_the_next_run(storage, tmp_path):
+    photos = make_data_set(tmp_path / "photos", per_label=4)
+    first = splits(make_run(storage, photos, "first"))
+    make_data_set(photos, per_label=40)
+
+    second = splits(make_run(storage, photos, "second"))
+
+    assert {path: second[path] for path in first} == first
+
+
+def splits(run):
+    return {image.path: image.split for batch in read_batches(run) for image in batch.images}
+
+
+def test_a_labelling_job_copies_its_model_and_needs_no_labels(storage, tmp_path):
+    make_picture(tmp_path / "photos" / "a.jpg", (1, 2, 3))
+    options = LabellingOptions("spring", str(tmp_path / "labels.csv"), "csv", 5)
+
+    job = plan_labelling(
+        storage,
+        scan_folder(tmp_path / "photos"),
+        BACKBONE,
+        options,
+        lambda folder: folder.mkdir(),
+        name=None,
+        batch_size=None,
+    )
+
+    assert job.name == "photos-labels-1"
+    assert job.model.is_dir()
+    assert read_plan(job).kind == "label"
+    ((image,),) = (batch.images for batch in read_batches(job))
+    assert (image.label, image.split) == (None, None)
+
+
+def test_weights_are_not_looked_for_when_the_folder_cannot_give_a_classifier(tmp_path):
+    (tmp_path / "empty").mkdir()
+    request = TrainingRequest(tmp_path / "empty", "mobilenet_0.50_224", TrainingOptions())
+
+    with pytest.raises(DatasetError, match="There are no images in"):
+        plan_submission(load_settings(), request, lambda _: None)
+
+
+def test_a_name_that_is_taken_names_the_storage_where_it_is(storage, tmp_path):
+    make_run(storage, make_data_set(tmp_path / "photos"))
+    elsewhere = tmp_path / "else where"
+    (elsewhere / "runs").mkdir(parents=True)
+    storage.run("run").path.rename(elsewhere / "runs" / "run")
+
+    check_name(load_settings(), "run")  # is free here
+
+    with pytest.raises(RunError, match=f"`poets resume run --storage '{elsewhere}'`"):
+        check_name(Settings(elsewhere), "run")
+
+
+def test_a_batch_suits_the_data_set():
+    assert choose_batch_size(100) == 32
+    assert choose_batch_size(10_000) == 152
+    assert choose_batch_size(1_000_000) == 512
+    # Every process that opens a manifest holds its footer, which grows with the batches.
+    assert choose_batch_size(4_000_000) == 1952
+    assert choose_batch_size(100_000_000) == 2048
+
+
+def test_the_plan_survives_its_file(storage, tmp_path):
+    options = TrainingOptions(seed=3, solver="sgd", steps=10)
+    run = make_run(storage, make_data_set(tmp_path / "photos"), options=options)
+
+    found = read_plan(run).training
+
+    assert (found.seed, found.solver, found.steps) == (3, "sgd", 10)

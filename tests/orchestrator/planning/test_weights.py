@@ -1,0 +1,125 @@
+"""Pretrained weights: found, or downloaded once from a real server and checked."""
+
+import http.server
+import threading
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.planning.weights import download_weights, locate_weights, resolve_backbone
+from workers.backbones.table import find_spec
+from workers.backbones.weights import digest_file
+from workers.errors import UnknownArchitectureError, WeightsError
+from workers.settings import Settings
+
+CONTENT = b"weights" * 100_000
+SPEC = find_spec("mobilenet_0.50_224")
+
+
+class Publisher(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENT after `refusals` broken answers."""
+
+    refusals = 0
+    requests = 0
+
+    def do_GET(self):
+        type(self).requests += 1
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        short = type(self).requests <= type(self).refusals
+        self.wfile.write(CONTENT[:100] if short else CONTENT)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def publisher():
+    Publisher.refusals = Publisher.requests = 0
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Publisher)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield replace(SPEC, weights_url=f"http://127.0.0.1:{server.server_port}/{SPEC.weights_file}")
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_download_is_written_whole_and_reports_its_progress(publisher, tmp_path):
+    seen = []
+
+    download_weights(publisher, tmp_path / "w.h5", seen.append)
+
+    assert (tmp_path / "w.h5").read_bytes() == CONTENT
+    assert (seen[-1].phase, seen[-1].note) == ("downloading weights", "0.7 of 0.7 MB")
+
+
+def test_a_download_that_breaks_off_is_tried_again(publisher, tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    Publisher.refusals = 2
+
+    download_weights(publisher, tmp_path / "w.h5", lambda *_: None)
+
+    assert (tmp_path / "w.h5").read_bytes() == CONTENT
+    assert Publisher.requests == 3
+
+
+def test_a_wrong_checksum_throws_the_download_away(publisher, tmp_path):
+    spec = replace(publisher, weights_md5="0" * 32)
+
+    with pytest.raises(WeightsError, match="wrong checksum"):
+        download_weights(spec, tmp_path / "w.h5", lambda *_: None)
+    assert list(tmp_path.glob("*.h5")) == []
+
+
+def test_without_a_network_one_sentence_names_the_file_and_where_to_put_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    spec = replace(SPEC, weights_url="http://127.0.0.1:1/w.h5")
+
+    with pytest.raises(WeightsError) as raised:
+        download_weights(spec, tmp_path / "w.h5", lambda *_: None)
+    for part in (SPEC.weights_file, str(tmp_path), "POETS_WEIGHTS_DIR", spec.weights_url):
+        assert part in str(raised.value)
+
+
+def test_weights_are_found_in_subfolders_and_put_into_storage_by_their_hash(tmp_path):
+    (tmp_path / "mine" / "deep").mkdir(parents=True)
+    (tmp_path / "mine" / "deep" / SPEC.weights_file).write_bytes(CONTENT)
+    settings = Settings(tmp_path / "storage", weights_dirs=(tmp_path / "mine",))
+
+    spec, digest, backbone_id = resolve_backbone(settings, SPEC.name, None, lambda *_: None)
+
+    stored = tmp_path / "storage" / "weights" / f"{digest}.h5"
+    assert digest_file(stored) == digest
+    assert spec is SPEC
+    assert backbone_id.startswith("mobilenet_0.50_224-")
+
+
+def test_a_given_file_wins(tmp_path):
+    given = tmp_path / "given.h5"
+    given.write_bytes(b"other")
+
+    digest = locate_weights(Settings(tmp_path / "storage"), SPEC, given, lambda *_: None)
+
+    assert digest == digest_file(given)
+
+
+def test_a_given_file_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(WeightsError, match="no weights file"):
+        resolve_backbone(Settings(tmp_path), SPEC.name, str(tmp_path / "x.h5"), lambda *_: None)
+
+
+def test_random_weights_need_no_file(tmp_path):
+    spec, digest, first = resolve_backbone(
+        Settings(tmp_path), "mobilenet_0.25_128", "random-7", lambda *_: None
+    )
+    *_, second = resolve_backbone(
+        Settings(tmp_path), "mobilenet_0.25_128", "random-8", lambda *_: None
+    )
+
+    assert (spec.name, digest) == ("mobilenet_0.25_128", "random-7")
+    assert first != second
+
+
+def test_an_unknown_architecture_is_said_before_any_search(tmp_path):
+    with pytest.raises(UnknownArchitectureError, match=r"mobilenet_0\.50_224"):
+        resolve_backbone(Settings(tmp_path), "mobilenet_0.5_224", None, lambda *_: None)

@@ -1,0 +1,169 @@
+"""What is said of one image file before any work: readable or why not, format, content."""
+
+import hashlib
+import os
+
+import pytest
+from PIL import Image
+
+from tests.made import make_picture
+from workers.errors import ImageError, StorageError
+from workers.images.decoding import FORMATS
+from workers.images.files import SUFFIXES
+from workers.images.inspection import _ENDINGS, Inspection, Inspector, fits_ending, inspect_image
+from workers.images.loading import load_image
+
+RED = (220, 30, 30)
+UNSUPPORTED = {".heif", ".heic"}
+
+
+def inspector(is_quick=False):
+    return Inspector(lambda: None, is_quick)
+
+
+def test_a_good_photograph_is_read_to_its_end(tmp_path):
+    path = make_picture(tmp_path / "a.jpg", RED)
+
+    found = inspect_image(str(path))
+
+    assert found == Inspection(hashlib.sha256(path.read_bytes()).hexdigest(), "JPEG")
+
+
+def test_verdicts_and_reasons_are_those_of_a_run(data):
+    """The very loader of the workers decides, over every awkward file there is."""
+    paths = sorted(path for path in (data / "awkward").iterdir() if path.suffix != ".tsv")
+    broken = 0
+    for path in paths:
+        try:
+            load_image(str(path), (224, 224))
+            reason = None
+        except ImageError as error:
+            reason, broken = str(error), broken + 1
+
+        assert inspect_image(str(path)).error == reason, path
+
+    assert len(paths) == 77
+    assert 15 < broken < 40
+
+
+@pytest.mark.parametrize(
+    ("name", "format_name", "is_quick"),
+    [("half.jpg", "JPEG", True), ("really_jpeg.png", "JPEG", True), ("frame_size.mpo", "MPO", True),
+     ("zero_byte.jpg", None, False), ("error_page.jpg", None, False),
+     ("reallybig.bmp", "BMP", False)],
+)  # fmt: skip
+def test_a_quick_look_is_at_the_header_and_at_the_whole_file_only_if_that_is_bad(
+    data, name, format_name, is_quick
+):
+    path = str(data / "awkward" / name)
+
+    found = inspect_image(path, is_quick=True)
+
+    assert found.format == format_name
+    if is_quick:
+        assert found == Inspection(format=format_name)
+    else:
+        assert found == inspect_image(path)
+        assert found.error
+
+
+def test_too_many_pixels_are_oversized_not_damaged(data):
+    found = inspect_image(str(data / "awkward" / "bomb_30000x30000.png"))
+
+    assert found.is_oversized
+    assert found.error == "too large: 30000x30000 pixels, the limit is 178956970"
+    assert not inspect_image(str(data / "awkward" / "half.jpg")).is_oversized
+
+
+def test_links_and_pipes_are_not_opened(tmp_path):
+    make_picture(tmp_path / "a.jpg", RED)
+    (tmp_path / "link.jpg").symlink_to("a.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+
+    for is_quick in (False, True):
+        assert "cannot be opened" in inspect_image(str(tmp_path / "link.jpg"), is_quick).error
+        pipe = inspect_image(str(tmp_path / "pipe.jpg"), is_quick)
+        assert pipe == Inspection(error="not a regular file")
+
+
+def test_every_format_and_every_ending_has_its_place():
+    assert set(_ENDINGS) == set(FORMATS)
+    listed = [ending for endings in _ENDINGS.values() for ending in endings]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == SUFFIXES - UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("name", "format_name", "fits"),
+    [("a.JPG", "JPEG", True), ("a.jpg", "MPO", True), ("a.mpo", "JPEG", True), ("a", "PNG", True),
+     ("a.png", "JPEG", False), ("a.jpg", "WEBP", False), ("a.heic", "JPEG", False),
+     ("folder.png/a.jpg", "JPEG", True)],
+)  # fmt: skip
+def test_a_name_fits_the_content_or_not(name, format_name, fits):
+    assert fits_ending(name, format_name) == fits
+
+
+@pytest.mark.parametrize("is_quick", [False, True])
+def test_another_process_says_the_same(tmp_path, is_quick):
+    names = ["a.jpg", "line\nbreak.jpg", os.fsdecode(b"caf\xe9.jpg")]
+    paths = [str(make_picture(tmp_path / name, RED, n)) for n, name in enumerate(names)]
+    (tmp_path / "empty.jpg").touch()
+    paths.append(str(tmp_path / "empty.jpg"))
+    one = inspector(is_quick)
+
+    try:
+        found = [one.inspect(path) for path in paths]
+    finally:
+        one.stop()
+
+    assert found == [inspect_image(path, is_quick) for path in paths]
+    assert found[3].error == "empty file"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("abort.jpg", "killed the process that read it (SIGABRT)"),
+        ("exit.jpg", "ended the process that read it (exit code 7)"),
+        ("hang.jpg", "hangs: gave no result within 1 s"),
+        ("once.jpg", None),
+    ],
+)
+def test_an_image_that_ends_or_hangs_its_process_is_named(poison, tmp_path, name, reason):
+    make_picture(tmp_path / name, RED)
+    make_picture(tmp_path / "good.jpg", RED)
+    one = inspector()
+
+    try:
+        found = [one.inspect(str(tmp_path / n), timeout_s=1) for n in (name, "good.jpg")]
+    finally:
+        one.stop()
+
+    assert [seen.error for seen in found] == [reason, None]
+
+
+def test_trouble_of_the_machine_is_no_fault_of_an_image(tmp_path, monkeypatch):
+    path = make_picture(tmp_path / "a.jpg", RED)
+    (tmp_path / "trap").mkdir()
+    (tmp_path / "trap" / "sitecustomize.py").write_text(
+        "import errno, os\n"
+        "_open = os.open\n"
+        "def trapped(path, *rest, **more):\n"
+        "    if str(path).endswith('a.jpg'): raise OSError(errno.ESTALE, 'Stale file handle')\n"
+        "    return _open(path, *rest, **more)\n"
+        "os.open = trapped\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'trap'}{os.pathsep}{os.getcwd()}")
+    one = inspector()
+
+    try:
+        with pytest.raises(StorageError, match="cannot be opened now: Stale file handle"):
+            one.inspect(str(path))
+    finally:
+        one.stop()
+
+
+def test_the_format_is_the_contents_not_the_names(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", "PNG")
+
+    assert inspect_image(str(tmp_path / "a.jpg")).format == "PNG"

@@ -1,0 +1,93 @@
+"""Programs of ours end when the process that started them is killed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_picture
+from tests.programs import ROOT, kill, lay_traps, wait_until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can do this")
+
+START = """
+import json, sys
+from pathlib import Path
+from workers.storage.layout import Storage
+from workers.storage.plan import Plan
+
+storage = Storage(Path(sys.argv[1]))
+plan = Plan("", "", "", *json.loads(sys.argv[2]), 0, 0, 0, 0)
+"""
+CONVERT = """
+from workers.backbones.convert import convert_backbone
+convert_backbone(storage, plan, lambda: None)
+"""
+ISOLATE = """
+from workers.bottlenecks.batches import Request
+from workers.bottlenecks.isolated import compute_isolated
+list(compute_isolated(storage, plan, [Request(sys.argv[3])], lambda: None))
+"""
+
+
+def start(program, storage, *arguments, **environment):
+    identity = json.dumps([ARCHITECTURE, BACKBONE_ID, WEIGHTS])
+    return subprocess.Popen(
+        [sys.executable, "-c", START + program, str(storage.root), identity, *map(str, arguments)],
+        env={**os.environ, **environment},
+        cwd=ROOT,
+    )
+
+
+def child_of(process, program):
+    """Return the process id of the child that runs a module, or None."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for child in map(int, children):
+        command = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+        if program.encode() in command:
+            return child
+    return None
+
+
+def has_ended(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    # Nobody may be there to take note of the end of an orphan.
+    return stat.rsplit(")", 1)[1].split()[0] in "ZX"
+
+
+def test_the_conversion_ends_with_who_asked_for_it(storage):
+    parent = start(CONVERT, storage)
+    child = wait_until(lambda: child_of(parent, "workers.backbones.convert"))
+    wait_until(lambda: b"tensorflow" in Path(f"/proc/{child}/maps").read_bytes())
+
+    kill(parent.pid)
+    parent.wait()
+
+    wait_until(lambda: has_ended(child), 5)
+
+
+def test_the_process_for_single_images_ends_with_who_asked_for_it(ready_storage, tmp_path):
+    picture = make_picture(tmp_path / "hangs_once.jpg", (9, 99, 200))
+    parent = start(ISOLATE, ready_storage, picture, **lay_traps(tmp_path / "traps"))
+    marker = picture.with_name(picture.name + ".pid")
+    child = int(wait_until(lambda: marker.exists() and marker.read_text()))
+
+    kill(parent.pid)
+    parent.wait()
+
+    wait_until(lambda: has_ended(child), 5)
+
+
+def test_a_process_whose_parent_has_gone_already_ends_at_once():
+    program = (
+        "from workers.processes.parent_death import end_with_parent\n"
+        "end_with_parent(parent=1 << 30)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 1

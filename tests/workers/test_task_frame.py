@@ -1,0 +1,358 @@
+"""The tasks, called in this process with a real broker: checked, reported, and repeatable."""
+
+import contextlib
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pyarrow.parquet as pq
+import pytest
+
+from orchestrator.dataset.scan import scan_folder
+from orchestrator.planning.plan import plan_labelling
+from tests.made import BACKBONE, BACKBONE_ID, make_data_set, make_picture, make_run
+from workers import task_frame
+from workers.backbones.store import has_backbone
+from workers.errors import LeaseLostError, RunError, StorageError
+from workers.heads.model_folder import copy_model, load_model
+from workers.labelling import classify_files
+from workers.leases import Keys, connect
+from workers.storage.manifest import read_batches
+from workers.storage.plan import LabellingOptions, TrainingOptions, read_plan
+from workers.storage.shards import read_shard
+from workers.task_frame import working_on
+from workers.tasks import compute_batch, convert_backbone, label_batch, train_head
+
+KEYS = Keys("run")
+BROKEN = "not an image: no known format"
+
+
+@pytest.fixture
+def client(broker_url, monkeypatch):
+    monkeypatch.setenv("POETS_DEVICE", "cpu")
+    return connect(broker_url)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return make_data_set(tmp_path / "photos")
+
+
+@pytest.fixture
+def run(client, ready_storage, photos):
+    return make_run(ready_storage, photos)
+
+
+@pytest.fixture
+def trained(run):
+    for number in range(3):
+        compute_batch("run", number)
+    train_head("run")
+    return run
+
+
+def plan_job(storage, photos, model, name="job", top_k=2):
+    options = LabellingOptions(str(model), "labels.csv", "csv", top_k)
+    return plan_labelling(
+        storage,
+        scan_folder(photos),
+        BACKBONE,
+        options,
+        lambda target: copy_model(model, target),
+        name=name,
+        batch_size=10,
+    )
+
+
+def shard_of(storage, run, number):
+    return storage.shard(BACKBONE_ID, list(read_batches(run))[number].own_shard)
+
+
+def test_a_batch_is_computed_and_reported(client, ready_storage, run):
+    compute_batch("run", 1)
+
+    shard = read_shard(shard_of(ready_storage, run, 1))
+    assert len(shard.uris) == 8
+    assert shard.errors == [None] * 8
+    assert client.lrange(KEYS.done, 0, -1) == ["[1, 0]"]
+    assert not client.exists(KEYS.starts, KEYS.lease("1"), KEYS.troubles)
+
+
+def test_failed_images_are_counted_in_the_report(client, ready_storage, photos):
+    (photos / "blue" / "001.jpg").write_bytes(b"broken")
+    run = make_run(ready_storage, photos)
+
+    compute_batch("run", 0)
+
+    assert read_shard(shard_of(ready_storage, run, 0)).errors == [None, BROKEN, *[None] * 6]
+    assert client.lrange(KEYS.done, 0, -1) == ["[0, 1]"]
+
+
+def test_an_image_that_fails_with_its_variants_is_one_failure(client, ready_storage, photos):
+    options = TrainingOptions(flip_left_right=True, variants=2)
+    broken = next(image for image in read_batches(make_run(ready_storage, photos, "before")))
+    path = next(image.path for image in broken.images if image.split == "training")
+    (photos / path).write_bytes(b"broken")
+    run = make_run(ready_storage, photos, options=options, batch_size=100)
+
+    compute_batch("run", 0)
+
+    errors = read_shard(shard_of(ready_storage, run, 0)).errors
+    assert errors.count(BROKEN) == 3
+    assert client.lrange(KEYS.done, 0, -1) == ["[0, 1]"]
+
+
+def test_a_second_delivery_is_reported_again_and_changes_nothing(client, ready_storage, run):
+    compute_batch("run", 0)
+    before = shard_of(ready_storage, run, 0).stat()
+
+    compute_batch("run", 0)
+
+    after = shard_of(ready_storage, run, 0).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert client.lrange(KEYS.done, 0, -1) == ["[0, 0]"] * 2
+
+
+def test_after_an_attempt_that_died_images_are_computed_one_by_one(
+    client, ready_storage, run, monkeypatch
+):
+    client.hset(KEYS.starts, "0", 1)
+    started = []
+    popen = subprocess.Popen
+
+    def note(command, **options):
+        started.append(command)
+        return popen(command, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", note)
+
+    compute_batch("run", 0)
+
+    assert [command[1:4] for command in started] == [["-P", "-m", "workers.bottlenecks.isolated"]]
+    assert read_shard(shard_of(ready_storage, run, 0)).errors == [None] * 8
+    assert not client.hexists(KEYS.starts, "0")
+
+
+def test_careful_and_fast_attempts_write_the_same_shard(client, ready_storage, run):
+    compute_batch("run", 0)
+    fast = shard_of(ready_storage, run, 0).read_bytes()
+    shard_of(ready_storage, run, 0).unlink()
+    client.hset(KEYS.starts, "0", 1)
+
+    compute_batch("run", 0)
+
+    assert shard_of(ready_storage, run, 0).read_bytes() == fast
+
+
+def test_a_cancelled_run_is_left_alone(client, ready_storage, run):
+    run.cancelled.touch()
+
+    for task in (compute_batch, label_batch):
+        task("run", 0)
+    for task in (train_head, convert_backbone):
+        task("run")
+
+    assert not shard_of(ready_storage, run, 0).exists()
+    assert list(client.scan_iter()) == []
+
+
+@pytest.mark.parametrize("name", ["../run", "", "a/b"])
+def test_a_message_with_a_name_that_no_run_can_have_is_refused(client, ready_storage, run, name):
+    with pytest.raises(RunError):
+        compute_batch(name, 0)
+
+    assert list(client.scan_iter()) == []
+
+
+def test_a_worker_with_another_storage_says_which_it_has(client, run, tmp_path, monkeypatch):
+    monkeypatch.setenv("POETS_STORAGE", str(tmp_path / "elsewhere"))
+
+    with pytest.raises(RunError, match="no run 'run'"):
+        compute_batch("run", 0)
+
+    reason = client.hget(KEYS.troubles, "0")
+    assert f"has the storage {tmp_path}/elsewhere" in reason
+    assert "POETS_STORAGE" in reason
+
+
+def test_a_worker_that_cannot_read_the_plan_says_so(client, run):
+    run.plan.write_text("{}")
+
+    with pytest.raises(RunError):
+        compute_batch("run", 0)
+
+    assert "is damaged" in client.hget(KEYS.troubles, "0")
+
+
+@pytest.mark.parametrize("number", [3, -1])
+def test_a_message_for_a_batch_that_does_not_exist_does_not_end_the_run(client, run, number):
+    with contextlib.suppress(RunError):
+        compute_batch("run", number)
+
+    assert not run.failure.exists()
+
+
+def test_a_storage_that_refuses_is_a_trouble_and_no_end_of_the_run(client, ready_storage, run):
+    ready_storage.bottlenecks(BACKBONE_ID).parent.mkdir()
+    (ready_storage.root / "full").write_bytes(b"")
+    blocked = shard_of(ready_storage, run, 0).parent
+    blocked.parent.mkdir(parents=True)
+    blocked.symlink_to(ready_storage.root / "gone" / "away")
+
+    compute_batch("run", 0)
+
+    assert "Cannot write" in client.hget(KEYS.troubles, "0")
+    assert not client.exists(KEYS.done, KEYS.starts)
+    assert not run.failure.exists()
+
+
+def test_a_trouble_that_is_over_is_forgotten(client, run):
+    client.hset(KEYS.troubles, "0", "storage full")
+
+    compute_batch("run", 0)
+
+    assert not client.exists(KEYS.troubles)
+
+
+@pytest.mark.parametrize("kind", task_frame._FINAL_ERRORS)
+def test_an_error_that_comes_again_ends_the_run_with_its_reason(client, run, kind):
+    with working_on("run", "train"):
+        raise kind("this cannot go on")
+
+    assert json.loads(run.failure.read_bytes()) == {"item": "train", "reason": "this cannot go on"}
+    assert not client.exists(KEYS.troubles, KEYS.starts)
+
+
+@pytest.mark.parametrize("kind", [StorageError, LeaseLostError])
+def test_other_errors_of_ours_are_left_to_the_reconciler(client, run, kind):
+    with working_on("run", "train"):
+        raise kind("try again")
+
+    assert client.hgetall(KEYS.troubles) == {"train": "try again"}
+    assert not run.failure.exists()
+
+
+def test_a_mistake_of_ours_is_reported_counted_and_raised(client, run):
+    with pytest.raises(ZeroDivisionError), working_on("run", "0"):
+        raise ZeroDivisionError("oh")
+
+    assert client.hgetall(KEYS.troubles) == {"0": "ZeroDivisionError: oh"}
+    assert client.hgetall(KEYS.starts) == {"0": "1"}
+    assert not run.failure.exists()
+
+
+def test_a_manifest_that_was_damaged_ends_the_run(client, run):
+    run.manifest.write_bytes(b"PAR1 damaged PAR1")
+
+    compute_batch("run", 0)
+
+    assert "manifest" in json.loads(run.failure.read_bytes())["reason"]
+
+
+def test_a_broker_that_is_away_does_not_stop_a_batch(ready_storage, photos, monkeypatch, tmp_path):
+    monkeypatch.setenv("POETS_DEVICE", "cpu")
+    monkeypatch.setenv("POETS_BROKER_URL", f"redis+socket://{tmp_path}/nobody?virtual_host=0")
+    run = make_run(ready_storage, photos)
+
+    compute_batch("run", 0)
+
+    assert read_shard(shard_of(ready_storage, run, 0)).errors == [None] * 8
+
+
+def test_a_run_is_trained_by_its_tasks(client, trained):
+    assert load_model(trained.model).card.labels == ("blue", "red")
+    assert not client.exists(KEYS.troubles, KEYS.starts, KEYS.lease("train"))
+
+
+def test_a_trainer_that_finds_holes_reports_them(client, run):
+    compute_batch("run", 0)
+
+    train_head("run")
+
+    assert "2 batches" in client.hget(KEYS.troubles, "train")
+    assert {path.name for path in run.redo.iterdir()} == {"1", "2"}
+    assert not run.failure.exists()
+
+
+def test_a_data_set_that_cannot_be_learnt_ends_the_run(client, ready_storage, photos):
+    for picture in (photos / "red").iterdir():
+        picture.write_bytes(b"broken")
+    run = make_run(ready_storage, photos)
+    for number in range(3):
+        compute_batch("run", number)
+
+    train_head("run")
+
+    assert "'red'" in json.loads(run.failure.read_bytes())["reason"]
+
+
+def test_a_backbone_that_is_there_is_not_converted_again(client, ready_storage, run):
+    before = (ready_storage.backbone(BACKBONE_ID) / "backbone.tflite").stat()
+
+    convert_backbone("run")
+
+    assert has_backbone(ready_storage, BACKBONE_ID)
+    assert (ready_storage.backbone(BACKBONE_ID) / "backbone.tflite").stat() == before
+    assert not client.exists(KEYS.troubles, KEYS.done)
+
+
+def test_weights_that_are_missing_end_the_run(client, storage, photos):
+    run = make_run(storage, photos)
+    plan = replace(read_plan(run), backbone_id="other", weights_digest="0" * 64)
+    run.plan.write_bytes(plan.to_json())
+
+    convert_backbone("run")
+
+    assert "Cannot read the weights" in json.loads(run.failure.read_bytes())["reason"]
+
+
+def test_a_job_labels_its_batches_as_classify_does(client, ready_storage, trained, tmp_path):
+    pictures = make_data_set(tmp_path / "unknown", per_label=6)
+    make_picture(pictures / "a broken one.jpg", (1, 2, 3)).write_bytes(b"broken")
+    job = plan_job(ready_storage, pictures, trained.model)
+
+    label_batch("job", 0)
+    label_batch("job", 1)
+
+    rows = [row for n in range(2) for row in pq.read_table(job.prediction_shard(n)).to_pylist()]
+    paths = [str(pictures / row["path"]) for row in rows]
+    assert len(rows) == 13
+    for row, expected in zip(rows, classify_files(trained.model, paths, 2), strict=True):
+        assert row["error"] == expected.error
+        assert row["status"] == ("failed" if expected.error else "ok")
+        assert row["model"] == str(trained.model)
+        if not expected.error:
+            found = [(row["label"], row["score"]), (row["label_2"], row["score_2"])]
+            assert found == expected.ranked
+            assert row["label"] == row["path"].split("/")[0]
+    assert [row["error"] for row in rows if row["error"]] == [BROKEN]
+
+
+def test_a_second_delivery_labels_nothing_again(client, ready_storage, trained, photos):
+    job = plan_job(ready_storage, photos, trained.model)
+    label_batch("job", 0)
+    before = job.prediction_shard(0).stat()
+    shutil.rmtree(job.model)
+
+    label_batch("job", 0)
+
+    assert job.prediction_shard(0).stat().st_ino == before.st_ino
+    assert client.llen(Keys("job").done) == 2
+
+
+def test_a_job_whose_model_is_damaged_ends_with_its_reason(client, ready_storage, trained, photos):
+    job = plan_job(ready_storage, photos, trained.model)
+    (job.model / "head.npz").write_bytes(b"damaged")
+
+    label_batch("job", 0)
+
+    assert "head" in json.loads(job.failure.read_bytes())["reason"]
+    assert not job.prediction_shard(0).exists()
+
+
+def test_a_training_run_has_nothing_to_label(client, ready_storage, run):
+    label_batch("run", 0)
+
+    assert not run.predictions.exists()
+    assert not shard_of(ready_storage, run, 0).exists()

@@ -1,0 +1,206 @@
+"""From the images of a batch to its bottlenecks: what is known is read, the rest computed."""
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.errors import ShardError, StorageError
+from workers.images.distortions import Recipe, variant_uri
+from workers.images.files import is_folder_with_files
+from workers.storage.atomic import storage_errors
+from workers.storage.layout import RunFolder, Storage
+from workers.storage.manifest import Batch, PlannedImage
+from workers.storage.names import decode_name
+from workers.storage.plan import Plan
+from workers.storage.shards import Shard, read_shard, write_shard
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What came out of one image: a bottleneck (float32, shape (k,)) or an error."""
+
+    bottleneck: NDArray[np.float32] | None
+    digest: bytes | None = None
+    error: str | None = None
+
+
+class Request(NamedTuple):
+    """One image to compute, or one variant of it.
+
+    Attributes:
+        planned: Size in bytes and version in ns; None when they were not planned.
+    """
+
+    path: str
+    planned: tuple[int, int] | None = None
+    recipe: Recipe | None = None
+
+    @property
+    def file(self) -> tuple[str, tuple[int, int] | None]:
+        """The same for requests that follow each other and can share one decoded file."""
+        return self.path, self.planned
+
+    def identify(self, digest: bytes) -> bytes:
+        """Return the digest of what is asked for, given that of the file."""
+        return self.recipe.identify(digest) if self.recipe else digest
+
+
+# Computes images in order: `computing` does so quickly, `isolated` carefully.
+Compute = Callable[[list[Request]], Iterable[ImageResult]]
+
+
+def complete_batch(
+    storage: Storage, folder: RunFolder, plan: Plan, batch: Batch, compute: Compute
+) -> list[ImageResult]:
+    """Return one result for each image of the batch, in order, computing what is missing.
+
+    What was computed is in the batch's own shard when this returns; a second delivery
+    finds it and computes nothing.
+
+    Raises:
+        StorageError: When the shard cannot be written, or the photographs are not there at
+            all; the batch is as it was before.
+    """
+    results, own = _look_up(storage, plan, batch)
+    missing = [i for i, result in enumerate(results) if result is None]
+    if missing:
+        images = [batch.images[i] for i in missing]
+        request = [
+            Request(
+                image_path(plan, image),
+                (image.size, image.version),
+                image_recipe(plan, image),
+            )
+            for image in images
+        ]
+        for i, result in zip(missing, compute(request), strict=True):
+            results[i] = result
+        _check_root(plan, [results[i] for i in missing])
+        _write_own_shard(storage, plan, batch, results, sorted({*own, *missing}))
+    (folder.redo / str(batch.number)).unlink(missing_ok=True)
+    return [result for result in results if result is not None]
+
+
+def _check_root(plan: Plan, results: list[ImageResult | None]) -> None:
+    """Take a mount that has vanished for what it is, not for images that are gone."""
+    if all(result is None or result.error is None or result.digest for result in results):
+        return
+    if not is_folder_with_files(decode_name(plan.root)):
+        raise StorageError(f"The folder {plan.root} of the photographs is gone or empty here.")
+
+
+def read_results(storage: Storage, plan: Plan, batch: Batch) -> list[ImageResult | None]:
+    """Return what storage has for each image of the batch, None where it has nothing.
+
+    Raises:
+        StorageError: When the storage refuses.
+    """
+    return _look_up(storage, plan, batch)[0]
+
+
+def _look_up(
+    storage: Storage, plan: Plan, batch: Batch
+) -> tuple[list[ImageResult | None], list[int]]:
+    """Return as `read_results`, and the places of those that the batch's own shard has."""
+    results: list[ImageResult | None] = [None] * len(batch.images)
+    by_shard: dict[str, list[int]] = defaultdict(list)
+    for i, image in enumerate(batch.images):
+        if image.is_cached:
+            by_shard[image.shard].append(i)
+    # One shard at a time: together they may be far larger than the batch.
+    for name, places in by_shard.items():
+        shard = _read_if_whole(storage, plan, name)
+        for i in places:
+            results[i] = _cached_result(shard, batch.images[i])
+    missing = [i for i, result in enumerate(results) if result is None]
+    own = _read_if_whole(storage, plan, _own_shard(plan, batch)) if missing else None
+    rows = {uri: row for row, uri in enumerate(own.uris)} if own else {}
+    from_own = []
+    for i in missing:
+        row = rows.get(image_uri(plan, batch.images[i]))
+        if own is not None and row is not None:
+            results[i] = _result(own, row)
+            from_own.append(i)
+    return results, from_own
+
+
+def image_path(plan: Plan, image: PlannedImage) -> str:
+    """Return the path to open, with the exact bytes of its name."""
+    return f"{decode_name(plan.root)}/{decode_name(image.path)}"
+
+
+def image_uri(plan: Plan, image: PlannedImage) -> str:
+    """Return where the image lies, as it is written in shards; a variant has its own place."""
+    return variant_uri(f"{plan.root}/{image.path}", image_recipe(plan, image))
+
+
+def image_recipe(plan: Plan, image: PlannedImage) -> Recipe | None:
+    """Return how a row of the manifest is made; None for an image as it is."""
+    return plan.training.recipe(image.variant) if plan.training else None
+
+
+def _own_shard(plan: Plan, batch: Batch) -> str:
+    # A batch that was wholly cached has none, unless a cached shard was lost since.
+    return batch.own_shard or f"{plan.name}-{batch.number}"
+
+
+def _read_if_whole(storage: Storage, plan: Plan, name: str) -> Shard | None:
+    path = storage.shard(plan.backbone_id, name)
+    try:
+        return read_shard(path)
+    except FileNotFoundError:
+        return None
+    except ShardError:
+        # Out of the way, so that nothing takes it for whole; kept, so that it can be seen.
+        with storage_errors(f"rename {path}"), contextlib.suppress(FileNotFoundError):
+            path.rename(path.with_suffix(".damaged"))
+        return None
+
+
+def _cached_result(shard: Shard | None, image: PlannedImage) -> ImageResult | None:
+    if shard is None or image.shard_row >= len(shard.uris):
+        return None
+    result = _result(shard, image.shard_row)
+    return result if result.digest == image.digest else None
+
+
+def _result(shard: Shard, row: int) -> ImageResult:
+    error = shard.errors[row]
+    # A copy, or one row would keep the whole shard in memory.
+    bottleneck = None if error else shard.bottlenecks[row].copy()
+    return ImageResult(bottleneck, shard.digests[row], error)
+
+
+def _write_own_shard(
+    storage: Storage,
+    plan: Plan,
+    batch: Batch,
+    results: list[ImageResult | None],
+    rows: list[int],
+) -> None:
+    kept = [(batch.images[i], result) for i in rows if (result := results[i]) is not None]
+    width = _bottleneck_size(plan)
+    bottlenecks = np.zeros((len(kept), width), np.float32)
+    for row, (_, result) in enumerate(kept):
+        if result.bottleneck is not None:
+            bottlenecks[row] = result.bottleneck
+    shard = Shard(
+        uris=[image_uri(plan, image) for image, _ in kept],
+        sizes=[image.size for image, _ in kept],
+        versions=[image.version for image, _ in kept],
+        digests=[result.digest for _, result in kept],
+        bottlenecks=bottlenecks,
+        errors=[result.error for _, result in kept],
+    )
+    write_shard(storage.shard(plan.backbone_id, _own_shard(plan, batch)), shard)
+
+
+def _bottleneck_size(plan: Plan) -> int:
+    from workers.backbones.table import find_spec
+
+    return find_spec(plan.architecture).bottleneck_size

@@ -1,0 +1,246 @@
+"""Gather the bottlenecks of a run from its shards, by split, with an account of every image."""
+
+import itertools
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.backbones.store import read_description
+from workers.bottlenecks.batches import ImageResult, read_results
+from workers.errors import BottlenecksMissingError
+from workers.heads.head import Examples
+from workers.storage.atomic import write_whole
+from workers.storage.label_sets import split_labels
+from workers.storage.layout import RunFolder, Storage
+from workers.storage.manifest import PlannedImage, count_split, read_batches
+from workers.storage.plan import Plan
+
+SPLITS = ("training", "validation", "testing")
+# Larger sets of bottlenecks are gathered in a temporary file and stream from there.
+_IN_MEMORY_BYTES = 2 * 1024**3
+_ROWS_AT_ONCE = 65_536
+_COUNTED = (
+    "computed", "cached", "quarantined", "left_out", *SPLITS, "variants", "variants_computed",
+)  # fmt: skip
+
+
+@dataclass
+class Gathered:
+    """All bottlenecks of a run by split, and what happened to every image.
+
+    Attributes:
+        examples: By split; in training each photograph is followed by its variants.
+        counts: Of photographs, but for those of variants.
+        copies: Photographs that were left out because a held-out one has their content.
+        digests: SHA-256 of the photograph of each example, by split.
+        is_variant: Which training examples are no photographs, bool, shape (n,).
+    """
+
+    examples: dict[str, Examples]
+    counts: Counter[str] = field(default_factory=Counter)
+    quarantine: list[tuple[str, str]] = field(default_factory=list)
+    copies: list["Copy"] = field(default_factory=list)
+    digests: dict[str, list[bytes | None]] = field(default_factory=dict)
+    is_variant: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+
+    def hide_test(self) -> None:
+        """Take the test images away from whoever may not look at them yet."""
+        width = self.examples["testing"].bottlenecks.shape[1]
+        labels = self.examples["testing"].labels[:0]
+        self.examples["testing"] = Examples(np.empty((0, width), np.float32), labels, [])
+        self.digests["testing"] = []
+
+    def photographs(self) -> "Gathered":
+        """Return the same without variants."""
+        if not self.is_variant.any():
+            return self
+        rows = np.flatnonzero(~self.is_variant)
+        training, digests = self.examples["training"], self.digests["training"]
+        alone = Examples(
+            training.bottlenecks[rows], training.labels[rows], [training.paths[i] for i in rows]
+        )
+        return replace(
+            self,
+            examples={**self.examples, "training": alone},
+            digests={**self.digests, "training": [digests[i] for i in rows]},
+            is_variant=np.zeros(len(rows), np.bool_),
+        )
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A photograph that was left out; `labels` are the numbers of its labels."""
+
+    split: str
+    path: str
+    labels: tuple[int, ...]
+    digest: bytes | None
+
+
+def gather_bottlenecks(
+    storage: Storage, folder: RunFolder, plan: Plan, beat: Callable[[], None]
+) -> Gathered:
+    """Return the bottlenecks of every image that could be read.
+
+    An image with the very content of a test image, or a training image with that of a
+    validation image, is left out: it would leak the answer. An image goes with all of its
+    variants or not at all, so that none can be missed silently.
+
+    Raises:
+        BottlenecksMissingError: Some batches must be done again; they are marked.
+    """
+    gathered = Gathered({}, Counter(dict.fromkeys(_COUNTED, 0)))
+    width = read_description(storage, plan.backbone_id)["bottleneck_size"]
+    numbering = _Numbering(plan)
+    with tempfile.TemporaryDirectory(prefix="poets-") as scratch:
+        parts = {split: _Part.allocate(scratch, split, folder, width) for split in SPLITS}
+    rows = _results(storage, folder, plan, beat)
+    for _, group in itertools.groupby(rows, key=lambda row: row[0].path):
+        _add_photograph(gathered, parts, numbering, list(group))
+    # The test split keeps all of its images; the others lose what would tell them its answers.
+    held_out = set(parts["testing"].digests)
+    for split in ("validation", "training"):
+        gathered.copies += parts[split].leave_out(split, held_out)
+        held_out.update(parts[split].digests)
+    gathered.counts["left_out"] = len(gathered.copies)
+    for split, part in parts.items():
+        gathered.examples[split] = part.examples(numbering)
+        gathered.digests[split] = part.digests
+        gathered.counts[split] = len(part.labels) - part.variants
+        gathered.counts["variants"] += part.variants
+    gathered.is_variant = np.array(parts["training"].is_variant, np.bool_)
+    return gathered
+
+
+def _add_photograph(
+    gathered: Gathered,
+    parts: dict[str, "_Part"],
+    numbering: "_Numbering",
+    rows: list[tuple[PlannedImage, ImageResult]],
+) -> None:
+    """Take in one image, its variants behind it, or say why not."""
+    (image, own), variants = rows[0], rows[1:]
+    failed = next((result for _, result in rows if result.bottleneck is None), None)
+    if failed:
+        gathered.counts["quarantined"] += 1
+        gathered.quarantine.append((image.path, failed.error or "unknown"))
+        return
+    gathered.counts["cached" if image.is_cached else "computed"] += 1
+    gathered.counts["variants_computed"] += sum(not row.is_cached for row, _ in variants)
+    labels, part = numbering.find(image.label or ""), parts[image.split or "training"]
+    for row, result in rows:
+        part.add(image.path, labels, own.digest, result.bottleneck, row.variant > 0)
+
+
+class _Numbering:
+    """The numbers of labels, from what the manifest says of an image."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.is_multi_label = plan.training is not None and plan.training.multi_label
+        self.n_labels = len(plan.labels)
+        self._numbers = {label: number for number, label in enumerate(plan.labels)}
+        self._known: dict[str, tuple[int, ...]] = {}
+
+    def find(self, text: str) -> tuple[int, ...]:
+        """Return the numbers of all labels of an image."""
+        # Sets of labels are few and images many.
+        if text not in self._known:
+            labels = split_labels(text) if self.is_multi_label else [text]
+            self._known[text] = tuple(self._numbers[label] for label in labels)
+        return self._known[text]
+
+    def array(self, answers: list[tuple[int, ...]]) -> NDArray[Any]:
+        """Return the labels of images as `Examples` holds them."""
+        if not self.is_multi_label:
+            return np.array([number for (number,) in answers], np.int64)
+        table = np.zeros((len(answers), self.n_labels), np.bool_)
+        for row, numbers in enumerate(answers):
+            table[row, list(numbers)] = True
+        return table
+
+
+@dataclass
+class _Part:
+    """The examples of one split while they are gathered."""
+
+    bottlenecks: np.ndarray
+    labels: list[tuple[int, ...]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    digests: list[bytes | None] = field(default_factory=list)
+    is_variant: list[bool] = field(default_factory=list)
+
+    @classmethod
+    def allocate(cls, scratch: str, split: str, folder: RunFolder, width: int) -> "_Part":
+        shape = (count_split(folder, split), width)
+        if shape[0] * width * 4 <= _IN_MEMORY_BYTES:
+            return cls(np.empty(shape, np.float32))
+        # Its name goes with the scratch folder; the mapping keeps the file alive.
+        return cls(np.memmap(f"{scratch}/{split}", np.float32, "w+", shape=shape))
+
+    def add(
+        self,
+        path: str,
+        labels: tuple[int, ...],
+        digest: bytes | None,
+        bottleneck: np.ndarray | None,
+        is_variant: bool,
+    ) -> None:
+        """Add an image or a variant; path and digest are those of the image in both cases."""
+        self.bottlenecks[len(self.labels)] = bottleneck
+        self.labels.append(labels)
+        self.paths.append(path)
+        self.digests.append(digest)
+        self.is_variant.append(is_variant)
+
+    @property
+    def variants(self) -> int:
+        return sum(self.is_variant)
+
+    def leave_out(self, split: str, digests: set[bytes | None]) -> list[Copy]:
+        """Remove the photographs with these digests and their variants; return the former."""
+        keep = [i for i, digest in enumerate(self.digests) if digest not in digests]
+        copies = [
+            Copy(split, path, labels, digest)
+            for path, labels, digest, is_variant in zip(
+                self.paths, self.labels, self.digests, self.is_variant, strict=True
+            )
+            if digest in digests and not is_variant
+        ]
+        if copies:
+            # In place and in pieces: the bottlenecks may be larger than memory.
+            for start in range(0, len(keep), _ROWS_AT_ONCE):
+                rows = keep[start : start + _ROWS_AT_ONCE]
+                self.bottlenecks[start : start + len(rows)] = self.bottlenecks[rows]
+            self.labels = [self.labels[i] for i in keep]
+            self.paths = [self.paths[i] for i in keep]
+            self.digests = [self.digests[i] for i in keep]
+            self.is_variant = [self.is_variant[i] for i in keep]
+        return copies
+
+    def examples(self, numbering: _Numbering) -> Examples:
+        count = len(self.labels)
+        return Examples(self.bottlenecks[:count], numbering.array(self.labels), self.paths)
+
+
+def _results(
+    storage: Storage, folder: RunFolder, plan: Plan, beat: Callable[[], None]
+) -> Iterator[tuple[PlannedImage, ImageResult]]:
+    incomplete = 0
+    for batch in read_batches(folder):
+        results = read_results(storage, plan, batch)
+        if None in results:
+            incomplete += 1
+            write_whole(folder.redo / str(batch.number), b"")
+        beat()
+        yield from (
+            (image, result)
+            for image, result in zip(batch.images, results, strict=True)
+            if result is not None
+        )
+    if incomplete:
+        raise BottlenecksMissingError(f"{incomplete} batches have to be done again.")

@@ -1,0 +1,190 @@
+"""Frozen TensorFlow 1 graphs, as the codelab's retrain.py writes and its label_image.py reads."""
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.backbones.litert import quiet_stderr
+from workers.errors import ImageError, ModelError
+from workers.exports.keras_classifier import freeze
+
+# What the codelab feeds to Inception v3.
+_INCEPTION_INPUT = "Mul"
+
+
+def write_frozen_graph(classifier: Any, path: Path, final_tensor_name: str) -> None:
+    """Write a classifier as a GraphDef that any TensorFlow 1 program can run.
+
+    Its placeholder `input` is float32, shape (1, height, width, 3), and holds
+    ``(pixels - 127.5) / 127.5`` whatever the architecture, so the codelab's label_image.py
+    runs it with its own defaults. `Mul`, its name in the codelab's Inception v3, can be fed
+    just as well.
+
+    Args:
+        final_tensor_name: Name of the node with the probabilities, shape (1, labels).
+    """
+    import tensorflow as tf
+
+    def classify(values: Any) -> Any:
+        values = tf.identity(values, name=_INCEPTION_INPUT)
+        scores = classifier(values * 127.5 + 127.5, training=False)
+        return tf.identity(scores, name=final_tensor_name)
+
+    signature = [tf.TensorSpec((1, *classifier.input_shape[1:]), tf.float32, name="input")]
+    graph = freeze(tf.function(classify, input_signature=signature)).graph.as_graph_def()
+    graph = tf.compat.v1.graph_util.extract_sub_graph(graph, [final_tensor_name])
+    path.write_bytes(_as_in_tensorflow_1(graph).SerializeToString(deterministic=True))
+
+
+def _as_in_tensorflow_1(graph: Any) -> Any:
+    # TensorFlow 1 refuses attributes and operations that came later, needed or not.
+    import tensorflow as tf
+    from tensorflow.python.framework.meta_graph import strip_graph_default_valued_attrs
+
+    wrapped = tf.compat.v1.MetaGraphDef(graph_def=graph)
+    strip_graph_default_valued_attrs(wrapped)
+    for node in wrapped.graph_def.node:
+        if node.op == "AddV2":
+            node.op = "Add"
+    return wrapped.graph_def
+
+
+@dataclass(frozen=True)
+class GraphInput:
+    """What a frozen graph is fed: names as in the codelab's label_image.py."""
+
+    height: int
+    width: int
+    mean: float
+    std: float
+    input_layer: str
+    output_layer: str
+
+
+def label_image(
+    image: Path, graph_file: Path, labels_file: Path, given: GraphInput
+) -> tuple[float, list[tuple[str, float]]]:
+    """Return the seconds that the graph took, and all labels with their scores, best first.
+
+    The image is read, resized and scaled as the codelab's label_image.py does it, so that
+    the numbers are the same.
+
+    Raises:
+        ImageError: When the image cannot be read.
+        ModelError: When graph and labels are missing, damaged, or do not fit.
+    """
+    labels = _read_labels(labels_file)
+    content = _read(graph_file, "graph")
+    seconds, scores = _run(content, graph_file, _read_pixels(image, given), given)
+    if len(scores) != len(labels):
+        raise ModelError(
+            f"{labels_file} has {len(labels)} labels, but {given.output_layer!r} of {graph_file} "
+            f"gives {len(scores)} scores. Give the labels that belong to this graph."
+        )
+    order = scores.argsort()[::-1]
+    return seconds, [(labels[i], float(scores[i])) for i in order]
+
+
+def _tensorflow() -> Any:
+    with quiet_stderr():
+        import tensorflow as tf
+
+        tf.zeros(1)  # makes it announce what it has to
+    return tf
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"Cannot read the {what} {path}: {error.strerror}.") from error
+
+
+def _read_labels(path: Path) -> list[str]:
+    try:
+        text = _read(path, "labels").decode()
+    except UnicodeDecodeError as error:
+        raise ModelError(f"The labels {path} are no UTF-8 text, one label a line.") from error
+    if not text.strip():
+        raise ModelError(f"The labels {path} are empty. Give the labels that belong to the graph.")
+    return [line.rstrip() for line in text.removesuffix("\n").split("\n")]
+
+
+def _read_pixels(path: Path, given: GraphInput) -> NDArray[np.float32]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"Cannot read the image {path}: {error.strerror}.") from error
+    tf = _tensorflow()
+    decode = {
+        ".png": tf.io.decode_png,
+        ".bmp": tf.io.decode_bmp,
+        ".gif": lambda found, channels: tf.io.decode_gif(found)[0],
+    }.get(path.suffix, tf.io.decode_jpeg)
+    try:
+        with quiet_stderr():
+            pixels = tf.cast(decode(content, channels=3), tf.float32)[tf.newaxis]
+    except tf.errors.InvalidArgumentError as error:
+        first = str(error.message).splitlines()[0]
+        # Without the names of TensorFlow's own parts before and behind it.
+        reason = re.sub(r"^\{\{.*?\}\} | \[Op:\w+\]", "", first).rstrip(".")
+        raise ImageError(
+            f"The image {path} cannot be decoded: {reason}. TensorFlow reads JPEG, PNG, GIF and "
+            "BMP; `poets classify` reads more."
+        ) from error
+    # As TensorFlow 1 resizes; its successor samples pixels at other places.
+    resized = tf.raw_ops.ResizeBilinear(images=pixels, size=[given.height, given.width])
+    scaled: NDArray[np.float32] = ((resized - given.mean) / given.std).numpy()
+    return scaled
+
+
+def _run(
+    content: bytes, path: Path, pixels: NDArray[np.float32], given: GraphInput
+) -> tuple[float, NDArray[np.float32]]:
+    tf = _tensorflow()
+    from google.protobuf.message import DecodeError
+
+    if not content:
+        raise ModelError(f"{path} is no frozen TensorFlow graph: the file is empty.")
+    graph = tf.Graph()
+    try:
+        definition = tf.compat.v1.GraphDef.FromString(content)
+        with graph.as_default():
+            tf.import_graph_def(definition, name="")
+    except (DecodeError, ValueError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ModelError(f"{path} is no frozen TensorFlow graph: {reason}.") from error
+    source = _find_layer(graph, path, given.input_layer, "--input_layer")
+    target = _find_layer(graph, path, given.output_layer, "--output_layer")
+    if not source.shape.is_compatible_with(pixels.shape):
+        raise ModelError(
+            f"{given.input_layer!r} of {path} takes {source.shape}, not {pixels.shape}. "
+            "Give --input_height and --input_width."
+        )
+    with quiet_stderr(), tf.compat.v1.Session(graph=graph) as session:
+        start = time.perf_counter()
+        scores = session.run(target, {source: pixels})
+        seconds = time.perf_counter() - start
+    return seconds, np.asarray(scores, np.float32).reshape(-1)
+
+
+def _find_layer(graph: Any, path: Path, name: str, option: str) -> Any:
+    operations = graph.get_operations()
+    for operation in operations:
+        if operation.name == name and operation.outputs:
+            return operation.outputs[0]
+    inputs = [operation.name for operation in operations if operation.type == "Placeholder"]
+    outputs = [
+        operation.name
+        for operation in operations
+        if operation.outputs and not any(tensor.consumers() for tensor in operation.outputs)
+    ]
+    raise ModelError(
+        f"{path} has no layer {name!r}. It begins with {', '.join(inputs[:5]) or 'nothing'} and "
+        f"ends with {', '.join(outputs[-5:]) or 'nothing'}; give the right one as {option}."
+    )

@@ -1,0 +1,89 @@
+"""Run an exported model, as the tool that it is meant for would run it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.exports.formats import GRAPH
+
+# RGB pixels (uint8, (n, height, width, 3)) to probabilities (n, labels).
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+
+
+def _load_graph(folder: Path, final_tensor_name: str) -> Predict:
+    import tensorflow as tf
+
+    definition = tf.compat.v1.GraphDef.FromString((folder / GRAPH).read_bytes())
+    run = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(definition, name=""), [])
+    run = run.prune("input:0", f"{final_tensor_name}:0")
+
+    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        values = (pixels.astype(np.float32) - 127.5) / 127.5
+        return np.concatenate([run(tf.constant(one[np.newaxis])) for one in values])
+
+    return predict
+
+
+def _load_saved_model(folder: Path, _: str) -> Predict:
+    import tensorflow as tf
+
+    model = tf.saved_model.load(str(folder / "saved_model"))
+
+    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        found = model.signatures["pixels"](tf.constant(pixels, tf.float32))
+        return np.asarray(found["probabilities"])
+
+    return predict
+
+
+def _load_keras(folder: Path, _: str) -> Predict:
+    import keras
+
+    model = keras.saving.load_model(folder / "model.keras")
+    return lambda pixels: np.asarray(model.predict_on_batch(pixels.astype(np.float32)))
+
+
+def _load_tflite(file: str) -> Callable[[Path, str], Predict]:
+    def load(folder: Path, _: str) -> Predict:
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_path=str(folder / file))
+        interpreter.allocate_tensors()
+        (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+        scale = 256 if target["dtype"] == np.uint8 else 1
+
+        def run(pixels: NDArray[Any]) -> NDArray[np.float64]:
+            interpreter.set_tensor(source["index"], pixels[np.newaxis].astype(source["dtype"]))
+            interpreter.invoke()
+            return np.asarray(interpreter.get_tensor(target["index"]) / scale, np.float64)
+
+        return lambda pixels: np.concatenate([run(one) for one in pixels])
+
+    return load
+
+
+def _load_onnx(folder: Path, _: str) -> Predict:
+    import onnxruntime
+
+    model = onnxruntime.InferenceSession(folder / "model.onnx")
+
+    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        (found,) = model.run(["probabilities"], {"pixels": pixels.astype(np.float32)})
+        return np.asarray(found)
+
+    return predict
+
+
+# Format -> (exported folder, name of the graph's output) -> Predict.
+LOADERS: dict[str, Callable[[Path, str], Predict]] = {
+    "graph": _load_graph,
+    "saved-model": _load_saved_model,
+    "keras": _load_keras,
+    "tflite": _load_tflite("model.tflite"),
+    "tflite-float16": _load_tflite("model_float16.tflite"),
+    "tflite-int8": _load_tflite("model_int8.tflite"),
+    "onnx": _load_onnx,
+}

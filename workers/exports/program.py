@@ -1,0 +1,242 @@
+"""Write a model in the formats of other tools, and check each before it is handed out.
+
+Runs as a program of its own (``python -m workers.exports.program``), so that the command line never
+holds TensorFlow: a list of requests as JSON on stdin, one line of JSON on stdout for each format
+of each.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.backbones.litert import LiteRTBackbone
+from workers.backbones.table import BackboneSpec, find_spec
+from workers.errors import ExportError, ImageError, PoetsError
+from workers.exports.formats import FORMATS, GRAPH, LABELS
+from workers.exports.frozen_graph import write_frozen_graph
+from workers.exports.keras_classifier import build_classifier, trace_classifier
+from workers.exports.loaders import LOADERS
+from workers.exports.model_readme import licence_of
+from workers.exports.request import ExportRequest
+from workers.exports.saved_model import write_saved_model
+from workers.exports.tflite import FLOAT16, FLOAT32, INT8, write_tflite
+from workers.exports.tflite_metadata import Description
+from workers.heads.head import Head
+from workers.heads.model_folder import ModelCard, labels_text, read_card, read_head
+from workers.images.loading import load_image
+
+# Images of noise that are checked besides photographs.
+_NOISE = 4
+# Photographs that each format is checked with; all of them for 8 bits, which need many.
+_CHECKED = 32
+# Part of the photographs on which 8 bits must name the same label as we do. A conversion that
+# went well had 95 to 100 %; one that went wrong guesses.
+_INT8_AGREEMENT = 0.8
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The model and the images that the formats are made from and checked with."""
+
+    request: ExportRequest
+    card: ModelCard
+    head: Head
+    spec: BackboneSpec
+    classifier: Any
+    photographs: NDArray[np.uint8]
+    noise: NDArray[np.uint8]
+
+
+def export_formats(request: ExportRequest) -> Iterator[dict[str, Any]]:
+    """Write the formats one by one, and yield what became of each.
+
+    Yields:
+        `format`, and either `bytes`, `difference` (largest, of a probability, from what
+        `poets classify` says), `agreement` (part of the images with the same best label) and
+        `images`; or `reason`, in which case nothing of the format is left.
+
+    Raises:
+        PoetsError: When the model itself cannot be used.
+    """
+    source = _open(request)
+    target = Path(request.target)
+    for name in request.formats:
+        try:
+            _WRITERS[name](source, target)
+            report = _check(source, name, target)
+        except ExportError as error:
+            report = {"reason": str(error)}
+        # Converters raise whatever they like; it is this format's reason and nobody else's.
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [""]
+            report = {"reason": f"the converter failed: {type(error).__name__}: {lines[0][:200]}"}
+        if "reason" in report:
+            _remove(target, name)
+        yield {"format": name, **report}
+
+
+def _open(request: ExportRequest) -> _Source:
+    folder = Path(request.model)
+    card = read_card(folder)
+    head = read_head(folder, card)
+    spec = find_spec(card.architecture)
+    weights = Path(request.weights) if request.weights else None
+    classifier = build_classifier(spec, weights, card.weights, head)
+    generator = np.random.default_rng(0)
+    noise = generator.integers(0, 256, (_NOISE, *spec.input_size, 3), np.uint8)
+    return _Source(request, card, head, spec, classifier, _photographs(request, spec), noise)
+
+
+def _photographs(request: ExportRequest, spec: BackboneSpec) -> NDArray[np.uint8]:
+    found = []
+    for path, size, version in request.photographs:
+        try:
+            found.append(load_image(path, spec.input_size, (size, version)).pixels)
+        except ImageError:
+            continue  # moved, changed, or one of the unreadable ones
+    return np.array(found, np.uint8).reshape(-1, *spec.input_size, 3)
+
+
+def _write_graph(source: _Source, target: Path) -> None:
+    write_frozen_graph(source.classifier, target / GRAPH, source.request.final_tensor_name)
+    (target / LABELS).write_text(labels_text(source.card.labels), "utf-8")
+
+
+def _write_saved_model(source: _Source, target: Path) -> None:
+    write_saved_model(source.classifier, source.card.labels, target / "saved_model")
+
+
+def _write_keras(source: _Source, target: Path) -> None:
+    source.classifier.save(target / "model.keras")
+
+
+def _write_tflite(numbers: str) -> Callable[[_Source, Path], None]:
+    def write(source: _Source, target: Path) -> None:
+        name = "model.tflite" if numbers == FLOAT32 else f"model_{numbers}.tflite"
+        if numbers == INT8:
+            _check_photographs(source)
+        card = source.card
+        description = Description(
+            name=card.name,
+            text=f"Classifier of {len(card.labels)} labels on {card.architecture}, made by poets.",
+            version=card.created,
+            licence=licence_of(card),
+            labels_text=labels_text(card.labels),
+        )
+        write_tflite(source.classifier, numbers, source.photographs, description, target / name)
+
+    return write
+
+
+def _check_photographs(source: _Source) -> None:
+    wanted, found = len(source.request.photographs), len(source.photographs)
+    if not wanted:
+        raise ExportError(
+            f"it is calibrated on training images, and {source.request.no_photographs}"
+        )
+    if found < wanted / 2:
+        raise ExportError(
+            f"it is calibrated on training images, and only {found} of {wanted} are still where "
+            "and what they were; bring them back, or train again"
+        )
+
+
+def _write_onnx(source: _Source, target: Path) -> None:
+    try:
+        import onnxruntime  # noqa: F401 - for the check
+        import tf2onnx
+    except ImportError as error:
+        raise ExportError(
+            f"the package {error.name} is missing; `pip install tf2onnx onnxruntime` brings it"
+        ) from error
+    traced = trace_classifier(source.classifier)
+    tf2onnx.convert.from_function(
+        traced, traced.input_signature, opset=17, output_path=str(target / "model.onnx")
+    )
+
+
+_WRITERS: dict[str, Callable[[_Source, Path], None]] = {
+    "graph": _write_graph,
+    "saved-model": _write_saved_model,
+    "keras": _write_keras,
+    "tflite": _write_tflite(FLOAT32),
+    "tflite-float16": _write_tflite(FLOAT16),
+    "tflite-int8": _write_tflite(INT8),
+    "onnx": _write_onnx,
+}
+
+
+def _check(source: _Source, name: str, target: Path) -> dict[str, Any]:
+    tolerance = FORMATS[name].tolerance
+    pixels = source.photographs
+    if tolerance is not None:
+        pixels = np.concatenate([source.photographs[:_CHECKED], source.noise])
+    backbone = LiteRTBackbone(Path(source.request.model) / "backbone.tflite")
+    ours = source.head.predict(backbone.compute(pixels))
+    found = LOADERS[name](target, source.request.final_tensor_name)(pixels)
+    agreement = float(np.mean(found.argmax(axis=1) == ours.argmax(axis=1)))
+    difference = float(np.abs(found - ours).max())
+    if tolerance is None:
+        if not agreement >= _INT8_AGREEMENT:
+            raise ExportError(
+                f"it names another label than poets on {1 - agreement:.0%} of {len(pixels)} "
+                "training images"
+            )
+    else:
+        expected = _float_probabilities(source, pixels) if source.spec.is_quantized else ours
+        # NaN differs from everything.
+        if not np.abs(found - expected).max() <= tolerance:
+            raise ExportError(
+                f"its probabilities differ by {np.abs(found - expected).max():.2g} from ours, and "
+                f"{tolerance:g} is the limit"
+            )
+    files = [path for name in FORMATS[name].files for path in _files(target / name)]
+    return {
+        "bytes": sum(path.stat().st_size for path in files),
+        "difference": round(difference, 7),
+        "agreement": round(agreement, 4),
+        "images": len(pixels),
+    }
+
+
+def _float_probabilities(source: _Source, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    # poets itself computed with 8-bit weights; the formats have the network they came from.
+    found: NDArray[np.float64] = source.classifier.predict_on_batch(pixels.astype(np.float32))
+    return found
+
+
+def _files(path: Path) -> list[Path]:
+    return [inner for inner in path.rglob("*") if inner.is_file()] if path.is_dir() else [path]
+
+
+def _remove(target: Path, name: str) -> None:
+    for file in FORMATS[name].files:
+        path = target / file
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def main() -> None:
+    """Export what stdin asks for; the last line of stderr says what failed."""
+    # Converters print on stdout; the answer needs it for itself.
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    requests = json.load(sys.stdin)
+    try:
+        for values in requests:
+            for report in export_formats(ExportRequest(**values)):
+                print(json.dumps(report), file=answer, flush=True)
+    except PoetsError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

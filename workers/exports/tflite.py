@@ -1,0 +1,70 @@
+"""A classifier as a LiteRT (TFLite) file: in 32, in 16, and in 8 bits."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.errors import ExportError
+from workers.exports.float16_rounding import halve_kernels
+from workers.exports.keras_classifier import freeze, trace_classifier
+from workers.exports.tflite_metadata import Description, add_metadata
+
+FLOAT32, FLOAT16, INT8 = "float32", "float16", "int8"
+
+
+def write_tflite(
+    classifier: Any,
+    numbers: str,
+    photographs: NDArray[np.uint8],
+    description: Description,
+    path: Path,
+) -> None:
+    """Write a LiteRT file with the labels and what its input is in its metadata.
+
+    Args:
+        numbers: FLOAT32; FLOAT16 (large kernels); or INT8: everything, with uint8 pixels as
+            input and probabilities times 256 as output.
+        photographs: Training images, RGB, (n, height, width, 3), by which FLOAT16 rounds and
+            INT8 chooses the range of each layer's numbers.
+
+    Raises:
+        ExportError: When the range of 8-bit pixels is not that of pixels.
+    """
+    import tensorflow as tf
+
+    # Not from the Keras model, which takes ten times as long; and not from the traced
+    # function, which silently gives a network without weights (tried with 2.21).
+    frozen = freeze(trace_classifier(classifier))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    if numbers == INT8:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: _samples(photographs)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.uint8
+    content = converter.convert()
+    if numbers == INT8:
+        _check_scales(content)
+    if numbers == FLOAT16:
+        content = halve_kernels(content, photographs)
+    add_metadata(content, description, path)
+
+
+def _samples(photographs: NDArray[np.uint8]) -> Any:
+    for photograph in photographs:
+        sample = photograph[np.newaxis].astype(np.float32)
+        # Black and white in two corners: the 256 steps must be those of a pixel, so that an
+        # image can be fed as it is.
+        sample[0, 0, 0], sample[0, -1, -1] = 0, 255
+        yield [sample]
+
+
+def _check_scales(content: bytes) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content)
+    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    found = (*source["quantization"], *target["quantization"])
+    if not np.allclose(found, (1, 0, 1 / 256, 0), rtol=1e-6):
+        raise ExportError(f"the converter chose other 8-bit scales than those of pixels: {found}")

@@ -1,0 +1,120 @@
+"""One image file becomes the pixels that a backbone sees; the same way everywhere.
+
+Bottlenecks, classification, evaluation and export checks all go through `OpenImage`, so
+an image can never be prepared in two ways.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.errors import ImageError
+from workers.images.decoding import decode_picture, make_thumbnail
+from workers.images.distortions import PLAIN, Draw
+from workers.images.files import read_image_file
+from workers.images.resizing import cut_pixels
+
+# What libwebp says of damaged files and of too little memory alike.
+_AMBIGUOUS = "could not create decoder object"
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """Pixels and the identity of the content they came from.
+
+    Attributes:
+        pixels: uint8, RGB, shape (height, width, 3) as asked for.
+        digest: SHA-256 of the file, 32 bytes.
+    """
+
+    pixels: NDArray[np.uint8]
+    digest: bytes
+
+
+class ContentError(ImageError):
+    """The content itself is at fault, so the failure repeats and may be cached.
+
+    Attributes:
+        digest: SHA-256 of the file, 32 bytes.
+    """
+
+    def __init__(self, message: str, digest: bytes) -> None:
+        super().__init__(message)
+        self.digest = digest
+
+
+class OpenImage:
+    """One file, read and decoded once, for the image itself and any of its variants.
+
+    Attributes:
+        digest: SHA-256 of the file, 32 bytes.
+    """
+
+    def __init__(
+        self, path: str, input_size: tuple[int, int], expected: tuple[int, int] | None = None
+    ) -> None:
+        """Read, check and decode one image; arguments and errors as `load_image`."""
+        content = read_image_file(path, expected)
+        self.digest = hashlib.sha256(content).digest()
+        self._input_size = input_size
+        with _content_errors(self.digest):
+            self._picture = decode_picture(content, input_size)
+
+    def cut(self, draw: Draw = PLAIN) -> NDArray[np.uint8]:
+        """Return upright pixels, distorted as drawn; errors as `load_image`."""
+        with _content_errors(self.digest):
+            return cut_pixels(self._picture, self._input_size, draw)
+
+
+def load_image(
+    path: str, input_size: tuple[int, int], expected: tuple[int, int] | None = None
+) -> LoadedImage:
+    """Read, check, decode, turn upright, convert to RGB and resize one image.
+
+    Args:
+        path: A regular file; links, devices and pipes are not opened.
+        input_size: Height and width in pixels; the aspect ratio is not kept, as in the
+            codelab.
+        expected: Size in bytes and modification time in nanoseconds that were planned.
+
+    Raises:
+        ContentError: When the content is no image that can be decoded.
+        ImageError: When the file is gone, changed, or cannot be read.
+        StorageError: When the machine or the mount is in trouble, which is no image's fault.
+    """
+    image = OpenImage(path, input_size, expected)
+    return LoadedImage(image.cut(), image.digest)
+
+
+@contextlib.contextmanager
+def _content_errors(digest: bytes) -> Iterator[None]:
+    try:
+        yield
+    except ImageError as error:
+        if _AMBIGUOUS in str(error):
+            raise
+        raise ContentError(str(error), digest) from error
+    except MemoryError as error:
+        # On a larger machine it may succeed, so it says nothing about the content.
+        raise ImageError("cannot be decoded: needs more memory than there is") from error
+
+
+def load_thumbnail(
+    path: str, height: int, widest: int, expected: tuple[int, int] | None = None
+) -> bytes:
+    """Return a small JPEG of the image at `path`, for people to look at.
+
+    Args:
+        height, widest: The box in pixels that it fits into.
+        expected: Size in bytes and modification time in nanoseconds that were planned.
+
+    Raises:
+        ImageError: When the file is gone, changed, or cannot be decoded.
+        StorageError: When the machine or the mount is in trouble, which is no image's fault.
+        MemoryError: When this machine has too little.
+    """
+    return make_thumbnail(read_image_file(path, expected), height, widest)

@@ -1,0 +1,1 @@
+"""Child processes and what the machine can hold; never anything about images."""

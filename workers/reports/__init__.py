@@ -1,0 +1,1 @@
+"""What a person reads about a model: tables, findings, TensorBoard files, the page."""

@@ -1,0 +1,135 @@
+"""What TensorBoard shows of a fit: the codelab's curves and histograms, and the figures."""
+
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from workers.heads.evaluate import Evaluation
+from workers.heads.head import Examples, Head
+from workers.heads.learning_curve import Step
+from workers.reports.confusion_image import draw_confusion
+from workers.reports.tensorboard_events import (
+    EventFile,
+    histogram,
+    image,
+    scalar,
+    session_end,
+    session_start,
+)
+from workers.storage.plan import OF_SGD, OF_THE_CURVE, TrainingOptions
+
+# Histograms cost more than figures, and TensorBoard shows a few dozen.
+_STEPS_A_HISTOGRAM = 10
+# Images whose activations are shown, always the same ones.
+_SAMPLE = 500
+_LAYER = "final_training_ops"
+
+
+class Summaries(AbstractContextManager["Summaries"]):
+    """New event files in `folder`, ``train/`` and ``validation/``; older ones stay.
+
+    Tags are those of the codelab's ``retrain.py``. A live run can be watched: each step is
+    in the files when `add_step` returns.
+
+    Raises:
+        StorageError: From every method, when the storage refuses.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        architecture: str,
+        options: TrainingOptions,
+        training: Examples,
+        validation: Examples,
+    ) -> None:
+        self._samples = {"train": _sample(training), "validation": _sample(validation)}
+        self._steps = 0
+        self._last = 0
+        with ExitStack() as stack:
+            self._run = stack.enter_context(EventFile(folder))
+            self._files = {
+                split: stack.enter_context(EventFile(folder / split)) for split in self._samples
+            }
+            shown = {"architecture": architecture, **_hyperparameters(options)}
+            self._run.add([session_start(shown)])
+            self._stack = stack.pop_all()
+
+    def add_step(self, step: Step, head: Head | None) -> None:
+        """Add one point of the learning curve, and now and then the histograms."""
+        self._last = step.step
+        figures = {
+            "train": (step.train_accuracy, step.train_cross_entropy),
+            "validation": (step.validation_accuracy, step.validation_cross_entropy),
+        }
+        for split, (accuracy, loss) in figures.items():
+            if accuracy is not None and loss is not None:
+                values = [scalar("accuracy", accuracy), scalar("cross_entropy", loss)]
+                self._files[split].add(values, step.step, step.time)
+        if head is not None:
+            if self._steps % _STEPS_A_HISTOGRAM == 0:
+                self._add_histograms(head)
+            self._steps += 1
+
+    def finish(
+        self, head: Head, evaluations: dict[str, Evaluation], labels: tuple[str, ...]
+    ) -> None:
+        """Add the fitted head, its figures and its confusion matrices by split."""
+        self._add_histograms(head)
+        for split, evaluation in evaluations.items():
+            if evaluation.accuracy is None or evaluation.log_loss is None:
+                continue
+            values = [
+                scalar(f"{split}_accuracy", evaluation.accuracy),
+                scalar(f"{split}_log_loss", evaluation.log_loss),
+            ]
+            if evaluation.mean_average_precision is not None:
+                mean = evaluation.mean_average_precision
+                values.append(scalar(f"{split}_mean_average_precision", mean))
+            if evaluation.confusion is not None:
+                drawn = draw_confusion(evaluation.confusion, labels)
+                values.append(image(f"confusion_matrix/{split}", *drawn))
+            self._run.add(values, self._last)
+        self._run.add([session_end()])
+
+    def _add_histograms(self, head: Head) -> None:
+        values = []
+        for name, array in (("weights", head.weights), ("biases", head.bias)):
+            scope = f"{_LAYER}/{name}/summaries"
+            values += [
+                scalar(f"{scope}/mean", float(array.mean())),
+                scalar(f"{scope}/stddev", float(array.std())),
+                scalar(f"{scope}/max", float(array.max())),
+                scalar(f"{scope}/min", float(array.min())),
+                histogram(f"{scope}/histogram", array),
+            ]
+        self._files["train"].add(values, self._last)
+        for split, sample in self._samples.items():
+            if len(sample):
+                logits = sample.bottlenecks @ head.weights + head.bias
+                values = [
+                    histogram(f"{_LAYER}/Wx_plus_b/pre_activations", logits),
+                    histogram("activations", head.activate(logits)),
+                ]
+                self._files[split].add(values, self._last)
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+def _hyperparameters(options: TrainingOptions) -> dict[str, float | str]:
+    hidden = OF_THE_CURVE if options.solver == "sgd" else (*OF_THE_CURVE, *OF_SGD)
+    return {
+        name: value
+        for name, value in asdict(options).items()
+        if name not in hidden and isinstance(value, (str, int, float))
+    }
+
+
+def _sample(examples: Examples) -> Examples:
+    chosen = np.unique(np.linspace(0, len(examples) - 1, _SAMPLE).astype(np.int64))
+    if not len(examples):
+        chosen = chosen[:0]
+    return Examples(examples.bottlenecks[chosen], examples.labels[chosen], [])

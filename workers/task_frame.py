@@ -1,0 +1,127 @@
+"""The frame around every task: check the message, hold the lease, report the end."""
+
+import contextlib
+import functools
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import redis
+
+from workers.backbones.loading import Backbone, open_backbone
+from workers.bottlenecks.batches import ImageResult, Request, complete_batch
+from workers.bottlenecks.computing import compute_results
+from workers.bottlenecks.isolated import compute_isolated
+from workers.errors import DatasetError, ModelError, PoetsError, RunError, WeightsError
+from workers.leases import Lease, connect, hold_lease, report_done, report_trouble
+from workers.settings import load_settings
+from workers.storage.atomic import write_whole
+from workers.storage.layout import RunFolder, Storage
+from workers.storage.manifest import Batch
+from workers.storage.plan import Plan, read_plan
+
+_ITEMS = ("convert", "train")
+# These come again however often a task is tried, so they end the run.
+_FINAL_ERRORS = (DatasetError, WeightsError, ModelError, RunError)
+
+
+@dataclass
+class Work:
+    """One item of a run while its lease is held.
+
+    Attributes:
+        failed: Images of the batch that could not be read.
+    """
+
+    storage: Storage
+    folder: RunFolder
+    plan: Plan
+    lease: Lease
+    failed: int = 0
+
+    def complete(self, batch: Batch) -> list[ImageResult]:
+        """Return one result for each image of a batch; what was computed is in storage."""
+        results = complete_batch(self.storage, self.folder, self.plan, batch, self._compute)
+        # By path: an image that fails takes its variants with it, and is one failure.
+        rows = zip(batch.images, results, strict=True)
+        self.failed = len({image.path for image, result in rows if result.error is not None})
+        return results
+
+    def _compute(self, images: list[Request]) -> Iterable[ImageResult]:
+        if self.lease.attempt > 1:
+            return compute_isolated(self.storage, self.plan, images, self.lease.beat)
+        plan = self.plan
+        backbone = open_backbone(
+            self.storage,
+            plan.architecture,
+            plan.backbone_id,
+            plan.weights_digest,
+            load_settings().device,
+        )
+        return self._compute_fast(images, backbone)
+
+    def _compute_fast(self, images: list[Request], backbone: Backbone) -> Iterator[ImageResult]:
+        self.lease.beat()
+        self.lease.ends_process = True
+        try:
+            yield from compute_results(images, backbone, self.lease.beat)
+        finally:
+            self.lease.ends_process = False
+
+
+@contextlib.contextmanager
+def working_on(run: str, item: str) -> Iterator[Work]:
+    """Hold the lease of an item, and tell the reconciler how it ended.
+
+    Whoever can write to Redis can send a message, so it is checked against storage. An
+    error that is expected ends here as a report; a mistake of ours is reported too and
+    goes on to the worker's log.
+
+    Raises:
+        RunError: When the message names a run or a batch that is not in storage.
+    """
+    storage = Storage(load_settings().storage)
+    folder = storage.run(run)
+    client = _client(os.getpid(), load_settings().broker_url or "")
+    try:
+        plan = read_plan(folder)
+    except RunError as error:
+        # The reconciler has read this plan, so this worker is not set up as it should be.
+        report_trouble(client, run, item, _describe_stranger(storage, folder, error))
+        raise
+    if item not in _ITEMS and not 0 <= int(item) < plan.batches:
+        raise RunError(f"A message names batch {item} of run {run!r}, which has {plan.batches}.")
+    try:
+        with hold_lease(client, run, item) as lease:
+            work = Work(storage, folder, plan, lease)
+            yield work
+        report_done(client, run, item, work.failed)
+    except _FINAL_ERRORS as error:
+        write_whole(folder.failure, json.dumps({"item": item, "reason": str(error)}).encode())
+    except PoetsError as error:
+        report_trouble(client, run, item, str(error))
+    except Exception as error:
+        report_trouble(client, run, item, f"{type(error).__name__}: {error}")
+        raise
+
+
+def is_wanted(run: str) -> bool:
+    """Return whether a run has not been cancelled."""
+    return not Storage(load_settings().storage).run(run).cancelled.exists()
+
+
+def _describe_stranger(storage: Storage, folder: RunFolder, error: RunError) -> str:
+    if folder.plan.exists():
+        return f"A worker on {socket.gethostname()} says: {error}"
+    return (
+        f"A worker on {socket.gethostname()} has the storage {storage.root}, where this run is "
+        "not: set its POETS_STORAGE to the storage of the command that submitted the run."
+    )
+
+
+# By process: a connection that was opened before a fork must not be shared.
+@functools.lru_cache(maxsize=1)
+def _client(pid: int, broker_url: str) -> redis.Redis:
+    return connect(broker_url)
