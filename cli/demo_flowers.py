@@ -3,12 +3,13 @@
 import io
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter
 
+from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import write_whole
 
 _WIDTH, _HEIGHT = 240, 200
@@ -50,20 +51,20 @@ SPECIES = {
 }
 
 
-def draw_data_set(folder: Path, numbers: Iterable[int], beat: Callable[[], None]) -> None:
+def draw_data_set(folder: Path, numbers: Iterable[int], heartbeat: Heartbeat) -> None:
     """Draw ``folder/SPECIES/SPECIES_N.jpg`` for each number, where it is not there yet.
 
     A number always gives the same picture.
 
     Args:
-        beat: Called after each picture.
+        heartbeat: Called after each picture.
     """
     for name in SPECIES:
         for number in numbers:
             path = folder / name / f"{name}_{number:03d}.jpg"
             if not path.exists():
                 write_whole(path, _as_jpeg(draw_flower(name, number)))
-            beat()
+            heartbeat()
 
 
 def draw_flower(name: str, number: int) -> Image.Image:

@@ -69,7 +69,7 @@ class Keys:
         return self.of("done")
 
     @property
-    def troubles(self) -> str:
+    def failed_attempts(self) -> str:
         """Hash: item -> why its last attempt gave up (storage full, ...)."""
         return self.of("troubles")
 
@@ -98,7 +98,7 @@ class Lease:
     _progress: float = field(default_factory=time.monotonic)
     _ended: threading.Event = field(default_factory=threading.Event)
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Say that the work goes on."""
         self._progress = time.monotonic()
 
@@ -179,18 +179,18 @@ def report_done(client: redis.Redis, run: str, item: str, failed: int = 0) -> No
     """Tell the reconciler that an item is in storage."""
     keys = Keys(run)
     with _hints(), client.pipeline() as pipe:
-        pipe.hdel(keys.troubles, item)
+        pipe.hdel(keys.failed_attempts, item)
         if item.isdigit():
             pipe.rpush(keys.done, json.dumps([int(item), failed]))
             pipe.expire(keys.done, _FORGET_S)
         pipe.execute()
 
 
-def report_trouble(client: redis.Redis, run: str, item: str, reason: str) -> None:
+def report_failed_attempt(client: redis.Redis, run: str, item: str, reason: str) -> None:
     """Tell the reconciler why an attempt gave up; it decides what happens next."""
     with _hints():
-        client.hset(Keys(run).troubles, item, reason)
-        client.expire(Keys(run).troubles, _FORGET_S)
+        client.hset(Keys(run).failed_attempts, item, reason)
+        client.expire(Keys(run).failed_attempts, _FORGET_S)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from workers.bottlenecks.batches import ImageResult, Request, complete_batch
 from workers.bottlenecks.computing import compute_results
 from workers.bottlenecks.isolated import compute_isolated
 from workers.errors import DatasetError, ModelError, PoetsError, RunError, WeightsError
-from workers.leases import Lease, connect, hold_lease, report_done, report_trouble
+from workers.leases import Lease, connect, hold_lease, report_done, report_failed_attempt
 from workers.settings import load_settings
 from workers.storage.atomic import write_whole
 from workers.storage.layout import RunFolder, Storage
@@ -51,7 +51,7 @@ class Work:
 
     def _compute(self, images: list[Request]) -> Iterable[ImageResult]:
         if self.lease.attempt > 1:
-            return compute_isolated(self.storage, self.plan, images, self.lease.beat)
+            return compute_isolated(self.storage, self.plan, images, self.lease.heartbeat)
         plan = self.plan
         backbone = open_backbone(
             self.storage,
@@ -63,10 +63,10 @@ class Work:
         return self._compute_fast(images, backbone)
 
     def _compute_fast(self, images: list[Request], backbone: Backbone) -> Iterator[ImageResult]:
-        self.lease.beat()
+        self.lease.heartbeat()
         self.lease.ends_process = True
         try:
-            yield from compute_results(images, backbone, self.lease.beat)
+            yield from compute_results(images, backbone, self.lease.heartbeat)
         finally:
             self.lease.ends_process = False
 
@@ -89,7 +89,7 @@ def working_on(run: str, item: str) -> Iterator[Work]:
         plan = read_plan(folder)
     except RunError as error:
         # The reconciler has read this plan, so this worker is not set up as it should be.
-        report_trouble(client, run, item, _describe_stranger(storage, folder, error))
+        report_failed_attempt(client, run, item, _describe_stranger(storage, folder, error))
         raise
     if item not in _ITEMS and not 0 <= int(item) < plan.batches:
         raise RunError(f"A message names batch {item} of run {run!r}, which has {plan.batches}.")
@@ -101,9 +101,9 @@ def working_on(run: str, item: str) -> Iterator[Work]:
     except _FINAL_ERRORS as error:
         write_whole(folder.failure, json.dumps({"item": item, "reason": str(error)}).encode())
     except PoetsError as error:
-        report_trouble(client, run, item, str(error))
+        report_failed_attempt(client, run, item, str(error))
     except Exception as error:
-        report_trouble(client, run, item, f"{type(error).__name__}: {error}")
+        report_failed_attempt(client, run, item, f"{type(error).__name__}: {error}")
         raise
 
 

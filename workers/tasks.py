@@ -34,7 +34,7 @@ def train_head(run: str) -> None:
     """Fit, evaluate and commit the model of a run."""
     if is_wanted(run):
         with working_on(run, "train") as work:
-            train_run(work.storage, work.folder, work.plan, work.lease.beat, work.lease.check)
+            train_run(work.storage, work.folder, work.plan, work.lease.heartbeat, work.lease.check)
 
 
 @app.task(name="poets.convert_backbone", acks_late=False)
@@ -42,4 +42,4 @@ def convert_backbone(run: str) -> None:
     """Bring the backbone of a run into storage, converted for LiteRT."""
     if is_wanted(run):
         with working_on(run, "convert") as work:
-            convert(work.storage, work.plan, work.lease.beat)
+            convert(work.storage, work.plan, work.lease.heartbeat)

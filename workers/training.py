@@ -20,6 +20,7 @@ from workers.heads.kept_heads import keep_head
 from workers.heads.learning_curve import Step, StepLog, write_curve
 from workers.heads.model_folder import ModelCard, save_model
 from workers.heads.temperature import calibrate_head, find_thresholds
+from workers.processes.heartbeat import Heartbeat
 from workers.reports.findings import NOTHING_EXAMINED, Findings, examine_images
 from workers.reports.page.page import make_report
 from workers.reports.tables import write_reports
@@ -33,13 +34,13 @@ def train_run(
     storage: Storage,
     folder: RunFolder,
     plan: Plan,
-    beat: Callable[[], None],
+    heartbeat: Heartbeat,
     may_commit: Callable[[], None],
 ) -> None:
     """Fit, evaluate and commit the model of a run; does nothing if there is one.
 
     Args:
-        beat: Called now and then, to show that the work goes on.
+        heartbeat: Called now and then, to show that the work goes on.
         may_commit: Raises LeaseLostError when somebody else has taken over.
 
     Raises:
@@ -50,12 +51,12 @@ def train_run(
         return
     options = plan.training or TrainingOptions()
     clock = _Clock()
-    gathered = gather_bottlenecks(storage, folder, plan, beat)
+    gathered = gather_bottlenecks(storage, folder, plan, heartbeat)
     _check_labels(plan, gathered)
     if not options.evaluate_test:
         gathered.hide_test()
     clock.lap("gathering")
-    fit, evaluations = _fit_and_evaluate(folder, plan, options, gathered, beat, clock)
+    fit, evaluations = _fit_and_evaluate(folder, plan, options, gathered, heartbeat, clock)
     thresholds = None
     if options.target_precision is not None:
         guesses = evaluations["validation"].guesses
@@ -66,14 +67,14 @@ def train_run(
         }
     findings = NOTHING_EXAMINED
     if options.evaluate_test:
-        findings = examine_images(gathered.photographs(), plan.labels, fit, options, beat)
+        findings = examine_images(gathered.photographs(), plan.labels, fit, options, heartbeat)
     clock.lap("evaluating")
     card = _card(storage, plan, gathered, fit, evaluations, clock.seconds)
     card = replace(card, thresholds=thresholds, counts={**card.counts, **_counts(findings)})
     reports = write_reports(card, gathered, evaluations, findings)
     reports["curve.csv"] = write_curve(fit.curve)
     if options.evaluate_test:
-        reports[folder.report.name] = make_report(folder, plan, card, reports, beat)
+        reports[folder.report.name] = make_report(folder, plan, card, reports, heartbeat)
     may_commit()
     backbone = storage.backbone(plan.backbone_id) / "backbone.tflite"
     save_model(folder.model, card, fit.head, backbone, reports)
@@ -99,7 +100,7 @@ def _fit_and_evaluate(
     plan: Plan,
     options: TrainingOptions,
     gathered: Gathered,
-    beat: Callable[[], None],
+    heartbeat: Heartbeat,
     clock: _Clock,
 ) -> tuple[Fit, dict[str, Evaluation]]:
     """Return the fit, its temperature in the head, and the figures of validation and test."""
@@ -118,18 +119,18 @@ def _fit_and_evaluate(
             validation,
             len(plan.labels),
             options,
-            beat,
+            heartbeat,
             on_step,
             folder.checkpoint,
             partial(keep_head, folder.heads),
         )
         _check_finite(fit)
-        head, temperature = calibrate_head(fit.head, validation, beat)
+        head, temperature = calibrate_head(fit.head, validation, heartbeat)
         fit = replace(fit, head=head, details={**fit.details, "temperature": temperature})
         clock.lap("fitting")
         evaluations = {
-            "validation": evaluate_head(head, validation, plan.labels, beat),
-            "test": evaluate_head(head, testing, plan.labels, beat),
+            "validation": evaluate_head(head, validation, plan.labels, heartbeat),
+            "test": evaluate_head(head, testing, plan.labels, heartbeat),
         }
         summaries.finish(head, evaluations, plan.labels)
     return fit, evaluations

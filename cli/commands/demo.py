@@ -72,13 +72,13 @@ def _draw(pictures: Path, holiday: Path, quiet: bool) -> None:
     meter, drawn = Meter((_PICTURES + _HOLIDAY_PICTURES) * len(SPECIES)), 0
     with show_progress(quiet) as show:
 
-        def beat() -> None:
+        def heartbeat() -> None:
             nonlocal drawn
             drawn += 1
             show(meter.measure("drawing pictures", drawn, 0))
 
-        draw_data_set(pictures, range(_PICTURES), beat)
-        draw_data_set(holiday, range(_PICTURES, _PICTURES + _HOLIDAY_PICTURES), beat)
+        draw_data_set(pictures, range(_PICTURES), heartbeat)
+        draw_data_set(holiday, range(_PICTURES, _PICTURES + _HOLIDAY_PICTURES), heartbeat)
 
 
 def _submit(settings: Settings, pictures: Path, quiet: bool) -> dict[str, Any]:

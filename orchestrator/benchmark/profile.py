@@ -15,7 +15,7 @@ from workers.backbones.convert import convert_backbone
 from workers.backbones.store import has_backbone
 from workers.backbones.table import find_spec
 from workers.bottlenecks import timing
-from workers.bottlenecks.timing import Lap
+from workers.bottlenecks.timing import Timing
 from workers.errors import BrokerError, DatasetError
 from workers.processes.capacity import default_concurrency
 from workers.settings import Settings
@@ -215,7 +215,7 @@ def _batch_costs(
 
 
 def _by_image(
-    laps: list[Lap], costs: dict[str, float], least_read_s: float = 0
+    laps: list[Timing], costs: dict[str, float], least_read_s: float = 0
 ) -> dict[str, float]:
     """Return the seconds of each stage for the mean image."""
     images = sum(lap.images for lap in laps)

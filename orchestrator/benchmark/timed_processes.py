@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
-from workers.bottlenecks.timing import Lap, encode_request
+from workers.bottlenecks.timing import Timing, encode_request
 from workers.errors import PoetsError
 from workers.settings import Settings
 
@@ -55,7 +55,7 @@ class Alone:
         deadly: Reasons of the others, with their number.
     """
 
-    lap: Lap = field(default_factory=Lap)
+    lap: Timing = field(default_factory=Timing)
     files: list[File] = field(default_factory=list)
     deadly: Counter[str] = field(default_factory=Counter)
 
@@ -84,7 +84,7 @@ def time_alone(
     while place < len(files) and left_s > 0 and alone.deadly.total() < _MOST_DEATHS:
         with _start(backbone) as process:
             process.wait_until_ready()
-            began, done, lap = time.monotonic(), 0, Lap()
+            began, done, lap = time.monotonic(), 0, Timing()
             process.ask(encode_request(files[place:], left_s, beats=True, is_repeated=False))
             try:
                 for answer in process.answers(timeout_s):
@@ -108,7 +108,7 @@ def time_alone(
 
 def time_together(
     backbone: Backbone, files: list[File], processes: int, limit_s: float
-) -> list[Lap]:
+) -> list[Timing]:
     """Compute the files again and again in so many processes at once, until `limit_s`.
 
     Raises:
@@ -132,14 +132,14 @@ def time_together(
     return [_as_lap(lap) for lap in laps]
 
 
-def _as_lap(answer: str) -> Lap:
+def _as_lap(answer: str) -> Timing:
     values: dict[str, Any] = json.loads(answer)
     values.pop("is_last", None)
-    return Lap(**values)
+    return Timing(**values)
 
 
-def _sum(laps: list[Lap]) -> Lap:
-    total = Lap()
+def _sum(laps: list[Timing]) -> Timing:
+    total = Timing()
     for lap in laps:
         total.images += lap.images
         total.seconds = {name: total.seconds[name] + lap.seconds[name] for name in total.seconds}

@@ -30,12 +30,12 @@ def inspect_files(
     answers: queue.Queue[_Answer] = queue.Queue()
     is_over = threading.Event()
 
-    def beat() -> None:
+    def heartbeat() -> None:
         if is_over.is_set():
             raise _StoppedError
 
     def work() -> None:
-        inspector = Inspector(beat, is_quick)
+        inspector = Inspector(heartbeat, is_quick)
         try:
             while not is_over.is_set():
                 with turn:

@@ -78,7 +78,7 @@ class Broker:
 
 
 @dataclass
-class Tally:
+class BrokerResetDetector:
     """Notices when a broker has forgotten everything: it has counted fewer messages than before."""
 
     broker: Broker

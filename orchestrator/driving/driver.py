@@ -13,10 +13,10 @@ from typing import Any
 import redis
 from kombu.exceptions import KombuError
 
-from orchestrator.driving.broker import Broker, Tally, describe_wait
+from orchestrator.driving.broker import Broker, BrokerResetDetector, describe_wait
 from orchestrator.driving.done_batches import Stored, check_there, storage_gone
-from orchestrator.driving.driver_lock import Turn
-from orchestrator.driving.give_up_batch import quarantine_batch
+from orchestrator.driving.driver_lock import DriverLock
+from orchestrator.driving.give_up_batch import give_up_batch
 from orchestrator.driving.reconcile import TRAIN, Action, Memory, Seen, reconcile
 from orchestrator.driving.result import finish_run, read_failure, read_result
 from orchestrator.progress import Meter, Progress
@@ -60,7 +60,7 @@ def drive_run(
     """
     folder = storage.run(name)
     plan = read_plan(folder)
-    turn = Turn(broker.client, name)
+    turn = DriverLock(broker.client, name)
     try:
         driver = _Driver(storage, broker, turn, folder, plan, on_progress, has_ended, advice, flags)
         return driver.drive()
@@ -77,7 +77,7 @@ class _Driver:
         self,
         storage: Storage,
         broker: Broker,
-        turn: Turn,
+        turn: DriverLock,
         folder: RunFolder,
         plan: Plan,
         on_progress: Callable[[Progress], None],
@@ -88,7 +88,7 @@ class _Driver:
         self.storage, self.broker, self.folder, self.plan = storage, broker, folder, plan
         self.keys = Keys(plan.name)
         self.on_progress, self.has_ended, self.advice = on_progress, has_ended, advice
-        self.turn, self.tally = turn, Tally(broker, plan.name)
+        self.turn, self.tally = turn, BrokerResetDetector(broker, plan.name)
         self.memory = Memory()
         self.state = Stored.look(self.storage, self.folder, self.plan)
         unit = "images and variants" if plan.variants else "images"
@@ -151,9 +151,7 @@ class _Driver:
         )
         for action in actions:
             if action.kind == "quarantine":
-                quarantine_batch(
-                    self.storage, self.folder, self.plan, int(action.item), action.reason
-                )
+                give_up_batch(self.storage, self.folder, self.plan, int(action.item), action.reason)
                 self.state.done.add(int(action.item))
             elif action.kind == "finish":
                 return self._finish()
@@ -191,9 +189,9 @@ class _Driver:
     def _look(self) -> Seen:
         queued = self.broker.queued(self.plan.name, QUEUES)
         leased = self.broker.leased(self.plan.name, list(self.memory.last_alive))
-        troubles = self.broker.read_hash(self.keys.troubles)
-        if TRAIN in troubles and TRAIN not in leased:
-            self._look_again_after_training(troubles)
+        failed_attempts = self.broker.read_hash(self.keys.failed_attempts)
+        if TRAIN in failed_attempts and TRAIN not in leased:
+            self._look_again_after_training(failed_attempts)
         return Seen(
             done=self.state.done,
             has_backbone=has_backbone(self.storage, self.plan.backbone_id),
@@ -201,19 +199,19 @@ class _Driver:
             alive=queued | leased,
             leased=len(leased),
             starts={item: int(n) for item, n in self.broker.read_hash(self.keys.starts).items()},
-            troubles=troubles,
+            failed_attempts=failed_attempts,
             now=time.monotonic(),
             is_cancelled=self.folder.cancelled.exists(),
             failure=read_failure(self.folder),
         )
 
-    def _look_again_after_training(self, troubles: dict[str, str]) -> None:
+    def _look_again_after_training(self, failed_attempts: dict[str, str]) -> None:
         """A trainer that found damaged shards has marked their batches to be done again."""
         if self.folder.redo.exists() and any(self.folder.redo.iterdir()):
             self.state = Stored.look(self.storage, self.folder, self.plan)
             self.memory = Memory()
-            self.broker.client.hdel(self.keys.troubles, TRAIN)
-            troubles.pop(TRAIN, None)
+            self.broker.client.hdel(self.keys.failed_attempts, TRAIN)
+            failed_attempts.pop(TRAIN, None)
 
     def _take_hints(self) -> None:
         """Take reports of finished batches, and believe them when storage agrees."""
@@ -232,11 +230,11 @@ class _Driver:
 
     def _forget_attempts(self) -> None:
         # So that `poets resume` begins anew.
-        self.broker.client.delete(self.keys.troubles, self.keys.starts)
+        self.broker.client.delete(self.keys.failed_attempts, self.keys.starts)
 
     def _note(self, seen: Seen) -> str:
-        if seen.troubles:
-            return next(iter(seen.troubles.values()))
+        if seen.failed_attempts:
+            return next(iter(seen.failed_attempts.values()))
         now = time.monotonic()
         if seen.leased or not seen.alive:
             self.idle_since = now

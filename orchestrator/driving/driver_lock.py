@@ -13,7 +13,7 @@ _LEASE_S = 15
 _RENEW_S = 1.0
 
 
-class Turn:
+class DriverLock:
     """Held by the one process that drives a run; ends by itself 15 s after its last renewal."""
 
     def __init__(self, client: redis.Redis, run: str) -> None:

@@ -7,7 +7,7 @@ from workers.storage.manifest import read_batch
 from workers.storage.plan import Plan
 
 
-def quarantine_batch(
+def give_up_batch(
     storage: Storage, folder: RunFolder, plan: Plan, number: int, reason: str
 ) -> None:
     """Write the result of a batch in which every image not known yet has failed for `reason`.

@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from workers.errors import ShardError, StorageError, UsageError
+from workers.processes.heartbeat import Heartbeat
 from workers.settings import check_text
 from workers.storage.atomic import put_new, storage_errors
 from workers.storage.layout import RunFolder
@@ -24,7 +25,7 @@ FORMATS = ("csv", "jsonl", "parquet")
 
 
 def merge_predictions(
-    folder: RunFolder, plan: Plan, options: LabellingOptions, beat: Callable[[], None]
+    folder: RunFolder, plan: Plan, options: LabellingOptions, heartbeat: Heartbeat
 ) -> Counter[str]:
     """Write the output, whole or not at all, in manifest order; return rows by status.
 
@@ -32,7 +33,7 @@ def merge_predictions(
     job's own: written before a crash, or by another process that drives the job.
 
     Args:
-        beat: Called for each batch, to show that the work goes on.
+        heartbeat: Called for each batch, to show that the work goes on.
 
     Raises:
         UsageError: When the output has come to exist and may not be overwritten.
@@ -45,7 +46,7 @@ def merge_predictions(
     with storage_errors(f"write {output}"):
         try:
             with temporary.open("wb") as file:
-                _WRITERS[options.format](file, _tables(folder, plan, counts, beat))
+                _WRITERS[options.format](file, _tables(folder, plan, counts, heartbeat))
                 file.flush()
                 os.fsync(file.fileno())
             if options.overwrite:
@@ -84,10 +85,10 @@ def check_output(output: Path, overwrite: bool) -> None:
 
 
 def _tables(
-    folder: RunFolder, plan: Plan, counts: Counter[str], beat: Callable[[], None]
+    folder: RunFolder, plan: Plan, counts: Counter[str], heartbeat: Heartbeat
 ) -> Iterator[pa.Table]:
     for batch in range(plan.batches):
-        beat()
+        heartbeat()
         table = _read(folder.prediction_shard(batch))
         counts.update(table.column("status").to_pylist())
         yield table

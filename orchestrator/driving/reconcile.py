@@ -12,7 +12,7 @@ from typing import Literal
 CONVERT, TRAIN = "convert", "train"
 
 # A message that a worker has just taken is for a moment neither queued nor leased.
-LIMBO_S = 4.0
+DELIVERY_GRACE_S = 4.0
 # In flight at most so many batches, or a few for each that is being worked on, so that
 # Redis stays small however large the run.
 WINDOW = 64
@@ -20,7 +20,7 @@ WINDOW_PER_WORKER = 4
 # Starts that died without a word before an item is given up.
 MOST_STARTS = 5
 # Attempts that ended with a reason (storage full) before a person has to look.
-MOST_TROUBLES = 4
+MOST_FAILED_ATTEMPTS = 4
 _TROUBLE_WAIT_S = 2.0
 
 
@@ -33,7 +33,7 @@ class Seen:
         alive: Items that are queued or leased.
         leased: How many items somebody works on.
         starts: Item -> how often it was started without an end.
-        troubles: Item -> why its last attempt gave up.
+        failed_attempts: Item -> why its last attempt gave up.
         now: Seconds on a clock that only moves forward.
     """
 
@@ -43,7 +43,7 @@ class Seen:
     alive: Set[str]
     leased: int
     starts: Mapping[str, int]
-    troubles: Mapping[str, str]
+    failed_attempts: Mapping[str, str]
     now: float
     is_cancelled: bool = False
     failure: str | None = None
@@ -55,12 +55,12 @@ class Memory:
 
     Attributes:
         last_alive: Item -> when it was last sent, queued or leased.
-        troubles: Item -> how many attempts in a row gave up.
+        failed_attempts: Item -> how many attempts in a row gave up.
         first: No batch below this number is missing.
     """
 
     last_alive: Mapping[str, float] = field(default_factory=dict)
-    troubles: Mapping[str, int] = field(default_factory=dict)
+    failed_attempts: Mapping[str, int] = field(default_factory=dict)
     first: int = 0
 
 
@@ -125,14 +125,14 @@ def _missing(batches: int, seen: Seen, first: int) -> tuple[int, list[str]]:
 
 def _decide(items: list[str], seen: Seen, memory: Memory) -> tuple[list[Action], Memory]:
     actions: list[Action] = []
-    last_alive, troubles = dict(memory.last_alive), dict(memory.troubles)
+    last_alive, failed_attempts = dict(memory.last_alive), dict(memory.failed_attempts)
     for item in items:
         if item in seen.alive:
             continue
-        if item in seen.troubles:
-            action = _after_trouble(item, seen, last_alive, troubles)
+        if item in seen.failed_attempts:
+            action = _after_failed_attempt(item, seen, last_alive, failed_attempts)
         else:
-            troubles.pop(item, None)
+            failed_attempts.pop(item, None)
             action = _after_silence(item, seen, last_alive)
         if action is None:
             continue
@@ -142,11 +142,11 @@ def _decide(items: list[str], seen: Seen, memory: Memory) -> tuple[list[Action],
         if action.kind in ("fail", "pause"):
             return [action], memory
     alive = {item: when for item, when in last_alive.items() if item in items}
-    return actions, replace(memory, last_alive=alive, troubles=troubles)
+    return actions, replace(memory, last_alive=alive, failed_attempts=failed_attempts)
 
 
 def _after_silence(item: str, seen: Seen, last_alive: Mapping[str, float]) -> Action | None:
-    if seen.now - last_alive.get(item, float("-inf")) < LIMBO_S:
+    if seen.now - last_alive.get(item, float("-inf")) < DELIVERY_GRACE_S:
         return None
     if seen.starts.get(item, 0) < MOST_STARTS:
         return Action("send", item)
@@ -155,13 +155,13 @@ def _after_silence(item: str, seen: Seen, last_alive: Mapping[str, float]) -> Ac
     return Action("fail", item, f"The worker died {MOST_STARTS} times while it was busy ({item}).")
 
 
-def _after_trouble(
-    item: str, seen: Seen, last_alive: Mapping[str, float], troubles: dict[str, int]
+def _after_failed_attempt(
+    item: str, seen: Seen, last_alive: Mapping[str, float], failed_attempts: dict[str, int]
 ) -> Action | None:
-    count = troubles.get(item, 0)
+    count = failed_attempts.get(item, 0)
     if seen.now - last_alive.get(item, float("-inf")) < _TROUBLE_WAIT_S * 2**count:
         return None
-    troubles[item] = count + 1
-    if troubles[item] >= MOST_TROUBLES:
-        return Action("pause", item, seen.troubles[item])
+    failed_attempts[item] = count + 1
+    if failed_attempts[item] >= MOST_FAILED_ATTEMPTS:
+        return Action("pause", item, seen.failed_attempts[item])
     return Action("send", item)

@@ -1,28 +1,28 @@
 """The end of a run: its result, written once, with every image accounted for."""
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.driving.merge import merge_predictions
 from workers.heads.model_folder import read_card
+from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import create_once
 from workers.storage.layout import RunFolder
 from workers.storage.plan import Plan
 
 
-def finish_run(folder: RunFolder, plan: Plan, beat: Callable[[], None]) -> dict[str, Any]:
+def finish_run(folder: RunFolder, plan: Plan, heartbeat: Heartbeat) -> dict[str, Any]:
     """Write ``result.json`` unless it is there, and return it.
 
     Args:
-        beat: Called now and then, to show that the work goes on.
+        heartbeat: Called now and then, to show that the work goes on.
 
     Raises:
         UsageError, StorageError: When the output of a labelling job cannot be written.
     """
     seconds = (datetime.now(UTC) - datetime.fromisoformat(plan.created)).total_seconds()
-    result = _labelled(folder, plan, beat) if plan.labelling else _trained(folder, plan)
+    result = _labelled(folder, plan, heartbeat) if plan.labelling else _trained(folder, plan)
     result["seconds"] = round(seconds, 3)
     if plan.labelling:
         result["images_per_second"] = round(plan.images / max(seconds, 1e-3), 1)
@@ -84,11 +84,11 @@ def _trained(folder: RunFolder, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _labelled(folder: RunFolder, plan: Plan, beat: Callable[[], None]) -> dict[str, Any]:
+def _labelled(folder: RunFolder, plan: Plan, heartbeat: Heartbeat) -> dict[str, Any]:
     options = plan.labelling
     if options is None:
         raise ValueError(f"{plan.name} is no labelling job")
-    counts = merge_predictions(folder, plan, options, beat)
+    counts = merge_predictions(folder, plan, options, heartbeat)
     return {
         "job": plan.name,
         "images": plan.images,

@@ -10,7 +10,7 @@ from workers.images.loading import load_image
 
 
 def nothing() -> None:
-    """Do nothing: the beat of work that nobody watches."""
+    """Do nothing: the heartbeat of work that nobody watches."""
 
 
 @pytest.mark.parametrize("name", SPECIES)

@@ -44,7 +44,7 @@ AWKWARD = (
 
 
 def nothing(*_):
-    """Nobody waits for the beat, and nobody took over."""
+    """Nobody waits for the heartbeat, and nobody took over."""
 
 
 @pytest.fixture(scope="module")

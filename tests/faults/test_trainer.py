@@ -48,11 +48,11 @@ def test_a_trainer_that_slept_past_its_lease_cannot_commit(
         submitted.result()
     committed = model.stat().st_ino, (model / "model.json").read_bytes()
 
-    rack.client.hset(KEYS.troubles, "train", "not heard of yet")
+    rack.client.hset(KEYS.failed_attempts, "train", "not heard of yet")
     os.kill(int(marker.read_text()), signal.SIGCONT)
     # Refused by the token, it reports that; else it ends as if it had committed.
     end = "train of run spring was taken over." if place == FIT else None
-    wait_until(lambda: rack.client.hget(KEYS.troubles, "train") == end)
+    wait_until(lambda: rack.client.hget(KEYS.failed_attempts, "train") == end)
 
     assert (model.stat().st_ino, (model / "model.json").read_bytes()) == committed
     assert list(model.parent.glob(".tmp-*")) == []

@@ -8,7 +8,7 @@ import redis
 from workers import leases
 from workers.app import make_app
 from workers.errors import ImageError, LeaseLostError
-from workers.leases import Keys, connect, hold_lease, is_idle, report_done, report_trouble
+from workers.leases import Keys, connect, hold_lease, is_idle, report_done, report_failed_attempt
 from workers.settings import load_settings
 
 KEYS = Keys("run")
@@ -66,7 +66,7 @@ def test_a_lease_is_renewed_while_the_work_goes_on(client, monkeypatch):
     with hold_lease(client, "run", "7") as lease:
         for _ in range(12):
             time.sleep(0.05)
-            lease.beat()
+            lease.heartbeat()
 
             assert client.exists(KEYS.lease("7"))
 
@@ -165,7 +165,7 @@ def test_a_broker_that_lost_everything_stops_nobody(client):
 def test_no_hint_stays_for_ever(client):
     with hold_lease(client, "run", "7"):
         report_done(client, "run", "7")
-        report_trouble(client, "run", "8", "storage full")
+        report_failed_attempt(client, "run", "8", "storage full")
 
         keys = list(client.scan_iter())
         assert len(keys) == 5
@@ -173,17 +173,17 @@ def test_no_hint_stays_for_ever(client):
 
 
 def test_a_finished_batch_is_reported_with_its_failed_images(client):
-    report_trouble(client, "run", "7", "storage full")
+    report_failed_attempt(client, "run", "7", "storage full")
 
     report_done(client, "run", "7", failed=3)
     report_done(client, "run", "9")
 
     assert client.lrange(KEYS.done, 0, -1) == ["[7, 3]", "[9, 0]"]
-    assert client.hgetall(KEYS.troubles) == {}
+    assert client.hgetall(KEYS.failed_attempts) == {}
 
 
 def test_only_batches_are_listed_as_done(client):
-    report_trouble(client, "run", "train", "storage full")
+    report_failed_attempt(client, "run", "train", "storage full")
 
     report_done(client, "run", "train")
 
@@ -191,21 +191,21 @@ def test_only_batches_are_listed_as_done(client):
 
 
 def test_the_latest_trouble_of_an_item_is_kept(client):
-    report_trouble(client, "run", "7", "first")
-    report_trouble(client, "run", "7", "second")
+    report_failed_attempt(client, "run", "7", "first")
+    report_failed_attempt(client, "run", "7", "second")
 
-    assert client.hgetall(KEYS.troubles) == {"7": "second"}
+    assert client.hgetall(KEYS.failed_attempts) == {"7": "second"}
 
 
 def test_hints_that_are_lost_stop_no_work(no_broker, caplog):
     done = []
 
     with hold_lease(no_broker, "run", "7") as lease:
-        lease.beat()
+        lease.heartbeat()
         lease.check()
         done.append(lease.attempt)
     report_done(no_broker, "run", "7")
-    report_trouble(no_broker, "run", "7", "reason")
+    report_failed_attempt(no_broker, "run", "7", "reason")
 
     assert done == [1]
     assert "storage decides" in caplog.text

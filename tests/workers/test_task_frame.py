@@ -76,7 +76,7 @@ def test_a_batch_is_computed_and_reported(client, ready_storage, run):
     assert len(shard.uris) == 8
     assert shard.errors == [None] * 8
     assert client.lrange(KEYS.done, 0, -1) == ["[1, 0]"]
-    assert not client.exists(KEYS.starts, KEYS.lease("1"), KEYS.troubles)
+    assert not client.exists(KEYS.starts, KEYS.lease("1"), KEYS.failed_attempts)
 
 
 def test_failed_images_are_counted_in_the_report(client, ready_storage, photos):
@@ -171,7 +171,7 @@ def test_a_worker_with_another_storage_says_which_it_has(client, run, tmp_path, 
     with pytest.raises(RunError, match="no run 'run'"):
         compute_batch("run", 0)
 
-    reason = client.hget(KEYS.troubles, "0")
+    reason = client.hget(KEYS.failed_attempts, "0")
     assert f"has the storage {tmp_path}/elsewhere" in reason
     assert "POETS_STORAGE" in reason
 
@@ -182,7 +182,7 @@ def test_a_worker_that_cannot_read_the_plan_says_so(client, run):
     with pytest.raises(RunError):
         compute_batch("run", 0)
 
-    assert "is damaged" in client.hget(KEYS.troubles, "0")
+    assert "is damaged" in client.hget(KEYS.failed_attempts, "0")
 
 
 @pytest.mark.parametrize("number", [3, -1])
@@ -202,17 +202,17 @@ def test_a_storage_that_refuses_is_a_trouble_and_no_end_of_the_run(client, ready
 
     compute_batch("run", 0)
 
-    assert "Cannot write" in client.hget(KEYS.troubles, "0")
+    assert "Cannot write" in client.hget(KEYS.failed_attempts, "0")
     assert not client.exists(KEYS.done, KEYS.starts)
     assert not run.failure.exists()
 
 
 def test_a_trouble_that_is_over_is_forgotten(client, run):
-    client.hset(KEYS.troubles, "0", "storage full")
+    client.hset(KEYS.failed_attempts, "0", "storage full")
 
     compute_batch("run", 0)
 
-    assert not client.exists(KEYS.troubles)
+    assert not client.exists(KEYS.failed_attempts)
 
 
 @pytest.mark.parametrize("kind", task_frame._FINAL_ERRORS)
@@ -221,7 +221,7 @@ def test_an_error_that_comes_again_ends_the_run_with_its_reason(client, run, kin
         raise kind("this cannot go on")
 
     assert json.loads(run.failure.read_bytes()) == {"item": "train", "reason": "this cannot go on"}
-    assert not client.exists(KEYS.troubles, KEYS.starts)
+    assert not client.exists(KEYS.failed_attempts, KEYS.starts)
 
 
 @pytest.mark.parametrize("kind", [StorageError, LeaseLostError])
@@ -229,7 +229,7 @@ def test_other_errors_of_ours_are_left_to_the_reconciler(client, run, kind):
     with working_on("run", "train"):
         raise kind("try again")
 
-    assert client.hgetall(KEYS.troubles) == {"train": "try again"}
+    assert client.hgetall(KEYS.failed_attempts) == {"train": "try again"}
     assert not run.failure.exists()
 
 
@@ -237,7 +237,7 @@ def test_a_mistake_of_ours_is_reported_counted_and_raised(client, run):
     with pytest.raises(ZeroDivisionError), working_on("run", "0"):
         raise ZeroDivisionError("oh")
 
-    assert client.hgetall(KEYS.troubles) == {"0": "ZeroDivisionError: oh"}
+    assert client.hgetall(KEYS.failed_attempts) == {"0": "ZeroDivisionError: oh"}
     assert client.hgetall(KEYS.starts) == {"0": "1"}
     assert not run.failure.exists()
 
@@ -262,7 +262,7 @@ def test_a_broker_that_is_away_does_not_stop_a_batch(ready_storage, photos, monk
 
 def test_a_run_is_trained_by_its_tasks(client, trained):
     assert load_model(trained.model).card.labels == ("blue", "red")
-    assert not client.exists(KEYS.troubles, KEYS.starts, KEYS.lease("train"))
+    assert not client.exists(KEYS.failed_attempts, KEYS.starts, KEYS.lease("train"))
 
 
 def test_a_trainer_that_finds_holes_reports_them(client, run):
@@ -270,7 +270,7 @@ def test_a_trainer_that_finds_holes_reports_them(client, run):
 
     train_head("run")
 
-    assert "2 batches" in client.hget(KEYS.troubles, "train")
+    assert "2 batches" in client.hget(KEYS.failed_attempts, "train")
     assert {path.name for path in run.redo.iterdir()} == {"1", "2"}
     assert not run.failure.exists()
 
@@ -294,7 +294,7 @@ def test_a_backbone_that_is_there_is_not_converted_again(client, ready_storage, 
 
     assert has_backbone(ready_storage, BACKBONE_ID)
     assert (ready_storage.backbone(BACKBONE_ID) / "backbone.tflite").stat() == before
-    assert not client.exists(KEYS.troubles, KEYS.done)
+    assert not client.exists(KEYS.failed_attempts, KEYS.done)
 
 
 def test_weights_that_are_missing_end_the_run(client, storage, photos):

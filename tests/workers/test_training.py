@@ -26,7 +26,7 @@ from workers.training import train_run
 
 
 def nothing() -> None:
-    """Do nothing: the beat, or a lease that nobody has taken over."""
+    """Do nothing: the heartbeat, or a lease that nobody has taken over."""
 
 
 def compute_run(storage, run):

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from workers.backbones.store import has_backbone, write_backbone
 from workers.backbones.table import BackboneSpec, find_spec
 from workers.backbones.weights import digest_file, seed_of
 from workers.errors import PoetsError, StorageError, WeightsError
+from workers.processes.heartbeat import Heartbeat
 from workers.processes.parent_death import end_with_parent
 from workers.storage.layout import Storage
 from workers.storage.plan import Plan
@@ -34,11 +34,11 @@ _TIMEOUT_S = 1200
 _WEIGHTS_REFUSED, _STORAGE_REFUSED = 3, 4
 
 
-def convert_backbone(storage: Storage, plan: Plan, beat: Callable[[], None]) -> None:
+def convert_backbone(storage: Storage, plan: Plan, heartbeat: Heartbeat) -> None:
     """Make sure that the backbone of `plan` is in storage.
 
     Args:
-        beat: Called now and then, to show that the work goes on.
+        heartbeat: Called now and then, to show that the work goes on.
 
     Raises:
         WeightsError: When the weights do not fit or cannot be converted.
@@ -55,7 +55,7 @@ def convert_backbone(storage: Storage, plan: Plan, beat: Callable[[], None]) -> 
             stderr=messages,
         )
         try:
-            _wait(process, beat)
+            _wait(process, heartbeat)
         finally:
             process.kill()
             process.wait()
@@ -70,13 +70,13 @@ def convert_backbone(storage: Storage, plan: Plan, beat: Callable[[], None]) -> 
     raise WeightsError(f"Cannot prepare {plan.architecture}: {lines[-1]}")
 
 
-def _wait(process: subprocess.Popen[bytes], beat: Callable[[], None]) -> None:
+def _wait(process: subprocess.Popen[bytes], heartbeat: Heartbeat) -> None:
     deadline = time.monotonic() + _TIMEOUT_S
-    beat()
+    heartbeat()
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=1)
-        beat()
+        heartbeat()
 
 
 def _convert(storage: Storage, architecture: str, backbone_id: str, digest: str) -> None:

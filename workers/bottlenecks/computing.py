@@ -1,7 +1,7 @@
 """Compute bottlenecks chunk by chunk; each file is read and decoded once for all its variants."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -10,24 +10,25 @@ from workers.bottlenecks.batches import ImageResult, Request
 from workers.errors import ImageError
 from workers.images.distortions import PLAIN, Draw
 from workers.images.loading import ContentError, OpenImage
+from workers.processes.heartbeat import Heartbeat
 
 
 def compute_results(
-    images: list[Request], backbone: Backbone, beat: Callable[[], None]
+    images: list[Request], backbone: Backbone, heartbeat: Heartbeat
 ) -> Iterable[ImageResult]:
     """Yield one result for each request, in order; a file and its variants are decoded once.
 
     Args:
-        beat: Called after every picture, to show that the work goes on.
+        heartbeat: Called after every picture, to show that the work goes on.
     """
     chunk = _Chunk(backbone)
     for _, requests in itertools.groupby(images, key=lambda request: request.file):
-        yield from _compute_file(list(requests), chunk, beat)
+        yield from _compute_file(list(requests), chunk, heartbeat)
     yield from chunk.compute()
 
 
 def _compute_file(
-    requests: list[Request], chunk: "_Chunk", beat: Callable[[], None]
+    requests: list[Request], chunk: "_Chunk", heartbeat: Heartbeat
 ) -> Iterator[ImageResult]:
     """Add the requests of one file to the chunk; yield the results of each that is full."""
     path, planned = requests[0].file
@@ -38,14 +39,14 @@ def _compute_file(
             draw = request.recipe.draw(image.digest) if request.recipe else PLAIN
             chunk.add(image, draw, request.identify(image.digest))
             done += 1
-            beat()
+            heartbeat()
             if chunk.is_full:
                 yield from chunk.compute()
     except ImageError as error:
         digest = error.digest if isinstance(error, ContentError) else None
         for request in requests[done:]:
             chunk.fail(ImageResult(None, digest and request.identify(digest), str(error)))
-        beat()
+        heartbeat()
 
 
 class _Chunk:

@@ -3,7 +3,7 @@
 import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from workers.backbones.store import read_description
 from workers.bottlenecks.batches import ImageResult, read_results
 from workers.errors import BottlenecksMissingError
 from workers.heads.head import Examples
+from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import write_whole
 from workers.storage.label_sets import split_labels
 from workers.storage.layout import RunFolder, Storage
@@ -83,7 +84,7 @@ class Copy:
 
 
 def gather_bottlenecks(
-    storage: Storage, folder: RunFolder, plan: Plan, beat: Callable[[], None]
+    storage: Storage, folder: RunFolder, plan: Plan, heartbeat: Heartbeat
 ) -> Gathered:
     """Return the bottlenecks of every image that could be read.
 
@@ -99,7 +100,7 @@ def gather_bottlenecks(
     numbering = _Numbering(plan)
     with tempfile.TemporaryDirectory(prefix="poets-") as scratch:
         parts = {split: _Part.allocate(scratch, split, folder, width) for split in SPLITS}
-    rows = _results(storage, folder, plan, beat)
+    rows = _results(storage, folder, plan, heartbeat)
     for _, group in itertools.groupby(rows, key=lambda row: row[0].path):
         _add_photograph(gathered, parts, numbering, list(group))
     # The test split keeps all of its images; the others lose what would tell them its answers.
@@ -228,7 +229,7 @@ class _Part:
 
 
 def _results(
-    storage: Storage, folder: RunFolder, plan: Plan, beat: Callable[[], None]
+    storage: Storage, folder: RunFolder, plan: Plan, heartbeat: Heartbeat
 ) -> Iterator[tuple[PlannedImage, ImageResult]]:
     incomplete = 0
     for batch in read_batches(folder):
@@ -236,7 +237,7 @@ def _results(
         if None in results:
             incomplete += 1
             write_whole(folder.redo / str(batch.number), b"")
-        beat()
+        heartbeat()
         yield from (
             (image, result)
             for image, result in zip(batch.images, results, strict=True)

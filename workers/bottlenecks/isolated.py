@@ -12,7 +12,7 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from workers.bottlenecks.batches import ImageResult, Request
 from workers.bottlenecks.computing import compute_results
 from workers.images.distortions import Recipe
 from workers.processes.child import IMAGE_TIMEOUT_S, Child, DeathError, limit_memory
+from workers.processes.heartbeat import Heartbeat
 from workers.processes.parent_death import end_with_parent
 from workers.storage.layout import Storage
 from workers.storage.plan import Plan
@@ -33,20 +34,22 @@ def compute_isolated(
     storage: Storage,
     plan: Plan,
     images: list[Request],
-    beat: Callable[[], None],
+    heartbeat: Heartbeat,
     timeout_s: float = IMAGE_TIMEOUT_S,
 ) -> Iterable[ImageResult]:
     """Yield one result for each image, whatever the images do.
 
     Args:
-        beat: Called whenever the process has shown progress.
+        heartbeat: Called whenever the process has shown progress.
         timeout_s: For one image with up to fifteen variants; more get more.
 
     Raises:
         StorageError: When the process cannot even start working.
     """
     identity = [plan.architecture, plan.backbone_id, plan.weights_digest]
-    child = Child("workers.bottlenecks.isolated", [str(storage.root), json.dumps(identity)], beat)
+    child = Child(
+        "workers.bottlenecks.isolated", [str(storage.root), json.dumps(identity)], heartbeat
+    )
     try:
         for _, group in itertools.groupby(images, key=lambda request: request.file):
             requests = list(group)
@@ -54,7 +57,7 @@ def compute_isolated(
                 yield from _compute(child, requests, timeout_s)
             except DeathError as died:
                 yield from [ImageResult(None, None, str(died))] * len(requests)
-            beat()
+            heartbeat()
     finally:
         child.stop()
 

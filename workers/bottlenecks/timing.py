@@ -26,6 +26,7 @@ from workers.backbones.loading import Backbone, open_backbone
 from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
 from workers.images import loading
+from workers.processes.heartbeat import Heartbeat
 from workers.processes.parent_death import end_with_parent
 from workers.storage.layout import Storage
 
@@ -39,7 +40,7 @@ _PART_S, _MOST_IMAGES = 0.5, 64
 
 
 @dataclass
-class Lap:
+class Timing:
     """What some images took.
 
     Attributes:
@@ -101,19 +102,19 @@ def time_images(
     backbone: Backbone,
     clock: Clock,
     limit_s: float,
-    beat: Callable[[], None],
+    heartbeat: Heartbeat,
     is_repeated: bool = False,
-) -> Iterator[Lap]:
+) -> Iterator[Timing]:
     """Yield what was measured so far, now and then, and at the end.
 
     Args:
         clock: An installed one.
         limit_s: No images are begun after it.
-        beat: Called after every image.
+        heartbeat: Called after every image.
         is_repeated: Whether to begin again after the last, until `limit_s`.
     """
-    timed, lap, elapsed_s = TimedBackbone(backbone, clock), Lap(), 0.0
-    timed_beat = clock.timed(_TELL, beat)
+    timed, lap, elapsed_s = TimedBackbone(backbone, clock), Timing(), 0.0
+    timed_beat = clock.timed(_TELL, heartbeat)
     start, size = 0, backbone.chunk
     clock.seconds.clear()
     while start < len(requests) and elapsed_s < limit_s:
@@ -184,9 +185,9 @@ def main() -> None:
     clock.install()
     _tell("ready")
     requests, limit_s, beats, is_repeated = _decode_request(sys.stdin.readline())
-    beat = functools.partial(_tell, ".") if beats else lambda: None
-    lap = Lap()
-    for lap in time_images(requests, backbone, clock, limit_s, beat, is_repeated):
+    heartbeat = functools.partial(_tell, ".") if beats else lambda: None
+    lap = Timing()
+    for lap in time_images(requests, backbone, clock, limit_s, heartbeat, is_repeated):
         if beats:
             _tell(json.dumps(asdict(lap)))
     _tell(json.dumps({**asdict(lap), "is_last": True}))

@@ -1,6 +1,5 @@
 """How good a head is on images that it was not fitted on, and which it gets wrong."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +17,7 @@ from workers.heads.metrics import (
     wilson_interval,
 )
 from workers.heads.multi_label_guesses import SetGuesses, figures_of_sets, guess_sets, set_losses
+from workers.processes.heartbeat import Heartbeat
 from workers.storage.label_sets import name_labels
 
 # Examples predicted at once, so that memory-mapped bottlenecks stream through.
@@ -93,16 +93,16 @@ class Evaluation:
 
 
 def evaluate_head(
-    head: Head, examples: Examples, labels: tuple[str, ...], beat: Callable[[], None]
+    head: Head, examples: Examples, labels: tuple[str, ...], heartbeat: Heartbeat
 ) -> Evaluation:
     """Return the figures of `head` on one split.
 
     Args:
-        beat: Called now and then, to show that the work goes on.
+        heartbeat: Called now and then, to show that the work goes on.
     """
     if head.activation == SIGMOID:
-        return _evaluate_sets(guess_sets(head, examples, beat), examples.paths, labels)
-    guesses = guess_labels(head, examples, beat)
+        return _evaluate_sets(guess_sets(head, examples, heartbeat), examples.paths, labels)
+    guesses = guess_labels(head, examples, heartbeat)
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     np.add.at(confusion, (guesses.labels, guesses.predicted), 1)
     bins = bin_calibration(guesses.score, guesses.is_right)
@@ -153,11 +153,11 @@ def apply_thresholds(
     return replace(evaluation, by_label=figures_of_sets(evaluation.guesses, chosen))
 
 
-def guess_labels(head: Head, examples: Examples, beat: Callable[[], None]) -> Guesses:
+def guess_labels(head: Head, examples: Examples, heartbeat: Heartbeat) -> Guesses:
     """Return what a head says of each example; probabilities are held for one block alone."""
     parts = []
     for start in range(0, len(examples), _BLOCK):
-        beat()
+        heartbeat()
         stop = start + _BLOCK
         probabilities = head.predict(examples.bottlenecks[start:stop])
         parts.append(_summarise(probabilities, examples.labels[start:stop]))
@@ -166,11 +166,11 @@ def guess_labels(head: Head, examples: Examples, beat: Callable[[], None]) -> Gu
     return Guesses(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def log_loss(head: Head, examples: Examples, beat: Callable[[], None]) -> float:
+def log_loss(head: Head, examples: Examples, heartbeat: Heartbeat) -> float:
     """Return the mean cross entropy in nats, for sigmoids over the labels too."""
     total = 0.0
     for start in range(0, len(examples), _BLOCK):
-        beat()
+        heartbeat()
         labels = examples.labels[start : start + _BLOCK]
         probabilities = head.predict(examples.bottlenecks[start : start + _BLOCK])
         if head.activation == SIGMOID:

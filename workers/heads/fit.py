@@ -19,6 +19,7 @@ from workers.heads.lbfgs import Problem
 from workers.heads.learning_curve import KeepHead, OnStep, Step, Watch, ignore_step, keep_no_head
 from workers.heads.sgd import descend
 from workers.processes.capacity import find_capacity
+from workers.processes.heartbeat import Heartbeat
 from workers.storage.plan import TrainingOptions
 
 # Strengths of the L2 penalty that are tried, strongest first so that each fit starts
@@ -52,7 +53,7 @@ def fit_head(
     validation: Examples,
     n_labels: int,
     options: TrainingOptions,
-    beat: Callable[[], None],
+    heartbeat: Heartbeat,
     on_step: OnStep = ignore_step,
     checkpoint: Path | None = None,
     keep_head: KeepHead = keep_no_head,
@@ -60,13 +61,13 @@ def fit_head(
     """Fit a head with the solver that `options` names; the same input gives the same head.
 
     Args:
-        beat, on_step, checkpoint, keep_head: See `Watch`.
+        heartbeat, on_step, checkpoint, keep_head: See `Watch`.
 
     Raises:
         StorageError: When the storage refuses the checkpoint.
     """
     with _fitting_threads(training, n_labels):
-        watch = Watch(beat, on_step, checkpoint, keep_head)
+        watch = Watch(heartbeat, on_step, checkpoint, keep_head)
         return SOLVERS[options.solver](training, validation, n_labels, options, watch)
 
 
@@ -75,7 +76,7 @@ def fit_at_strength(
     n_labels: int,
     strength: float,
     options: TrainingOptions,
-    beat: Callable[[], None],
+    heartbeat: Heartbeat,
     note: Callable[[Head], None] = lambda head: None,
 ) -> Head:
     """Solve the convex problem with one given strength of L2, without choosing any.
@@ -84,7 +85,7 @@ def fit_at_strength(
         note: Called with the head after each iteration.
     """
     with _fitting_threads(training, n_labels):
-        problem = Problem(training, n_labels, beat, options.class_weight)
+        problem = Problem(training, n_labels, heartbeat, options.class_weight)
         return problem.head(problem.solve(strength, np.zeros(problem.size), note))
 
 
@@ -124,14 +125,14 @@ def _fit_lbfgs(
     options: TrainingOptions,
     watch: Watch,
 ) -> Fit:
-    problem = Problem(training, n_labels, watch.beat, options.class_weight)
+    problem = Problem(training, n_labels, watch.heartbeat, options.class_weight)
     start = np.zeros(problem.size)
     strength = L2_WITHOUT_VALIDATION
     observed = _observed_part(validation, options.seed)
     curve: list[Step] = []
     if len(validation):
         strength, start, curve = _choose_strength(
-            training, validation, observed, n_labels, options, watch.beat
+            training, validation, observed, n_labels, options, watch.heartbeat
         )
     # They are known only now: those of strengths that were tried in vain are no way here.
     for step in curve:
@@ -159,13 +160,13 @@ def _choose_strength(
     observed: Examples,
     n_labels: int,
     options: TrainingOptions,
-    beat: Callable[[], None],
+    heartbeat: Heartbeat,
 ) -> tuple[float, NDArray[np.float64], list[Step]]:
     if len(training) > _CHOICE_EXAMPLES:
         generator = np.random.default_rng(options.seed)
         chosen = np.sort(generator.choice(len(training), _CHOICE_EXAMPLES, replace=False))
         training = Examples(training.bottlenecks[chosen], training.labels[chosen], [])
-    problem = Problem(training, n_labels, beat, options.class_weight)
+    problem = Problem(training, n_labels, heartbeat, options.class_weight)
     solution = np.zeros(problem.size)
     tried = []
     curve: list[Step] = []
@@ -175,7 +176,7 @@ def _choose_strength(
 
     for strength in L2_STRENGTHS:
         solution = problem.solve(strength, solution, note, _CHOICE_TOLERANCE)
-        loss = log_loss(problem.head(solution), validation, beat)
+        loss = log_loss(problem.head(solution), validation, heartbeat)
         tried.append((loss, strength, solution, len(curve)))
         # The loss is convex-like in the strength: once well past its minimum, stop.
         if tried[-1][0] > 1.05 * min(tried)[0] + 1e-6:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from workers.heads.head import Examples, Head
 from workers.heads.learning_curve import Step, measure_head
 from workers.heads.losses import sum_losses, turn_to_slope, weigh_labels
+from workers.processes.heartbeat import Heartbeat
 
 # Examples multiplied at once, so that memory-mapped bottlenecks stream through, and what
 # is made of them stays in the processor's cache.
@@ -43,13 +44,13 @@ class Problem:
         self,
         examples: Examples,
         n_labels: int,
-        beat: Callable[[], None],
+        heartbeat: Heartbeat,
         class_weight: str = "none",
     ) -> None:
         self._examples = examples
         self._shape = (examples.bottlenecks.shape[1], n_labels)
         self._table = (self._shape[0] + 1, n_labels)
-        self._beat = beat
+        self._heartbeat = heartbeat
         self._label_weights = weigh_labels(examples.labels, n_labels, class_weight)
         self.size = self._table[0] * n_labels
         self._mean, self._scale = self._moments()
@@ -112,7 +113,7 @@ class Problem:
     def _blocks(self) -> Iterator[tuple[NDArray[np.float32], NDArray[Any]]]:
         for start in range(0, len(self._examples), _BLOCK):
             stop = start + _BLOCK
-            self._beat()
+            self._heartbeat()
             yield self._examples.bottlenecks[start:stop], self._examples.labels[start:stop]
 
     def _moments(self) -> tuple[NDArray[np.float64], float]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from workers.heads.head import Head
 from workers.heads.losses import sum_losses
+from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import storage_errors
 
 CURVE_COLUMNS = (
@@ -63,7 +64,7 @@ class Watch:
     """What a solver tells while it works; none of it changes the head.
 
     Attributes:
-        beat: Called now and then, to show that the work goes on.
+        heartbeat: Called now and then, to show that the work goes on.
         on_step: Called with each step of the learning curve, and with the head there where
             the solver has one; the arrays of that head change after the call.
         checkpoint: File that an interrupted "sgd" goes on from; who gives it removes it.
@@ -71,7 +72,7 @@ class Watch:
             `store_interval`; an interrupted fit may call it twice for a step.
     """
 
-    beat: Callable[[], None]
+    heartbeat: Heartbeat
     on_step: OnStep = ignore_step
     checkpoint: Path | None = None
     keep_head: KeepHead = keep_no_head

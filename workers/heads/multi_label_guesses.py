@@ -1,6 +1,5 @@
 """What a head of sigmoids says of each example: which of the labels the image has."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 from workers.heads.head import Examples, Head
 from workers.heads.losses import HAS_LABEL
 from workers.heads.metrics import LabelFigures, average_precision, figures_of_label
+from workers.processes.heartbeat import Heartbeat
 
 # Digits of every score that poets writes; thresholds are compared with written scores.
 DIGITS = 6
@@ -58,11 +58,11 @@ class SetGuesses:
         return np.asarray(self.probabilities.argmax(axis=1))
 
 
-def guess_sets(head: Head, examples: Examples, beat: Callable[[], None]) -> SetGuesses:
+def guess_sets(head: Head, examples: Examples, heartbeat: Heartbeat) -> SetGuesses:
     """Return what a head of sigmoids says of each example."""
     probabilities = np.empty(examples.labels.shape, np.float64)
     for start in range(0, len(examples), _BLOCK):
-        beat()
+        heartbeat()
         stop = start + _BLOCK
         probabilities[start:stop] = head.predict(examples.bottlenecks[start:stop])
     predicted = probabilities.round(DIGITS) >= HAS_LABEL

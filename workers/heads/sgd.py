@@ -59,7 +59,7 @@ def descend(
             took_s = time.monotonic() - began_s
             # A slow storage gets fewer of them: at most a twentieth of the time.
             due_s = time.monotonic() + max(CHECKPOINT_EVERY_S, 20 * took_s)
-        watch.beat()
+        watch.heartbeat()
     return head, descent.curve
 
 

@@ -1,6 +1,5 @@
 """Scores that mean what they say: a temperature, and thresholds for a wanted precision."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 from workers.heads.evaluate import Guesses, log_loss
 from workers.heads.head import Examples, Head
 from workers.heads.multi_label_guesses import DIGITS, SetGuesses
+from workers.processes.heartbeat import Heartbeat
 
 # With fewer, the noise of the fit is as large as what there is to mend: over 12 random
 # splits of 925 flowers the temperature of 100 images varied by 10 %, and the log loss on
@@ -18,9 +18,7 @@ MIN_IMAGES = 200
 _BOUNDS = (1 / 8, 8.0)
 
 
-def calibrate_head(
-    head: Head, validation: Examples, beat: Callable[[], None]
-) -> tuple[Head, float]:
+def calibrate_head(head: Head, validation: Examples, heartbeat: Heartbeat) -> tuple[Head, float]:
     """Return the head with its temperature folded into weights and bias, and the temperature.
 
     Temperature scaling: logits / T, with the T of the lowest log loss on the validation
@@ -32,7 +30,7 @@ def calibrate_head(
     from scipy.optimize import minimize_scalar
 
     found = minimize_scalar(
-        lambda logarithm: log_loss(_divide(head, float(np.exp(logarithm))), validation, beat),
+        lambda logarithm: log_loss(_divide(head, float(np.exp(logarithm))), validation, heartbeat),
         bounds=np.log(_BOUNDS),
         method="bounded",
         options={"xatol": 1e-3},

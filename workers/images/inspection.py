@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import BinaryIO
 
@@ -21,6 +20,7 @@ from workers.errors import ImageError, StorageError
 from workers.images.decoding import FORMATS, MAX_PIXELS, decode_picture
 from workers.images.files import MAX_BYTES, open_regular, read_image_file
 from workers.processes.child import IMAGE_TIMEOUT_S, Child, DeathError, limit_memory
+from workers.processes.heartbeat import Heartbeat
 from workers.processes.parent_death import end_with_parent
 
 # As most backbones have it. A larger one finds no other damage, and takes longer.
@@ -112,8 +112,8 @@ def _read_header(file: BinaryIO) -> tuple[str | None, int]:
 class Inspector:
     """`inspect_image` in a process of its own."""
 
-    def __init__(self, beat: Callable[[], None], is_quick: bool) -> None:
-        self._child = Child("workers.images.inspection", [json.dumps(is_quick)], beat)
+    def __init__(self, heartbeat: Heartbeat, is_quick: bool) -> None:
+        self._child = Child("workers.images.inspection", [json.dumps(is_quick)], heartbeat)
 
     def inspect(self, path: str, timeout_s: float = IMAGE_TIMEOUT_S) -> Inspection:
         """Return what a file is, whatever it does to the process that reads it.

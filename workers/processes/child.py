@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import IO, cast
 
 from workers.errors import StorageError
+from workers.processes.heartbeat import Heartbeat
 
 IMAGE_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 120.0
@@ -36,12 +37,12 @@ class Child:
     the process id of this process.
 
     Args:
-        beat: Called twice a second while an answer is waited for; what it raises ends the wait.
+        heartbeat: Called twice a second while an answer is awaited; what it raises ends the wait.
     """
 
-    def __init__(self, module: str, arguments: Sequence[str], beat: Callable[[], None]) -> None:
+    def __init__(self, module: str, arguments: Sequence[str], heartbeat: Heartbeat) -> None:
         self._command = [sys.executable, "-P", "-m", module, *arguments, str(os.getpid())]
-        self._beat = beat
+        self._heartbeat = heartbeat
         self._process: _Process | None = None
 
     def ask(self, question: bytes, timeout_s: float = IMAGE_TIMEOUT_S) -> bytes:
@@ -59,7 +60,7 @@ class Child:
             return self._ask_once(question, timeout_s)
 
     def _ask_once(self, question: bytes, timeout_s: float) -> bytes:
-        self._process = self._process or _Process(self._command, self._beat)
+        self._process = self._process or _Process(self._command, self._heartbeat)
         try:
             return self._process.ask(question, timeout_s)
         except DeathError:
@@ -74,8 +75,8 @@ class Child:
 
 
 class _Process:
-    def __init__(self, command: list[str], beat: Callable[[], None]) -> None:
-        self._beat = beat
+    def __init__(self, command: list[str], heartbeat: Heartbeat) -> None:
+        self._heartbeat = heartbeat
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
@@ -108,7 +109,7 @@ class _Process:
     def _read_line(self, timeout_s: float) -> bytes:
         deadline = time.monotonic() + timeout_s
         while not select.select([self._stdout], [], [], 0.5)[0]:
-            self._beat()
+            self._heartbeat()
             if time.monotonic() > deadline:
                 raise DeathError(f"hangs: gave no result within {timeout_s:.0f} s")
         line = self._stdout.readline()

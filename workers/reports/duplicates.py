@@ -1,12 +1,12 @@
 """Near-copies of images under another split or label, found by their bottlenecks."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.heads.head import Examples
+from workers.processes.heartbeat import Heartbeat
 
 # Both limits were chosen on 925 flowers and 1,000 photographs of trash (mobilenet_0.50_224).
 # They leave six pairs, all of them the same photograph or two shots of one scene. Of
@@ -44,9 +44,7 @@ class NearCopy:
     similarity: float
 
 
-def find_near_copies(
-    examples: dict[str, Examples], beat: Callable[[], None]
-) -> list[NearCopy] | None:
+def find_near_copies(examples: dict[str, Examples], heartbeat: Heartbeat) -> list[NearCopy] | None:
     """Return pairs of examples that look the same but differ in split or label.
 
     The most similar come first, at most 1,000. None when there are more than MAX_IMAGES
@@ -60,7 +58,7 @@ def find_near_copies(
         return []
     places = [(split, row) for split, part in examples.items() for row in range(len(part))]
     mean = sum(part.bottlenecks.sum(axis=0, dtype=np.float64) for part in examples.values()) / total
-    directions = _project(examples, mean.astype(np.float32), is_large, beat)
+    directions = _project(examples, mean.astype(np.float32), is_large, heartbeat)
     # Equal numbers are pairs that nobody needs to hear of: same split, same label.
     n_labels = 1 + max(int(part.labels.max(initial=0)) for part in examples.values())
     groups = np.concatenate(
@@ -68,7 +66,9 @@ def find_near_copies(
     )
     least = MIN_SIMILARITY - (_ALLOWANCE if is_large else 0)
     found = []
-    for one, other in _stand_out(directions, _similar_pairs(directions, groups, least, beat), beat):
+    for one, other in _stand_out(
+        directions, _similar_pairs(directions, groups, least, heartbeat), heartbeat
+    ):
         (split, row), (other_split, other_row) = places[one], places[other]
         similarity = _cosine(examples, mean, places[one], places[other])
         if similarity >= MIN_SIMILARITY:
@@ -80,14 +80,14 @@ def _project(
     examples: dict[str, Examples],
     mean: NDArray[np.float32],
     is_large: bool,
-    beat: Callable[[], None],
+    heartbeat: Heartbeat,
 ) -> NDArray[np.float32]:
     """Return one direction of length 1 for each example, of the whole or of 64 projections."""
     matrix = np.random.default_rng(0).normal(size=(len(mean), _PROJECTED)).astype(np.float32)
     parts = []
     for part in examples.values():
         for start in range(0, len(part), _BLOCK):
-            beat()
+            heartbeat()
             centred = part.bottlenecks[start : start + _BLOCK] - mean
             parts.append(centred @ matrix if is_large else centred)
     directions = np.concatenate(parts)
@@ -100,7 +100,7 @@ def _similar_pairs(
     directions: NDArray[np.float32],
     groups: NDArray[np.int64],
     least: float,
-    beat: Callable[[], None],
+    heartbeat: Heartbeat,
 ) -> NDArray[np.int64]:
     """Return the most similar pairs of rows from different groups, shape (n, 2).
 
@@ -110,7 +110,7 @@ def _similar_pairs(
     cosines = np.empty(0, np.float32)
     for top in range(0, len(directions), _BLOCK):
         for left in range(top, len(directions), _BLOCK):
-            beat()
+            heartbeat()
             table = directions[top : top + _BLOCK] @ directions[left : left + _BLOCK].T
             rows, columns = np.nonzero(table >= least)
             is_new = groups[rows + top] != groups[columns + left]
@@ -127,7 +127,7 @@ def _similar_pairs(
 
 
 def _stand_out(
-    directions: NDArray[np.float32], pairs: NDArray[np.int64], beat: Callable[[], None]
+    directions: NDArray[np.float32], pairs: NDArray[np.int64], heartbeat: Heartbeat
 ) -> NDArray[np.int64]:
     """Return the pairs that are far nearer to each other than to the images around them."""
     rows, places = np.unique(pairs, return_inverse=True)
@@ -135,7 +135,7 @@ def _stand_out(
     rank = min(_NEIGHBOUR, len(directions) - 1)
     around = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), _ROWS):
-        beat()
+        heartbeat()
         cosines = directions[rows[start : start + _ROWS]] @ directions.T
         around[start : start + _ROWS] = -np.partition(-cosines, rank, axis=1)[:, rank]
     crowding = around[places.reshape(pairs.shape)].max(axis=1)

@@ -5,7 +5,7 @@ Both lists are for a person to look at; nothing is changed or left out because o
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from workers.bottlenecks.gathering import SPLITS, Gathered
 from workers.heads.evaluate import name_answer
 from workers.heads.fit import L2_WITHOUT_VALIDATION, Fit
 from workers.heads.head import Examples
+from workers.processes.heartbeat import Heartbeat
 from workers.reports.duplicates import find_near_copies
 from workers.reports.suspects import find_label_errors, guess_unseen
 from workers.storage.label_sets import name_labels
@@ -80,11 +81,11 @@ def examine_images(
     labels: tuple[str, ...],
     fit: Fit,
     options: TrainingOptions,
-    beat: Callable[[], None],
+    heartbeat: Heartbeat,
 ) -> Findings:
     """Return what looks wrong with the images that were gathered."""
     exact = list(_exact_copies(gathered, labels))
-    near = find_near_copies(_number_sets(gathered.examples), beat)
+    near = find_near_copies(_number_sets(gathered.examples), heartbeat)
     known = {frozenset((pair.image, pair.other)) for pair in exact}
     duplicates = exact + [
         Duplicate(image, other, copy.similarity)
@@ -94,7 +95,7 @@ def examine_images(
         and frozenset((image, other)) not in known
     ]
     # Confident learning speaks of one label an image.
-    errors = [] if options.multi_label else _label_errors(gathered, labels, fit, options, beat)
+    errors = [] if options.multi_label else _label_errors(gathered, labels, fit, options, heartbeat)
     ranked = sorted([*_contradictions(duplicates), *errors], key=lambda one: -one.score)
     by_image = {suspect.image: suspect for suspect in reversed(ranked)}
     suspects = [suspect for suspect in ranked if by_image[suspect.image] is suspect]
@@ -106,10 +107,10 @@ def _label_errors(
     labels: tuple[str, ...],
     fit: Fit,
     options: TrainingOptions,
-    beat: Callable[[], None],
+    heartbeat: Heartbeat,
 ) -> list[Suspect]:
     strength = float(fit.details.get("l2", L2_WITHOUT_VALIDATION))
-    guesses = guess_unseen(gathered.examples, len(labels), strength, options, beat)
+    guesses = guess_unseen(gathered.examples, len(labels), strength, options, heartbeat)
     return [
         Suspect(
             image := _sight(gathered, labels, error.split, error.row),

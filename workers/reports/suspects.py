@@ -1,7 +1,6 @@
 """Images whose label is probably wrong: those that a head which never saw them contradicts."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from workers.heads.evaluate import Guesses, guess_labels
 from workers.heads.fit import fit_at_strength
 from workers.heads.head import Examples, Head
+from workers.processes.heartbeat import Heartbeat
 from workers.storage.plan import TrainingOptions
 
 # A training image is judged by a head fitted on the other folds.
@@ -45,7 +45,7 @@ def guess_unseen(
     n_labels: int,
     strength: float,
     options: TrainingOptions,
-    beat: Callable[[], None],
+    heartbeat: Heartbeat,
 ) -> dict[str, Guesses]:
     """Return by split a guess for each example from a head that was fitted without it.
 
@@ -63,7 +63,7 @@ def guess_unseen(
         if len(rows) > _FOLD_EXAMPLES:
             rows = np.sort(generator.choice(rows, _FOLD_EXAMPLES, replace=False))
         chosen = _take(training, rows)
-        return fit_at_strength(chosen, n_labels, _JUDGES_STRENGTH * strength, options, beat)
+        return fit_at_strength(chosen, n_labels, _JUDGES_STRENGTH * strength, options, heartbeat)
 
     folds = np.array([_fold(path) for path in training.paths], np.int64)
     columns = [np.zeros(len(training), kind) for kind in (int, int, float, float, float, int)]
@@ -74,12 +74,12 @@ def guess_unseen(
         head = fit_on(others)
         for start in range(0, len(judged), _FOLD_EXAMPLES):
             rows = judged[start : start + _FOLD_EXAMPLES]
-            found = guess_labels(head, _take(training, rows), beat)
+            found = guess_labels(head, _take(training, rows), heartbeat)
             for name, column in zip(vars(found), columns, strict=True):
                 column[rows] = getattr(found, name)
     head = fit_on(np.arange(len(training)))
     return {
-        split: Guesses(*columns) if split == "training" else guess_labels(head, part, beat)
+        split: Guesses(*columns) if split == "training" else guess_labels(head, part, heartbeat)
         for split, part in examples.items()
     }
 

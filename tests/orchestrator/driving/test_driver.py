@@ -24,7 +24,7 @@ from workers import tasks
 from workers.app import QUEUES
 from workers.errors import ModelError, RunError, StorageError, UsageError
 from workers.heads.model_folder import copy_model
-from workers.leases import Keys, connect, report_trouble
+from workers.leases import Keys, connect, report_failed_attempt
 from workers.settings import Settings, load_settings
 from workers.storage.plan import LabellingOptions
 
@@ -171,7 +171,7 @@ def test_trouble_that_stays_pauses_the_run_and_says_how_to_go_on(
 ):
     monkeypatch.setattr("orchestrator.driving.reconcile._TROUBLE_WAIT_S", 0.01)
     for batch in range(3):
-        report_trouble(connect(broker_url), run.name, str(batch), "Cannot write: disk full.")
+        report_failed_attempt(connect(broker_url), run.name, str(batch), "Cannot write: disk full.")
 
     def take_messages(_):
         connect(broker_url).delete(*QUEUES)

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.driving.done_batches import Stored
-from orchestrator.driving.give_up_batch import quarantine_batch
+from orchestrator.driving.give_up_batch import give_up_batch
 from tests.made import BACKBONE_ID, make_data_set, make_picture, make_run
 from tests.orchestrator.planning.test_plan import compute_all, pretend
 from workers.bottlenecks.batches import complete_batch, read_results
@@ -15,7 +15,7 @@ REASON = "the batch ended its worker 5 times"
 
 
 def give_up(storage, run, number=0):
-    quarantine_batch(storage, run, read_plan(run), number, REASON)
+    give_up_batch(storage, run, read_plan(run), number, REASON)
 
 
 def errors(storage, run, number=0):

@@ -31,10 +31,10 @@ def job(tmp_path):
     return folder
 
 
-def merge(job, output, file_format="csv", overwrite=False, beat=lambda: None):
+def merge(job, output, file_format="csv", overwrite=False, heartbeat=lambda: None):
     options = LabellingOptions("spring", str(output), file_format, 2, overwrite)
     plan = Plan("job", "", "", "", "", "", 3, 2, 0, 8, labelling=options)
-    return merge_predictions(job, plan, options, beat)
+    return merge_predictions(job, plan, options, heartbeat)
 
 
 def test_csv_has_a_row_for_each_image_in_order(job, tmp_path):
@@ -89,7 +89,7 @@ def test_an_output_that_this_job_has_written_already_is_a_success(job, tmp_path,
 def test_each_batch_shows_that_the_work_goes_on(job, tmp_path):
     beats = []
 
-    merge(job, tmp_path / "labels.csv", beat=lambda: beats.append(True))
+    merge(job, tmp_path / "labels.csv", heartbeat=lambda: beats.append(True))
 
     assert len(beats) == 2
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.driving.reconcile import (
-    LIMBO_S,
+    DELIVERY_GRACE_S,
+    MOST_FAILED_ATTEMPTS,
     MOST_STARTS,
-    MOST_TROUBLES,
     WINDOW,
     Action,
     Memory,
@@ -22,10 +22,10 @@ NOTHING = Seen(
     alive=frozenset(),
     leased=0,
     starts={},
-    troubles={},
+    failed_attempts={},
     now=100.0,
 )
-JUST_NOW, LONG_AGO = NOTHING.now - LIMBO_S / 2, NOTHING.now - 60
+JUST_NOW, LONG_AGO = NOTHING.now - DELIVERY_GRACE_S / 2, NOTHING.now - 60
 ALL_DONE = frozenset({0, 1, 2})
 
 
@@ -99,20 +99,20 @@ TABLE = {
     ),
     "trouble is waited out": (
         "train",
-        {"done": {1, 2}, "troubles": {"0": "disk full"}},
+        {"done": {1, 2}, "failed_attempts": {"0": "disk full"}},
         {"last_alive": {"0": NOTHING.now - 1}},
         [],
     ),
     "after a wait, what was in trouble is tried again": (
         "train",
-        {"done": {1, 2}, "troubles": {"0": "disk full"}},
+        {"done": {1, 2}, "failed_attempts": {"0": "disk full"}},
         {"last_alive": {"0": LONG_AGO}},
         send(0),
     ),
     "trouble that stays pauses the run with its reason": (
         "train",
-        {"troubles": {"0": "disk full"}},
-        {"last_alive": {"0": LONG_AGO}, "troubles": {"0": MOST_TROUBLES - 1}},
+        {"failed_attempts": {"0": "disk full"}},
+        {"last_alive": {"0": LONG_AGO}, "failed_attempts": {"0": MOST_FAILED_ATTEMPTS - 1}},
         [Action("pause", "0", "disk full")],
     ),
     "a cancelled run stops, whatever is left": (
@@ -165,14 +165,14 @@ def test_losing_the_memory_costs_only_duplicates():
 
 
 def test_storage_that_takes_files_again_ends_the_count_of_troubles():
-    troubled = replace(NOTHING, troubles={"0": "disk full"}, done={1, 2})
+    troubled = replace(NOTHING, failed_attempts={"0": "disk full"}, done={1, 2})
     _, memory = reconcile("train", 3, troubled, Memory({"0": LONG_AGO}))
-    assert memory.troubles == {"0": 1}
+    assert memory.failed_attempts == {"0": 1}
 
     later = replace(NOTHING, done={1, 2}, now=500.0)
     _, memory = reconcile("train", 3, later, memory)
 
-    assert memory.troubles == {}
+    assert memory.failed_attempts == {}
 
 
 def test_a_run_is_driven_to_its_end_even_when_every_second_message_is_lost():

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from orchestrator.driving.reconcile import (
     CONVERT,
-    LIMBO_S,
+    DELIVERY_GRACE_S,
     MOST_STARTS,
     TRAIN,
     WINDOW,
@@ -52,7 +52,7 @@ class Redis:
     leases: dict[str, float] = field(default_factory=dict)
     starts: dict[str, int] = field(default_factory=dict)
     fences: dict[str, int] = field(default_factory=dict)
-    troubles: dict[str, str] = field(default_factory=dict)
+    failed_attempts: dict[str, str] = field(default_factory=dict)
 
 
 class World(RuleBasedStateMachine):
@@ -93,7 +93,7 @@ class World(RuleBasedStateMachine):
             alive=alive,
             leased=len(redis.leases),
             starts=dict(redis.starts),
-            troubles=dict(redis.troubles),
+            failed_attempts=dict(redis.failed_attempts),
             now=self.now,
             failure=self.failure,
         )
@@ -118,14 +118,14 @@ class World(RuleBasedStateMachine):
             self.finished = True
         elif action.kind in ("pause", "fail"):
             # A person sees it, mends it, and resumes.
-            self.redis.troubles, self.redis.starts = {}, {}
+            self.redis.failed_attempts, self.redis.starts = {}, {}
             self.memory = Memory()
         else:
             raise AssertionError(action)
 
     @rule()
     def look_later(self):
-        self.now += LIMBO_S
+        self.now += DELIVERY_GRACE_S
         self.look()
 
     @rule(target=attempts, place=st.integers(0, 100))
@@ -157,7 +157,7 @@ class World(RuleBasedStateMachine):
             # The fence first, then create-if-absent.
             self.models += 1
         self.give_up(attempt)
-        self.redis.troubles.pop(item, None)
+        self.redis.failed_attempts.pop(item, None)
 
     # What goes wrong
 
@@ -166,10 +166,10 @@ class World(RuleBasedStateMachine):
         """Without a word; the lease ends by itself and the start goes on counting."""
 
     @rule(attempt=consumes(attempts))
-    def report_trouble(self, attempt):
+    def report_failed_attempt(self, attempt):
         """A full disk: the attempt ends with a reason, and is no start without an end."""
         self.give_up(attempt)
-        self.redis.troubles[attempt.item] = "No space left on device."
+        self.redis.failed_attempts[attempt.item] = "No space left on device."
 
     @rule(place=st.integers(0, 100))
     def lose_a_message(self, place):

@@ -47,16 +47,16 @@ def requests(folder, count):
     return [Request(str(path), (path.stat().st_size, path.stat().st_mtime_ns)) for path in paths]
 
 
-def timed(wanted, backbone, limit_s=60.0, beat=lambda: None):
+def timed(wanted, backbone, limit_s=60.0, heartbeat=lambda: None):
     clock = Clock()
     clock.install()
-    return list(time_images(wanted, backbone, clock, limit_s, beat))
+    return list(time_images(wanted, backbone, clock, limit_s, heartbeat))
 
 
 def test_each_step_is_done_once_for_each_image(calls, backbone, tmp_path):
     beats = []
 
-    laps = timed(requests(tmp_path, 20), backbone, beat=lambda: beats.append(1))
+    laps = timed(requests(tmp_path, 20), backbone, heartbeat=lambda: beats.append(1))
 
     assert calls == {"read_image_file": 20, "decode_picture": 20, "cut_pixels": 20}
     assert len(beats) == laps[-1].images == 20

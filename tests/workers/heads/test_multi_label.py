@@ -23,7 +23,7 @@ LABELS = ("a", "b", "c", "d")
 
 
 def nothing() -> None:
-    """Do nothing: the beat."""
+    """Do nothing: the heartbeat."""
 
 
 def make_sets(count: int, seed: int, width: int = 20) -> Examples:

@@ -13,7 +13,7 @@ LABELS = ("cat", "dog", "owl")
 
 
 def nothing() -> None:
-    """Do nothing: the beat."""
+    """Do nothing: the heartbeat."""
 
 
 def draw_examples(count, seed, sharpness=1.0):

@@ -9,7 +9,7 @@ from workers.reports.duplicates import NearCopy, find_near_copies
 
 
 def nothing() -> None:
-    """Do nothing: the beat."""
+    """Do nothing: the heartbeat."""
 
 
 def draw(seed, count=60, n_labels=3, width=200):

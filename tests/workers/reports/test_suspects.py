@@ -11,7 +11,7 @@ from workers.storage.plan import TrainingOptions
 
 
 def nothing() -> None:
-    """Do nothing: the beat."""
+    """Do nothing: the heartbeat."""
 
 
 def guess(examples):

@@ -7,7 +7,7 @@ import math
 import os
 import string
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from html import escape
 from importlib.resources import files as resources
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from workers.errors import RunError
 from workers.heads.head import SIGMOID
 from workers.heads.model_folder import ModelCard, read_card
+from workers.processes.heartbeat import Heartbeat
 from workers.reports.page.photographs import (
     Listing,
     Photograph,
@@ -49,19 +50,19 @@ def make_report(
     plan: Plan,
     card: ModelCard,
     files: Mapping[str, bytes],
-    beat: Callable[[], None],
+    heartbeat: Heartbeat,
 ) -> bytes:
     """Return the page of a run.
 
     Args:
         files: The other reports of the model, content by name; what is absent is left out
             of the page.
-        beat: Called now and then, to show that the work goes on.
+        heartbeat: Called now and then, to show that the work goes on.
     """
     listing = list_photographs(files)
-    beat()
+    heartbeat()
     paths = [photograph.path for photograph in listing.photographs]
-    thumbnails = make_thumbnails(folder, plan, paths, beat)
+    thumbnails = make_thumbnails(folder, plan, paths, heartbeat)
     return _fill(card.name, _data(plan, card, files, listing, thumbnails))
 
 

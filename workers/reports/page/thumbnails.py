@@ -2,10 +2,10 @@
 
 import os
 import time
-from collections.abc import Callable
 
 from workers.errors import ImageError, StorageError
 from workers.images.loading import load_thumbnail
+from workers.processes.heartbeat import Heartbeat
 from workers.storage.layout import RunFolder
 from workers.storage.manifest import find_versions
 from workers.storage.names import decode_name
@@ -20,7 +20,7 @@ PATIENCE_S = 1.5
 
 
 def make_thumbnails(
-    folder: RunFolder, plan: Plan, paths: list[str], beat: Callable[[], None]
+    folder: RunFolder, plan: Plan, paths: list[str], heartbeat: Heartbeat
 ) -> list[bytes | None]:
     """Return a JPEG for each of the first paths, until there are enough of them.
 
@@ -29,7 +29,7 @@ def make_thumbnails(
 
     Args:
         paths: Most important first, as the manifest has them.
-        beat: Called after each, to show that the work goes on.
+        heartbeat: Called after each, to show that the work goes on.
     """
     versions = find_versions(folder, paths[:MOST])
     end = time.monotonic() + PATIENCE_S
@@ -41,7 +41,7 @@ def make_thumbnails(
         picture = _load(os.path.join(plan.root, decode_name(path)), versions.get(path))
         size_bytes += len(picture or b"")
         made.append(picture)
-        beat()
+        heartbeat()
     return made
 
 

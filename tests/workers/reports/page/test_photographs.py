@@ -24,7 +24,7 @@ from workers.storage.plan import read_plan
 
 
 def nothing():
-    """Do nothing: the beat."""
+    """Do nothing: the heartbeat."""
 
 
 def card_of(plan):
