@@ -1,0 +1,80 @@
+"""A backbone of a few kilobytes, for tests that need some backbone and no pretrained one."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workers.backbones.store import write_backbone
+from workers.backbones.table import BackboneChoice, find_spec, name_backbone
+from workers.storage.layout import Storage
+
+TINY_SPEC = find_spec("mobilenet_0.25_128")
+# Neither random weights nor the digest of a file, so that nothing else has this identity.
+TINY_WEIGHTS = "tiny"
+TINY_ID = name_backbone(TINY_SPEC, TINY_WEIGHTS)
+TINY = BackboneChoice(TINY_SPEC.name, TINY_WEIGHTS, TINY_ID)
+TINY_FILE = Path(__file__).parents[1] / "data" / "tiny.tflite"
+
+
+def install_tiny(storage: Storage, weights: str = TINY_WEIGHTS) -> Storage:
+    """Put the tiny backbone into `storage`, as a conversion would, and return it.
+
+    Args:
+        weights: The digest to know it by, for a test that runs a command: it can name random
+            weights or a file, but not "tiny".
+    """
+    content = TINY_FILE.read_bytes()
+    description = {
+        "architecture": TINY_SPEC.name,
+        "weights": weights,
+        "input_size": TINY_SPEC.input_size,
+        "preprocessing": TINY_SPEC.preprocessing,
+        "bottleneck_size": TINY_SPEC.bottleneck_size,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "images_per_second": 1000.0,
+    }
+    write_backbone(storage, name_backbone(TINY_SPEC, weights), content, description)
+    return storage
+
+
+def build_tiny_model() -> Any:
+    """Return the Keras model that the tiny backbone is converted from.
+
+    One layer of 16 random filters, pooled to 4 x 4 cells: 16 x 4 x 4 = 256 numbers, which tell
+    colours and coarse layout apart and change with the noise of a picture. RGB pixels (float32,
+    0 to 255) in, shape (n, 128, 128, 3).
+    """
+    import keras
+
+    generator = np.random.default_rng(0)
+    model = keras.Sequential(
+        [
+            keras.Input((*TINY_SPEC.input_size, 3), name="pixels"),
+            keras.layers.Rescaling(1 / 127.5, offset=-1.0),
+            keras.layers.AveragePooling2D(2),
+            keras.layers.Conv2D(16, 4, strides=4, activation="relu", name="filters"),
+            keras.layers.AveragePooling2D(4),
+            keras.layers.Flatten(),
+        ]
+    )
+    kernel = generator.normal(0, 0.3, (4, 4, 3, 16))
+    bias = generator.normal(0, 0.3, 16)
+    model.get_layer("filters").set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
+    return model
+
+
+def convert_tiny() -> bytes:
+    """Return the tiny backbone made again, as LiteRT's file.
+
+    ``python -m tests.builders.backbones`` writes it to `TINY_FILE`.
+    """
+    import tensorflow as tf
+
+    content: bytes = tf.lite.TFLiteConverter.from_keras_model(build_tiny_model()).convert()
+    return content
+
+
+if __name__ == "__main__":
+    TINY_FILE.write_bytes(convert_tiny())
