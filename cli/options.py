@@ -18,11 +18,18 @@ def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None
         ctx.meta[DEBUG] = True
 
 
-def finite(_ctx: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
-    """Refuse NaN, which no comparison of a range does, and infinity."""
-    if value is not None and not math.isfinite(value):
-        raise click.BadParameter(f"{value} is not a finite number.")
-    return value
+class _Finite(click.types.FloatParamType):
+    """A number; neither infinity, nor NaN, which no comparison of a range refuses."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
+
+
+class FiniteRange(click.FloatRange, _Finite):
+    """A finite number in a range."""
 
 
 class _Folder(click.Path):
@@ -34,6 +41,7 @@ class _Folder(click.Path):
         return super().convert(value, param, ctx)
 
 
+FINITE = _Finite()
 FOLDER = _Folder(path_type=Path)
 debug_option = click.option(
     "--debug",

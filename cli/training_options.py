@@ -1,139 +1,165 @@
-"""The flags that say how a head is fitted: those of every command that trains."""
+"""The flags that say how a head is fitted: one table for every command that trains."""
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from cli.options import finite
-from workers.storage.plan import OF_SGD, OF_THE_CURVE
+from cli.options import FINITE, FiniteRange
+from workers.storage.plan import OF_SGD, OF_THE_CURVE, TrainingOptions
 
 _Command = Callable[..., Any]
-_Option = Callable[[_Command], _Command]
+_Decorator = Callable[[_Command], _Command]
+
+
+@dataclass(frozen=True)
+class TrainingOption:
+    """A field of TrainingOptions as commands offer it.
+
+    Attributes:
+        type: A type of click; bool for a flag without a value.
+        text: What it does, without the full stop.
+        stated: The default as the help states it; "" for that of TrainingOptions.
+    """
+
+    field: str
+    type: Any
+    metavar: str | None
+    text: str
+    stated: str = ""
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.field.replace("_", "-")
+
+    @property
+    def default(self) -> Any:
+        return getattr(TrainingOptions(), self.field)
+
+    def help(self, states_default: bool) -> str:
+        """Return the help for a command that offers ``--solver``."""
+        needs = " (only with --solver sgd)" if self.field in (*OF_SGD, *OF_THE_CURVE) else ""
+        stated = self.stated
+        if not stated and self.type is not bool and self.default is not None:
+            stated = str(self.default)
+        return f"{self.text}{needs}." + (f" [{stated}]" if states_default and stated else "")
+
+    def option(self, flag: str, help_text: str, **attributes: Any) -> _Decorator:
+        """Return the option of click; `attributes` go to `click.option`."""
+        return click.option(
+            flag,
+            type=self.type,
+            is_flag=self.type is bool,
+            metavar=self.metavar,
+            help=help_text,
+            **attributes,
+        )
+
+
+_POSITIVE, _PERCENT = click.IntRange(1), "PERCENT"
 
 SPLIT_OPTIONS = (
-    click.option("--testing-percentage", type=float, metavar="PERCENT", help="Held out. [10]"),
-    click.option("--validation-percentage", type=float, metavar="PERCENT", help="Held out. [10]"),
-    click.option("--seed", type=int, metavar="N", help="Of split, solver and variants. [0]"),
+    TrainingOption(
+        "testing_percentage", FINITE, _PERCENT, "Percentage of images held out for the final test"
+    ),
+    TrainingOption(
+        "validation_percentage", FINITE, _PERCENT, "Percentage of images held out for validation"
+    ),
+    TrainingOption("seed", int, "N", "Random seed for the split, the solver and the variants"),
 )
 HEAD_OPTIONS = (
-    click.option(
-        "--solver",
-        type=click.Choice(["lbfgs", "sgd"]),
-        help="lbfgs solves the problem; sgd descends as the codelab did. [lbfgs]",
+    TrainingOption(
+        "solver",
+        click.Choice(["lbfgs", "sgd"]),
+        None,
+        "lbfgs finds the best head; sgd approaches it step by step, as the codelab does",
     ),
-    click.option("--steps", type=click.IntRange(1), metavar="N", help="Of sgd. [4000]"),
-    click.option(
-        "--learning-rate",
-        type=click.FloatRange(0, min_open=True),
-        callback=finite,
-        metavar="RATE",
-        help="Of sgd. [0.01]",
+    TrainingOption("steps", _POSITIVE, "N", "Number of SGD steps"),
+    TrainingOption("learning_rate", FiniteRange(0, min_open=True), "RATE", "Learning rate of SGD"),
+    TrainingOption("train_batch_size", _POSITIVE, "N", "Images in each SGD step"),
+    TrainingOption(
+        "eval_step_interval", _POSITIVE, "N", "SGD steps between two points of the learning curve"
     ),
-    click.option(
-        "--train-batch-size",
-        type=click.IntRange(1),
-        metavar="N",
-        help="Images in each step of sgd. [100]",
+    TrainingOption(
+        "validation_batch_size",
+        click.IntRange(-1),
+        "N",
+        "Validation images measured at each point of the learning curve, -1 for all",
     ),
-    click.option(
-        "--eval-step-interval",
-        type=click.IntRange(1),
-        metavar="N",
-        help="Steps of sgd between two points of the learning curve. [10]",
+    TrainingOption(
+        "store_interval",
+        click.IntRange(0),
+        "N",
+        "SGD steps between two heads that are kept in RUN/heads, 0 for none",
     ),
-    click.option(
-        "--validation-batch-size",
-        type=click.IntRange(-1),
-        metavar="N",
-        help="Validation images looked at for each point; -1 for all. [100]",
+    TrainingOption(
+        "class_weight",
+        click.Choice(["none", "balanced"]),
+        None,
+        "balanced: rare labels count as much as common ones",
     ),
-    click.option(
-        "--store-interval",
-        type=click.IntRange(0),
-        metavar="N",
-        help="Steps of sgd between two heads that are kept in RUN/heads; 0 for none. [0]",
-    ),
-    click.option(
-        "--class-weight",
-        type=click.Choice(["none", "balanced"]),
-        help="balanced: rare labels count as much as common ones. [none]",
-    ),
-    click.option(
-        "--target-precision",
-        type=click.FloatRange(0, 1, min_open=True),
-        metavar="SHARE",
-        help="Call images unsure so that this share of the others is right, such as 0.98.",
+    TrainingOption(
+        "target_precision",
+        click.FloatRange(0, 1, min_open=True),
+        "SHARE",
+        "Mark low scores as unsure, so that this share of the other labels is right (0.98, say)",
     ),
 )
 DISTORTION_OPTIONS = (
-    click.option(
-        "--flip-left-right",
-        is_flag=True,
-        default=None,
-        help="Distort training images: mirror every second one.",
+    TrainingOption(
+        "flip_left_right", bool, None, "Distort training images: mirror every second one"
     ),
-    click.option(
-        "--random-crop",
-        type=int,
-        metavar="PERCENT",
-        help="Distort training images: cut off a margin of so much.",
+    TrainingOption(
+        "random_crop",
+        int,
+        _PERCENT,
+        "Distort training images: crop off a margin of PERCENT, at random",
     ),
-    click.option(
-        "--random-scale",
-        type=int,
-        metavar="PERCENT",
-        help="Distort training images: enlarge by up to so much.",
+    TrainingOption(
+        "random_scale", int, _PERCENT, "Distort training images: enlarge by up to PERCENT"
     ),
-    click.option(
-        "--random-brightness",
-        type=int,
-        metavar="PERCENT",
-        help="Distort training images: lighten or darken by up to so much.",
+    TrainingOption(
+        "random_brightness",
+        int,
+        _PERCENT,
+        "Distort training images: lighten or darken by up to PERCENT",
     ),
-    click.option(
-        "--variants",
-        type=int,
-        metavar="N",
-        help="Distorted variants of each training image. [8 with a distortion]",
+    TrainingOption(
+        "variants", int, "N", "Distorted variants of each training image", "8 with a distortion"
     ),
 )
+OPTIONS = {row.field: row for row in (*SPLIT_OPTIONS, *HEAD_OPTIONS, *DISTORTION_OPTIONS)}
 
 
-def training_options(*groups: tuple[_Option, ...]) -> Callable[[_Command], _Command]:
+def training_options(
+    *groups: tuple[TrainingOption, ...], states_defaults: bool = True
+) -> _Decorator:
     """Add groups of flags to a command; it gets `training`, the fields that were given.
 
     What was not given has the default of TrainingOptions, or of the run that is trained
     again. A flag that only sgd obeys chooses sgd.
     """
-    flags = [option for group in groups for option in group]
+    rows = [row for group in groups for row in group]
 
     def decorate(command: _Command) -> _Command:
         @functools.wraps(command)
         def call(**values: Any) -> Any:
-            given = {name: values.pop(name) for name in map(_name, flags)}
+            given = {row.field: values.pop(row.field) for row in rows}
             training = {name: value for name, value in given.items() if value is not None}
             return command(training=_with_solver(training), **values)
 
         decorated: _Command = call
-        for option in reversed(flags):
-            decorated = option(decorated)
+        for row in reversed(rows):
+            decorated = row.option(row.flag, row.help(states_defaults), default=None)(decorated)
         return decorated
 
     return decorate
 
 
-def _name(option: _Option) -> str:
-    def bare() -> None:
-        """Take the option alone."""
-
-    return str(option(bare).__click_params__[0].name)  # type: ignore[attr-defined]
-
-
 def _with_solver(training: dict[str, Any]) -> dict[str, Any]:
     only = [name for name in (*OF_SGD, *OF_THE_CURVE) if name in training]
     if only and training.setdefault("solver", "sgd") != "sgd":
-        flag = "--" + only[0].replace("_", "-")
-        raise click.UsageError(f"{flag} means something to --solver sgd only.")
+        raise click.UsageError(f"{OPTIONS[only[0]].flag} is only for --solver sgd.")
     return training

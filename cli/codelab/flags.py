@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.options import FOLDER, finite
+from cli.options import FINITE, FOLDER, FiniteRange
 
 _Command = Callable[..., Any]
 
@@ -57,11 +57,10 @@ def _value(name: str, kind: Any, default: Any, text: str) -> Callable[[_Command]
     metavar = {float: metavar, str: "NAME"}.get(kind, metavar)
     return click.option(
         name,
-        type=kind,
+        type=FINITE if kind is float else kind,
         default=default,
         show_default=True,
         metavar=metavar,
-        callback=finite if kind is float else None,
         help=text,
     )
 
@@ -104,10 +103,9 @@ _FLAGS = (
     _value("--how-many-training-steps", _POSITIVE, 4000, "Steps of gradient descent."),
     click.option(
         "--learning-rate",
-        type=click.FloatRange(0, min_open=True),
+        type=FiniteRange(0, min_open=True),
         default=0.01,
         show_default=True,
-        callback=finite,
         metavar="RATE",
         help="Of gradient descent.",
     ),

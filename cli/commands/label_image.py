@@ -50,20 +50,18 @@ _TOP = 5
 @click.option(
     "--input-mean",
     "--input_mean",
-    type=float,
+    type=options.FINITE,
     default=128,
     show_default=True,
-    callback=options.finite,
     metavar="X",
     help="Taken from each pixel.",
 )
 @click.option(
     "--input-std",
     "--input_std",
-    type=float,
+    type=options.FINITE,
     default=128,
     show_default=True,
-    callback=options.finite,
     metavar="X",
     help="Each pixel is divided by it, after that.",
 )

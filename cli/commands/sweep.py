@@ -1,6 +1,5 @@
 """``poets sweep``: try many settings at once and keep the best."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,10 @@ import click
 from cli import options
 from cli.attend import describe_interval, print_result
 from cli.console import print_json, print_table, show_progress
+from cli.training_options import OPTIONS
 from workers.settings import Settings
+
+_SWEPT = ("solver", "learning_rate", "steps", "train_batch_size", "class_weight")
 
 
 class _Values(click.ParamType[list[Any]]):
@@ -24,25 +26,28 @@ class _Values(click.ParamType[list[Any]]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> list[Any]:
         parts = [part.strip() for part in str(value).split(",")]
-        values = [self.kind.convert(part, param, ctx) for part in parts if part]
-        for number in values:
-            if isinstance(number, float) and not math.isfinite(number):
-                self.fail(f"{number} is not a finite number.", param, ctx)
-        return values
+        return [self.kind.convert(part, param, ctx) for part in parts if part]
 
 
-def _values(flag: str, kind: click.ParamType[Any], help_text: str) -> Callable[..., Any]:
-    return click.option(flag, type=_Values(kind), metavar="A,B,...", help=help_text)
+def _swept(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add a flag of several values for each option that a sweep can vary."""
+    for row in map(OPTIONS.__getitem__, reversed(_SWEPT)):
+        values = click.option(
+            row.flag, type=_Values(row.type), metavar="A,B,...", help=row.help(False)
+        )
+        command = values(command)
+    return command
 
 
 @click.command("sweep")
 @click.argument("run", metavar="RUN")
-@_values("--architecture", click.STRING, "Backbones; new ones compute their bottlenecks first.")
-@_values("--solver", click.Choice(["lbfgs", "sgd"]), "lbfgs, sgd, or both.")
-@_values("--learning-rate", click.FloatRange(0, 1e6, min_open=True), "Of sgd.")
-@_values("--steps", click.IntRange(1), "Of sgd.")
-@_values("--train-batch-size", click.IntRange(1), "Of sgd.")
-@_values("--class-weight", click.Choice(["none", "balanced"]), "How rare labels count.")
+@click.option(
+    "--architecture",
+    type=_Values(click.STRING),
+    metavar="A,B,...",
+    help="Backbones; the bottlenecks of new ones are computed first.",
+)
+@_swept
 @click.option("--name", help="Name of the run that the best becomes. [RUN-sweep-1, ...]")
 @options.as_json
 @options.quiet

@@ -15,7 +15,7 @@ from workers.settings import Settings
 @click.command("train")
 @click.argument("run", metavar="RUN")
 @click.option("--name", help="Name of the new run. [RUN-1, RUN-2, ...]")
-@training_options(HEAD_OPTIONS)
+@training_options(HEAD_OPTIONS, states_defaults=False)
 @options.detach
 @options.as_json
 @options.quiet

@@ -438,7 +438,7 @@ def test_a_flag_that_would_mean_nothing_is_refused():
     result = CliRunner().invoke(command, ["--solver", "lbfgs", "--steps", "9"])
 
     assert result.exit_code == 2
-    assert "--steps means something to --solver sgd only" in result.stderr
+    assert "--steps is only for --solver sgd" in result.stderr
 
 
 @pytest.mark.parametrize(
