@@ -132,7 +132,7 @@ def _fit_and_evaluate(
             "validation": evaluate_head(head, validation, plan.labels, heartbeat),
             "test": evaluate_head(head, testing, plan.labels, heartbeat),
         }
-        summaries.finish(head, evaluations, plan.labels)
+        summaries.finish(head, evaluations)
     return fit, evaluations
 
 

@@ -83,13 +83,6 @@ def histogram(tag: str, values: NDArray[np.float32]) -> Summary.Value:
     return Summary.Value(tag=tag, histo=content)
 
 
-def image(tag: str, png: bytes, size: tuple[int, int]) -> Summary.Value:
-    """Return an RGB picture; `size` is width and height in pixels."""
-    width, height = size
-    content = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=png)
-    return Summary.Value(tag=tag, image=content)
-
-
 def session_start(hyperparameters: dict[str, float | str]) -> Summary.Value:
     """Return what begins a row of the HPARAMS page."""
     info = SessionStartInfo(start_time_secs=time.time())

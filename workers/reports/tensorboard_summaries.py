@@ -9,11 +9,9 @@ import numpy as np
 from workers.heads.evaluate import Evaluation
 from workers.heads.head import Examples, Head
 from workers.heads.learning_curve import Step
-from workers.reports.confusion_image import draw_confusion
 from workers.reports.tensorboard_events import (
     EventFile,
     histogram,
-    image,
     scalar,
     session_end,
     session_start,
@@ -73,10 +71,8 @@ class Summaries(AbstractContextManager["Summaries"]):
                 self._add_histograms(head)
             self._steps += 1
 
-    def finish(
-        self, head: Head, evaluations: dict[str, Evaluation], labels: tuple[str, ...]
-    ) -> None:
-        """Add the fitted head, its figures and its confusion matrices by split."""
+    def finish(self, head: Head, evaluations: dict[str, Evaluation]) -> None:
+        """Add the fitted head, and its figures by split."""
         self._add_histograms(head)
         for split, evaluation in evaluations.items():
             if evaluation.accuracy is None or evaluation.log_loss is None:
@@ -88,9 +84,6 @@ class Summaries(AbstractContextManager["Summaries"]):
             if evaluation.mean_average_precision is not None:
                 mean = evaluation.mean_average_precision
                 values.append(scalar(f"{split}_mean_average_precision", mean))
-            if evaluation.confusion is not None:
-                drawn = draw_confusion(evaluation.confusion, labels)
-                values.append(image(f"confusion_matrix/{split}", *drawn))
             self._run.add(values, self._last)
         self._run.add([session_end()])
 

@@ -1,6 +1,5 @@
 """What TensorBoard is given to show, read with its own reader."""
 
-import io
 import subprocess
 import sys
 import types
@@ -8,14 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.workers.heads.test_fit import EMPTY, LABELS, make_clusters
 from workers.errors import StorageError
 from workers.heads.evaluate import evaluate_head
 from workers.heads.head import Head
 from workers.heads.learning_curve import Step
-from workers.reports.confusion_image import draw_confusion
 from workers.reports.tensorboard_events import EventFile, histogram, scalar
 from workers.reports.tensorboard_summaries import Summaries
 from workers.storage.plan import TrainingOptions
@@ -58,7 +55,7 @@ def write(folder, steps=3, training=TRAINING, validation=VALIDATION, options=SGD
             "validation": evaluate_head(HEAD, validation, LABELS, nothing),
             "test": evaluate_head(HEAD, make_clusters(50, 3), LABELS, nothing),
         }
-        summaries.finish(HEAD, evaluations, LABELS)
+        summaries.finish(HEAD, evaluations)
     return evaluations
 
 
@@ -129,9 +126,6 @@ def test_the_figures_of_the_model_are_shown_by_split(tmp_path, read):
         assert accuracy.value == pytest.approx(evaluation.accuracy)
         assert accuracy.step == 20
         assert found.Scalars(f"{split}_log_loss")[-1].value == pytest.approx(evaluation.log_loss)
-        picture = found.Images(f"confusion_matrix/{split}")[-1]
-        with Image.open(io.BytesIO(picture.encoded_image_string)) as image:
-            assert image.size == (picture.width, picture.height)
 
 
 def test_nothing_held_out_is_nothing_shown(tmp_path, read):
@@ -243,42 +237,3 @@ def test_two_files_of_one_second_are_two(tmp_path):
             file.add([scalar("x", 1.0)])
 
     assert len(list(tmp_path.iterdir())) == 3
-
-
-def pixel(png, place):
-    with Image.open(io.BytesIO(png)) as image:
-        return image.convert("RGB").getpixel(place)
-
-
-@pytest.mark.parametrize("count", [2, 30, 31, 400, 1500])
-def test_a_confusion_matrix_is_a_picture_of_bounded_size(count):
-    confusion = np.eye(count, dtype=np.int64) * 12_345
-
-    png, (width, height) = draw_confusion(confusion, tuple(f"label {n}" for n in range(count)))
-
-    with Image.open(io.BytesIO(png)) as image:
-        assert image.size == (width, height)
-        assert len(np.unique(np.asarray(image))) > 1
-    assert width == height <= 1300
-
-
-def test_the_darkest_cells_of_a_confusion_matrix_are_the_largest_shares():
-    confusion = np.zeros((40, 40), np.int64)
-    confusion[0, 0], confusion[0, 39], confusion[39, 39] = 1, 3, 5
-
-    png, (side, _) = draw_confusion(confusion, tuple(str(n) for n in range(40)))
-
-    first, last = side // 80, side - side // 80
-    dark = [sum(pixel(png, place)) for place in ((last, last), (last, first), (first, first))]
-    assert dark == sorted(dark)
-    assert len(set(dark)) == 3
-    assert pixel(png, (first, last)) == (255, 255, 255)
-
-
-def test_names_and_counts_may_be_long():
-    labels = ("a" * 300, "b\nc", "日本語")
-    confusion = np.full((3, 3), 12_345_678)
-
-    _, (width, height) = draw_confusion(confusion, labels)
-
-    assert width == height < 500
