@@ -31,7 +31,6 @@ from workers.processes.capacity import (
 )
 from workers.settings import Settings, hide_password
 from workers.storage.atomic import check_storage
-from workers.worker_signals import check_package
 
 _LIBRARIES = (
     "poets",
@@ -111,7 +110,6 @@ def _check(name: str, find_out: Any) -> Check:
 
 
 def _packages() -> str:
-    check_package()
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _LIBRARIES)
     return f"Python {platform.python_version()}, {versions}"
 

@@ -4,7 +4,6 @@ Nothing is computed here: a model that has run before a fork hangs the children 
 (tried), so models are loaded by the child that uses them, when it first does.
 """
 
-import importlib.metadata
 import os
 import sys
 import threading
@@ -12,8 +11,7 @@ from typing import Any
 
 from celery.signals import celeryd_init, worker_process_init, worker_shutting_down
 
-import workers
-from workers.errors import PoetsError, SettingsError
+from workers.errors import PoetsError
 from workers.processes.parent_death import end_with_parent
 from workers.settings import load_settings
 from workers.storage.atomic import check_storage
@@ -22,35 +20,10 @@ from workers.storage.atomic import check_storage
 _SHUTDOWN_S = 10.0
 
 
-def check_surroundings() -> None:
-    """Refuse to start where work would be lost.
-
-    Raises:
-        SettingsError: When another package shadows `workers`.
-        StorageError: When the storage cannot be written.
-    """
-    check_package()
-    check_storage(load_settings().storage)
-
-
-def check_package() -> None:
-    """Make sure that the `workers` imported is that of poets, not somebody's folder."""
-    try:
-        installed = importlib.metadata.distribution(workers.DISTRIBUTION)
-        marker = getattr(workers, "DISTRIBUTION", None)
-    except (AttributeError, importlib.metadata.PackageNotFoundError) as error:
-        raise SettingsError(
-            f"The package `workers` in {workers.__path__} is not that of poets. "
-            "Install poets into an environment of its own."
-        ) from error
-    if not installed or marker != "poets":
-        raise SettingsError(f"The package `workers` in {workers.__path__} is not that of poets.")
-
-
 @celeryd_init.connect
 def _refuse_bad_surroundings(**_: Any) -> None:
     try:
-        check_surroundings()
+        check_storage(load_settings().storage)
     except PoetsError as error:
         sys.exit(f"Error: {error}")
 

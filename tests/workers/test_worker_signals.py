@@ -1,20 +1,17 @@
 """What a worker checks before its first task, and the application it starts with."""
 
-import importlib.metadata
 import os
 import subprocess
 import sys
 
 import pytest
 
-import workers
 from workers import app as application
 from workers import worker_signals
 from workers.app import make_app
-from workers.errors import SettingsError, StorageError
+from workers.errors import StorageError
 from workers.settings import Settings
 from workers.storage.atomic import check_storage
-from workers.worker_signals import check_package, check_surroundings
 
 
 def test_a_storage_that_can_be_written_is_made_and_left_empty(tmp_path):
@@ -38,35 +35,8 @@ def test_a_storage_without_the_right_to_write_is_refused(tmp_path):
         check_storage(tmp_path)
 
 
-def test_the_package_of_poets_is_accepted():
-    check_package()
-
-
-def test_a_package_of_somebody_else_is_refused(monkeypatch):
-    monkeypatch.delattr(workers, "DISTRIBUTION")
-
-    with pytest.raises(SettingsError, match="is not that of poets"):
-        check_package()
-
-
-def test_a_package_that_calls_itself_something_else_is_refused(monkeypatch):
-    monkeypatch.setattr(workers, "DISTRIBUTION", "pytest")
-
-    with pytest.raises(SettingsError, match="is not that of poets"):
-        check_package()
-
-
-def test_a_package_that_is_not_installed_is_refused(monkeypatch):
-    monkeypatch.setattr(workers, "DISTRIBUTION", "no-such-distribution")
-
-    with pytest.raises(SettingsError, match="environment of its own") as caught:
-        check_package()
-
-    assert isinstance(caught.value.__cause__, importlib.metadata.PackageNotFoundError)
-
-
 def test_a_worker_with_good_surroundings_starts(tmp_path):
-    check_surroundings()
+    worker_signals._refuse_bad_surroundings()
 
     assert (tmp_path / "storage").is_dir()
 
