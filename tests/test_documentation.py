@@ -2,15 +2,14 @@
 
 import inspect
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 
 from cli.main import SECTIONS
+from tests.builders.paths import ROOT
 from workers.app import make_app
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = {name for section in SECTIONS.values() for name in section}
 README = (ROOT / "README.md").read_text("utf-8")
