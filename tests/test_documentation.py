@@ -2,15 +2,20 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
 from cli.main import SECTIONS
-from tests.builders.paths import ROOT
 from workers.app import make_app
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY")),
+    ROOT / "deploy" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 COMMANDS = {name for section in SECTIONS.values() for name in section}
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -41,12 +46,45 @@ def test_the_readme_names_every_command(name):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
-        assert target.startswith("https://") or (page.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+def anchors(page):
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_decision_is_listed_and_has_the_three_parts():
+    folder = ROOT / "docs" / "decisions"
+    pages = sorted(folder.glob("[0-9]*.md"))
+    listed = re.findall(r"\]\(([0-9][^)]+)\)", (folder / "README.md").read_text("utf-8"))
+
+    assert listed == [page.name for page in pages]
+    for page in pages:
+        headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+        assert headings[0].startswith(f"{page.name[:3]}: ")
+        assert headings[1:] == ["Context", "Decision", "Consequences"]
+
+
+def test_every_file_that_the_docs_name_exists():
+    """Paths below the top level, with or without a function behind a colon."""
+    places = re.compile(r"`((?:workers|orchestrator|cli|tests|deploy|docs|\.ci)/[^`\s:]*)[^`]*`")
+    for page in PAGES:
+        if page.name == "CHANGELOG.md":  # past versions name what there was
+            continue
+        for place in places.findall(page.read_text("utf-8")):
+            assert (ROOT / place).exists(), f"{page.name} names {place}"
 
 
 def test_every_celery_setting_has_its_reason():
-    reasons = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    reasons = (ROOT / "docs" / "broker.md").read_text("utf-8")
     settings = re.findall(r"^        (\w+)=", inspect.getsource(make_app), re.MULTILINE)
 
     assert len(settings) > 15
@@ -77,3 +115,15 @@ def test_every_fault_that_is_tried_is_told_of():
     for path in sorted((ROOT / "tests" / "faults").glob("test_*.py")):
         for name in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE):
             assert name in told, name
+
+
+def test_where_to_change_what_names_existing_files_for_at_least_ten_tasks():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    section = re.search(r"## Where to change what\n(.*?)\n## ", text, re.DOTALL)[1]
+    tasks = re.findall(r"^\| ((?:add|change|show) .*?) \| (.*) \|$", section, re.MULTILINE)
+
+    assert len(tasks) >= 10
+    for task, places in tasks:
+        files = re.findall(r"`((?:workers|orchestrator|cli|tests)/[^`]*)`", places)
+        assert files, f"{task!r} names no file"
+        assert all((ROOT / name).exists() for name in files), task

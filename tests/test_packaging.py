@@ -6,11 +6,12 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
-from tests.builders.paths import ROOT
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,8 @@ def test_the_top_level_is_as_agreed():
         "LICENSE",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
+        "SECURITY.md",
+        ".pre-commit-config.yaml",
         "Makefile",
         ".ci",
         ".gitignore",

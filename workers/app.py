@@ -1,4 +1,4 @@
-"""The Celery application; every setting has its reason in docs/architecture.md."""
+"""The Celery application; every setting has its reason in docs/broker.md."""
 
 import socket
 

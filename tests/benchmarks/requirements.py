@@ -1,8 +1,9 @@
 """Print the extra `bench` of pyproject.toml, one requirement a line, for the Makefile."""
 
 import tomllib
+from pathlib import Path
 
-from tests.builders.paths import ROOT
+ROOT = Path(__file__).parents[2]
 
 
 def main() -> None:

@@ -1,1 +1,0 @@
-"""What tests build with, by subject: fixtures are in conftest, tests in test modules."""

@@ -17,8 +17,7 @@ from typing import Any
 import redis
 
 from orchestrator.embedded.supervisor import find_server
-from tests.builders.paths import ROOT
-from tests.builders.programs import our_processes, wait_until
+from tests.programs import ROOT, our_processes, wait_until
 from workers.leases import connect
 
 AOF = ("--appendonly", "yes", "--save", "")

@@ -7,8 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from tests.builders.paths import ROOT
-from tests.builders.programs import wait_until
+from tests.programs import ROOT, wait_until
 
 _START = """
 import importlib.abc, importlib.machinery, os, sys, time

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from tests.builders.paths import ROOT
+from tests.programs import ROOT
 
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
 STOP = "os.kill(os.getpid(), signal.SIGSTOP)"
