@@ -11,13 +11,13 @@ import pytest
 
 from orchestrator.embedded.stack import find_stack
 from orchestrator.embedded.supervisor import find_server
-from tests.made import ARCHITECTURE, BACKBONE_ID, POISON, WEIGHTS, make_once
+from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.builders.once import make_once
+from tests.builders.paths import DATA, ROOT
+from tests.builders.traps import POISON
 from workers.leases import connect
 from workers.settings import Settings
 from workers.storage.layout import Storage
-
-ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("POETS_TEST_DATA") or ROOT.parent / "shared" / "data")
 
 # A job in the background of a script begins with Ctrl-C ignored, and so would all programs
 # that the tests start.

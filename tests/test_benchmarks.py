@@ -2,7 +2,6 @@
 
 import importlib.util
 import tomllib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +11,8 @@ from tests.benchmarks.material import Material, agreement, gather_photographs, o
 from tests.benchmarks.network import Layer, load_layers, save_layers
 from tests.benchmarks.outcomes import Outcome, by_rate
 from tests.benchmarks.page import END, START, Facts, make_section, make_table, write_section
-from tests.made import make_data_set
-
-ROOT = Path(__file__).parents[1]
+from tests.builders.datasets import make_data_set
+from tests.builders.paths import ROOT
 
 
 def line(wall_s: float, **more: object) -> dict[str, object]:

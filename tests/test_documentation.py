@@ -2,15 +2,14 @@
 
 import inspect
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 
 from cli.main import SECTIONS
+from tests.builders.paths import ROOT
 from workers.app import make_app
 
-ROOT = Path(__file__).parents[1]
 PAGES = [
     *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY")),
     ROOT / "deploy" / "README.md",

@@ -4,7 +4,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests.builders.paths import ROOT
+
 MAY_IMPORT = {
     "workers": {"workers"},
     "orchestrator": {"orchestrator", "workers"},
@@ -88,6 +89,18 @@ def test_the_orchestrator_touches_no_pixels():
     for path in SOURCES:
         if path.is_relative_to(ROOT / "orchestrator"):
             assert not roots(path) & PIXELS, f"{path} touches pixels"
+
+
+def test_no_test_imports_another():
+    """What several tests build with is in `tests/builders`."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        own = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for name in set(imported(path)) - {own}:
+            parts = name.split(".")
+            is_of_tests = parts[0] == "tests" and any(
+                part == "conftest" or part.startswith("test_") for part in parts
+            )
+            assert not is_of_tests, f"{path} imports {name}"
 
 
 def test_every_worker_task_has_a_wire_name_of_ours():

@@ -42,7 +42,7 @@ def test_a_worker_child_and_the_orchestrator_never_import_tensorflow(module):
 
 
 def test_computing_bottlenecks_never_imports_tensorflow(converted):
-    from tests.made import BACKBONE_ID
+    from tests.builders.backbones import BACKBONE_ID
 
     path = converted.backbone(BACKBONE_ID) / "backbone.tflite"
     code = (

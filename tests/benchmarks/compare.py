@@ -22,10 +22,10 @@ from tests.benchmarks.chart import draw_chart
 from tests.benchmarks.material import ARCHITECTURE, Material, bring_weights, gather_photographs
 from tests.benchmarks.outcomes import Outcome
 from tests.benchmarks.page import Facts, make_section, write_section
+from tests.builders.paths import ROOT
 from workers.processes.capacity import default_concurrency
 from workers.settings import load_settings
 
-ROOT = Path(__file__).parents[2]
 _TIMEOUT_S = 900
 _QUICK_IMAGES, _QUICK_STEPS, _STEPS = 400, 200, 4000
 

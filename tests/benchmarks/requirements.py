@@ -1,9 +1,8 @@
 """Print the extra `bench` of pyproject.toml, one requirement a line, for the Makefile."""
 
 import tomllib
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.builders.paths import ROOT
 
 
 def main() -> None:

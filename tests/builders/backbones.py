@@ -16,6 +16,12 @@ TINY_WEIGHTS = "tiny"
 TINY_ID = name_backbone(TINY_SPEC, TINY_WEIGHTS)
 TINY = BackboneChoice(TINY_SPEC.name, TINY_WEIGHTS, TINY_ID)
 TINY_FILE = Path(__file__).parents[1] / "data" / "tiny.tflite"
+# The quickest backbone that poets knows, with weights that need no file.
+ARCHITECTURE, WEIGHTS = "mobilenet_0.25_128", "random-0"
+BACKBONE_ID = name_backbone(find_spec(ARCHITECTURE), WEIGHTS)
+BACKBONE = BackboneChoice(ARCHITECTURE, WEIGHTS, BACKBONE_ID)
+# The same, as options of a command.
+TINY_OPTIONS = ("--architecture", ARCHITECTURE, "--weights", WEIGHTS)
 
 
 def install_tiny(storage: Storage, weights: str = TINY_WEIGHTS) -> Storage:

@@ -4,16 +4,17 @@ import json
 from dataclasses import replace
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.bench_profile import describe_forecast, print_profile, share_cells
-from cli.main import main
 from orchestrator.benchmark import profile
 from orchestrator.benchmark.profile import STAGES, BenchRequest, Profile
 from orchestrator.dataset.sample import Sample
-from tests.made import ARCHITECTURE, make_data_set, make_picture
+from tests.builders.backbones import ARCHITECTURE
+from tests.builders.datasets import make_data_set
+from tests.builders.pictures import make_picture
+from tests.builders.programs import invoke
 from workers.processes.capacity import default_concurrency
 
 # The supervisor of a stack outlives the call that starts it, on purpose.
@@ -27,12 +28,8 @@ def _quickly(monkeypatch):
         monkeypatch.setattr(profile, name, 0.5)
 
 
-def poets(*arguments):
-    return CliRunner().invoke(main, ["bench", *(str(argument) for argument in arguments)])
-
-
 def measured(*arguments):
-    result = poets(*arguments, *TINY, "--json")
+    result = invoke("bench", *arguments, *TINY, "--json")
     assert result.exit_code == 0, result.stderr
     return json.loads(result.stdout)
 
@@ -104,7 +101,7 @@ def test_a_folder_that_is_missing_empty_or_has_no_photograph_is_an_error(ready_s
         ("empty", "There is no image below"),
         ("text", "No image can be measured, of 1 that were tried: not an image: no known format."),
     ]:
-        result = poets(tmp_path / name, *TINY)
+        result = invoke("bench", tmp_path / name, *TINY)
         assert result.exit_code == 1
         assert reason in result.stderr
         assert result.stdout == ""
@@ -114,14 +111,14 @@ def test_a_folder_that_kills_every_process_is_an_error(poison, ready_storage, tm
     for number in range(30):
         make_picture(tmp_path / "photos" / str(number) / "abort.jpg", (9, 99, 200), number)
 
-    result = poets(tmp_path / "photos", *TINY)
+    result = invoke("bench", tmp_path / "photos", *TINY)
 
     assert result.exit_code == 1
     assert "of 5 that were tried: killed the process that read it (SIGABRT)" in result.stderr
 
 
 def test_an_unknown_architecture_is_refused_before_anything_else(tmp_path):
-    result = poets(tmp_path / "missing", "--architecture", "mobilnet")
+    result = invoke("bench", tmp_path / "missing", "--architecture", "mobilnet")
 
     assert result.exit_code == 2
     assert "mobilnet" in result.stderr

@@ -7,11 +7,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from cli.main import main
-from tests.made import make_data_set, make_picture
-from tests.programs import lay_traps, start, wait_until
+from tests.builders.datasets import make_data_set
+from tests.builders.pictures import make_picture
+from tests.builders.programs import invoke, start, wait_until
+from tests.builders.traps import lay_traps
 
 RED = (220, 30, 30)
 
@@ -21,12 +21,8 @@ def photos(tmp_path):
     return make_data_set(tmp_path / "photos", per_label=20)
 
 
-def poets(*arguments):
-    return CliRunner().invoke(main, ["check", *map(str, arguments)])
-
-
 def test_a_clean_folder_is_exit_code_0_and_says_what_comes_next(photos):
-    result = poets(photos, "--quiet")
+    result = invoke("check", photos, "--quiet")
 
     assert result.exit_code == 0
     assert result.stderr == ""
@@ -39,7 +35,7 @@ def test_remarks_alone_are_exit_code_0(photos):
     for number in range(5):
         (photos / "red" / f"empty{number}.jpg").touch()
 
-    result = poets(photos)
+    result = invoke("check", photos)
 
     assert result.exit_code == 0
     lines = result.stdout.split("\n")
@@ -54,7 +50,7 @@ def test_remarks_alone_are_exit_code_0(photos):
 def test_what_would_spoil_a_run_is_exit_code_1(photos):
     shutil.copy(photos / "red" / "000.jpg", photos / "blue" / "a[b]\n.jpg")
 
-    result = poets(photos)
+    result = invoke("check", photos)
 
     assert result.exit_code == 1
     assert "    1  photographs under two labels  yes" in result.stdout
@@ -66,7 +62,7 @@ def test_json_lists_everything_and_nothing_else_is_on_stdout(photos):
     for number in range(5):
         (photos / "red" / f"empty{number}.jpg").touch()
 
-    result = poets(photos, "--json", "--seed", 3)
+    result = invoke("check", photos, "--json", "--seed", 3)
 
     found = json.loads(result.stdout)
     assert list(found) == [
@@ -78,14 +74,14 @@ def test_json_lists_everything_and_nothing_else_is_on_stdout(photos):
 
 
 def test_a_quick_check_says_what_it_does_not_know(photos):
-    result = poets(photos, "--quick")
+    result = invoke("check", photos, "--quick")
 
     assert result.exit_code == 0
     assert "copies and damage behind the header are not known" in result.stdout
 
 
 def test_a_missing_folder_is_one_line(tmp_path):
-    result = poets(tmp_path / "nowhere")
+    result = invoke("check", tmp_path / "nowhere")
 
     assert result.exit_code == 1
     assert result.stdout == ""
@@ -93,11 +89,11 @@ def test_a_missing_folder_is_one_line(tmp_path):
 
 
 def test_percentages_that_cannot_be_are_refused_before_anything_is_read(photos):
-    assert poets(photos, "--testing-percentage", 95).exit_code == 2
+    assert invoke("check", photos, "--testing-percentage", 95).exit_code == 2
 
 
 def test_awkward_photographs(data):
-    result = poets(data / "awkward", "--json")
+    result = invoke("check", data / "awkward", "--json")
 
     found = json.loads(result.stdout)
     # They lie in no label's folder; besides, nothing among them would spoil a run.

@@ -13,8 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 from cli.commands.sweep import _print_board
-from cli.main import SECTIONS, main
-from tests.made import make_data_set, make_picture, make_run
+from cli.main import SECTIONS
+from tests.builders.datasets import make_data_set
+from tests.builders.pictures import make_picture
+from tests.builders.programs import invoke
+from tests.builders.runs import make_run
 from workers.backbones.table import BACKBONES
 from workers.processes.capacity import default_concurrency, default_threads
 from workers.storage.plan import TrainingOptions
@@ -24,13 +27,9 @@ NOT_FLAGS = {"multi_label", "evaluate_test", "split_exceptions"}
 COMMANDS = [name for section in SECTIONS.values() for name in section]
 
 
-def poets(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_an_example(name):
-    result = poets(name, "--help")
+    result = invoke(name, "--help")
 
     assert result.exit_code == 0
     assert "Example" in result.stdout
@@ -47,7 +46,7 @@ def test_every_command_has_the_help_that_the_overview_promises(name):
 
 
 def test_the_overview_lists_every_command():
-    result = poets("--help")
+    result = invoke("--help")
 
     assert result.exit_code == 0
     for name in COMMANDS:
@@ -55,14 +54,14 @@ def test_the_overview_lists_every_command():
 
 
 def test_a_mistyped_command_is_a_usage_error_with_the_nearest_one():
-    result = poets("submit-datset", "x")
+    result = invoke("submit-datset", "x")
 
     assert result.exit_code == 2
     assert "'submit-dataset'" in result.stderr
 
 
 def test_an_expected_error_is_one_line_and_exit_code_1(tmp_path):
-    result = poets("submit-dataset", tmp_path / "nowhere")
+    result = invoke("submit-dataset", tmp_path / "nowhere")
 
     assert result.exit_code == 1
     assert result.stdout == ""
@@ -81,14 +80,14 @@ def test_an_expected_error_is_one_line_and_exit_code_1(tmp_path):
     ],
 )
 def test_a_number_that_cannot_work_is_a_usage_error(tmp_path, option, value):
-    result = poets("submit-dataset", tmp_path, option, value)
+    result = invoke("submit-dataset", tmp_path, option, value)
 
     assert result.exit_code == 2
     assert "Traceback" not in result.stderr
 
 
 def test_a_wrong_setting_is_a_usage_error():
-    result = poets("runs", "--storage", "s3://bucket/x")
+    result = invoke("runs", "--storage", "s3://bucket/x")
 
     assert result.exit_code == 2
     assert "local or shared" in result.stderr
@@ -97,7 +96,7 @@ def test_a_wrong_setting_is_a_usage_error():
 def test_a_missing_folder_is_what_is_complained_of_first(tmp_path):
     (tmp_path / "labels.csv").touch()
 
-    result = poets("classify-dir", tmp_path / "nowhere", "-o", tmp_path / "labels.csv")
+    result = invoke("classify-dir", tmp_path / "nowhere", "-o", tmp_path / "labels.csv")
 
     assert result.exit_code == 1
     assert "There is no folder" in result.stderr
@@ -120,15 +119,15 @@ def test_an_error_of_ours_is_one_line_too(monkeypatch):
 
     monkeypatch.setattr("orchestrator.runs.list_states", break_down)
 
-    result = poets("runs")
+    result = invoke("runs")
 
     assert result.exit_code == 1
     assert result.stderr == "Error: ZeroDivisionError: oops (--debug shows where)\n"
 
 
 def test_architectures_lists_all_with_sizes():
-    table = poets("architectures").stdout
-    rows = json.loads(poets("architectures", "--json").stdout)
+    table = invoke("architectures").stdout
+    rows = json.loads(invoke("architectures", "--json").stdout)
 
     assert len(rows) == len(BACKBONES) == 39
     for name in BACKBONES:
@@ -137,22 +136,22 @@ def test_architectures_lists_all_with_sizes():
 
 
 def test_no_runs_is_said_and_json_is_an_empty_list():
-    assert "No runs" in poets("runs").stderr
-    assert json.loads(poets("runs", "--json").stdout) == []
+    assert "No runs" in invoke("runs").stderr
+    assert json.loads(invoke("runs", "--json").stdout) == []
 
 
 def test_runs_and_show_tell_how_a_run_stands(ready_storage, tmp_path, monkeypatch):
     run = make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring")
     os.utime(run.plan, (1, 1))
 
-    assert "spring  train  stalled" in poets("runs").stdout
-    shown = poets("show", "spring").stdout
+    assert "spring  train  stalled" in invoke("runs").stdout
+    shown = invoke("show", "spring").stdout
     assert "is stalled: nobody drives it; `poets resume spring` goes on" in shown
     assert "0 of 3 done" in shown
-    assert json.loads(poets("show", "spring", "--json").stdout)["state"] == "stalled"
+    assert json.loads(invoke("show", "spring", "--json").stdout)["state"] == "stalled"
     monkeypatch.delenv("POETS_STORAGE")
     named = f"poets resume spring --storage {ready_storage.root}"
-    assert named in poets("runs", "--storage", ready_storage.root).stdout
+    assert named in invoke("runs", "--storage", ready_storage.root).stdout
 
 
 def test_quarantine_lists_images_with_reasons_and_escapes_what_a_terminal_obeys(
@@ -164,8 +163,8 @@ def test_quarantine_lists_images_with_reasons_and_escapes_what_a_terminal_obeys(
     run.model.mkdir()
     (run.model / "quarantine.csv").write_text('path,reason\n"red/two\nlines\x1b[2J.jpg",empty\n')
 
-    table = poets("quarantine", "spring")
-    listed = json.loads(poets("quarantine", "spring", "--json").stdout)
+    table = invoke("quarantine", "spring")
+    listed = json.loads(invoke("quarantine", "spring", "--json").stdout)
 
     assert table.stdout.splitlines()[1].split() == ["red/two\\nlines\\x1b[2J.jpg", "red", "empty"]
     assert "1 of 25 images of run spring are in quarantine so far." in table.stderr
@@ -187,7 +186,7 @@ def test_quarantine_lists_images_with_reasons_and_escapes_what_a_terminal_obeys(
 def test_an_empty_quarantine_is_said_and_copies_nothing(ready_storage, tmp_path):
     make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring").result.write_text("{}")
 
-    result = poets("quarantine", "spring", "--copy-to", tmp_path / "bad")
+    result = invoke("quarantine", "spring", "--copy-to", tmp_path / "bad")
 
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "No image of run spring is in quarantine.\n"
@@ -197,7 +196,7 @@ def test_an_empty_quarantine_is_said_and_copies_nothing(ready_storage, tmp_path)
 def test_a_retry_of_nothing_is_said(ready_storage, tmp_path):
     make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring").result.write_text("{}")
 
-    result = poets("retry", "spring", "--json")
+    result = invoke("retry", "spring", "--json")
 
     assert result.exit_code == 0
     assert json.loads(result.stdout) == {"run": "spring", "retried": 0}
@@ -216,7 +215,7 @@ def test_a_result_of_a_retry_counts_what_was_mended(capsys):
 def test_report_says_when_there_is_nothing_to_show_yet(ready_storage, tmp_path):
     make_run(ready_storage, make_data_set(tmp_path / "photos"), name="a-run")
 
-    result = poets("report", "a-run")
+    result = invoke("report", "a-run")
 
     assert result.exit_code == 1
     assert "holds no model" in result.stderr
@@ -225,31 +224,31 @@ def test_report_says_when_there_is_nothing_to_show_yet(ready_storage, tmp_path):
 def test_cancel_marks_the_run(ready_storage, tmp_path):
     make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring")
 
-    result = poets("cancel", "spring", "--json")
+    result = invoke("cancel", "spring", "--json")
 
     assert json.loads(result.stdout) == {"run": "spring", "state": "cancelled"}
-    assert json.loads(poets("show", "spring", "--json").stdout)["state"] == "cancelled"
+    assert json.loads(invoke("show", "spring", "--json").stdout)["state"] == "cancelled"
 
 
 @pytest.mark.parametrize(
     "command", ["show", "report", "cancel", "resume", "tensorboard", "quarantine", "retry"]
 )
 def test_a_run_that_is_not_there_is_said(command):
-    result = poets(command, "nothing")
+    result = invoke(command, "nothing")
 
     assert result.exit_code == 1
     assert "There is no run 'nothing'" in result.stderr
 
 
 def test_status_without_a_stack_says_that_none_is_needed():
-    assert "No broker is up" in poets("status").stdout
-    assert json.loads(poets("status", "--json").stdout)["broker"] is None
-    assert "no stack" in poets("down").stderr
+    assert "No broker is up" in invoke("status").stdout
+    assert json.loads(invoke("status", "--json").stdout)["broker"] is None
+    assert "no stack" in invoke("down").stderr
 
 
 def test_status_and_doctor_with_a_broker_that_nobody_works_for(broker_url):
-    status = poets("status").stdout
-    doctor = poets("doctor")
+    status = invoke("status").stdout
+    doctor = invoke("doctor")
 
     assert "bottleneck 0, train 0, infer 0" in status
     assert "workers      none" in status
@@ -261,7 +260,7 @@ def test_status_and_doctor_with_a_broker_that_nobody_works_for(broker_url):
 def test_doctor_says_what_to_do_about_each_thing(tmp_path):
     (tmp_path / "file").write_text("")
 
-    result = poets("doctor", "--json", "--storage", tmp_path / "file" / "storage")
+    result = invoke("doctor", "--json", "--storage", tmp_path / "file" / "storage")
 
     checks = {check["name"]: check for check in json.loads(result.stdout)}
     assert result.exit_code == 1
@@ -271,7 +270,7 @@ def test_doctor_says_what_to_do_about_each_thing(tmp_path):
 
 
 def test_doctor_says_what_chose_itself_and_why():
-    checks = {check["name"]: check for check in json.loads(poets("doctor", "--json").stdout)}
+    checks = {check["name"]: check for check in json.loads(invoke("doctor", "--json").stdout)}
 
     assert checks["processes"]["text"] == str(default_concurrency("auto"))
     assert checks["threads"]["text"] == str(default_threads("auto"))
@@ -280,29 +279,29 @@ def test_doctor_says_what_chose_itself_and_why():
 
 
 def test_doctor_is_content_when_the_weights_are_there(data):
-    result = poets("doctor", "--weights-dir", data / "weights")
+    result = invoke("doctor", "--weights-dir", data / "weights")
 
     assert result.exit_code == 0
     assert "FIX" not in result.stdout
 
 
 def test_fetch_weights_puts_them_into_storage(data, tmp_path):
-    result = poets(
+    result = invoke(
         "fetch-weights", "mobilenet_0.25_128", "--weights-dir", data / "weights", "--json"
     )
 
     found = json.loads(result.stdout)
     assert os.path.getsize(found["path"]) > 1e6
-    again = poets("fetch-weights", "mobilenet_0.25_128", "--json")
+    again = invoke("fetch-weights", "mobilenet_0.25_128", "--json")
     assert json.loads(again.stdout) == found
 
 
 def test_completion_prints_a_script():
-    assert "_POETS_COMPLETE" in poets("completion", "bash").stdout
+    assert "_POETS_COMPLETE" in invoke("completion", "bash").stdout
 
 
 def test_flower_refuses_to_be_open_to_all():
-    result = poets("flower", "--address", "0.0.0.0")
+    result = invoke("flower", "--address", "0.0.0.0")
 
     assert result.exit_code == 2
     assert "--basic-auth" in result.stderr
@@ -310,14 +309,14 @@ def test_flower_refuses_to_be_open_to_all():
 
 def test_flower_says_when_its_port_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        result = poets("flower", "--port", taken.getsockname()[1])
+        result = invoke("flower", "--port", taken.getsockname()[1])
 
     assert result.exit_code == 2
     assert "Give another --port" in result.stderr
 
 
 def test_tensorboard_refuses_to_be_open_to_all():
-    result = poets("tensorboard", "--address", "0.0.0.0")
+    result = invoke("tensorboard", "--address", "0.0.0.0")
 
     assert result.exit_code == 2
     assert "has no password" in result.stderr
@@ -326,7 +325,7 @@ def test_tensorboard_refuses_to_be_open_to_all():
 
 def test_tensorboard_says_when_its_port_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        result = poets("tensorboard", "--port", taken.getsockname()[1])
+        result = invoke("tensorboard", "--port", taken.getsockname()[1])
 
     assert result.exit_code == 2
     assert "Give another --port" in result.stderr
@@ -335,29 +334,29 @@ def test_tensorboard_says_when_its_port_is_taken():
 def test_tensorboard_says_when_a_run_has_nothing_to_show(ready_storage, tmp_path):
     make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring")
 
-    result = poets("tensorboard", "spring")
+    result = invoke("tensorboard", "spring")
 
     assert result.exit_code == 1
     assert "'spring' has no summaries: its training has not begun" in result.stderr
 
 
 def test_a_worker_without_a_broker_says_what_to_do():
-    result = poets("worker")
+    result = invoke("worker")
 
     assert result.exit_code == 1
     assert "poets up" in result.stderr
 
 
 def test_a_worker_refuses_queues_that_nobody_fills():
-    assert "Unknown queue 'gpu'" in poets("worker", "--queues", "infer,gpu").stderr
+    assert "Unknown queue 'gpu'" in invoke("worker", "--queues", "infer,gpu").stderr
 
 
 def test_up_with_a_broker_configured_says_that_there_is_nothing_to_start(broker_url):
-    assert "nothing to start" in poets("up").stderr
+    assert "nothing to start" in invoke("up").stderr
 
 
 def test_classify_dir_needs_an_ending_it_knows(tmp_path):
-    result = poets("classify-dir", tmp_path, "--output", "labels.xls")
+    result = invoke("classify-dir", tmp_path, "--output", "labels.xls")
 
     assert result.exit_code == 2
     assert "--format" in result.stderr
@@ -366,7 +365,7 @@ def test_classify_dir_needs_an_ending_it_knows(tmp_path):
 def test_classify_dir_without_a_model_says_how_to_make_one(tmp_path):
     make_picture(tmp_path / "photos" / "a.jpg", (1, 2, 3))
 
-    result = poets("classify-dir", tmp_path / "photos", "--output", tmp_path / "labels.csv")
+    result = invoke("classify-dir", tmp_path / "photos", "--output", tmp_path / "labels.csv")
 
     assert result.exit_code == 1
     assert "poets submit-dataset DIR" in result.stderr
@@ -375,11 +374,11 @@ def test_classify_dir_without_a_model_says_how_to_make_one(tmp_path):
 def test_detach_on_a_shared_broker_needs_a_coordinator(broker_url, tmp_path):
     photos = make_data_set(tmp_path / "photos")
 
-    result = poets("submit-dataset", photos, "--weights", "random-0", "--detach")
+    result = invoke("submit-dataset", photos, "--weights", "random-0", "--detach")
 
     assert result.exit_code == 1
     assert "poets coordinator" in result.stderr
-    assert "No runs" in poets("runs").stderr
+    assert "No runs" in invoke("runs").stderr
 
 
 RESULT = {
@@ -461,7 +460,7 @@ def test_an_accuracy_can_be_asserted(figures, least, reason):
 
 
 def test_an_assertion_cannot_wait_for_a_detached_run(tmp_path):
-    result = poets("submit-dataset", tmp_path, "--assert-accuracy-at-least", "0.9", "--detach")
+    result = invoke("submit-dataset", tmp_path, "--assert-accuracy-at-least", "0.9", "--detach")
 
     assert result.exit_code == 2
     assert "leave out --detach" in result.stderr
@@ -469,11 +468,11 @@ def test_an_assertion_cannot_wait_for_a_detached_run(tmp_path):
 
 @pytest.mark.parametrize("share", ["0", "1.01", "98"])
 def test_a_target_precision_is_a_share(tmp_path, share):
-    assert poets("submit-dataset", tmp_path, "--target-precision", share).exit_code == 2
+    assert invoke("submit-dataset", tmp_path, "--target-precision", share).exit_code == 2
 
 
 def test_a_target_precision_needs_validation_images(tmp_path):
-    result = poets(
+    result = invoke(
         "submit-dataset", tmp_path, "--target-precision", "0.9", "--validation-percentage", "0"
     )
 
@@ -516,14 +515,14 @@ def test_a_labelling_result_counts_unsure_images(capsys):
 def test_an_empty_folder_name_is_not_the_current_folder(name, tmp_path, monkeypatch):
     monkeypatch.chdir(make_data_set(tmp_path / "photos"))
 
-    result = poets(name, "")
+    result = invoke(name, "")
 
     assert result.exit_code == 2
     assert "it is empty" in result.stderr
 
 
 def test_a_sweep_refuses_what_is_no_number():
-    result = poets("sweep", "spring", "--learning-rate", "0.1,nan")
+    result = invoke("sweep", "spring", "--learning-rate", "0.1,nan")
 
     assert result.exit_code == 2
     assert "not a finite number" in result.stderr

@@ -7,10 +7,7 @@ import pytest
 
 from cli.demo_flowers import SPECIES, draw_data_set, draw_flower
 from workers.images.loading import load_image
-
-
-def nothing() -> None:
-    """Do nothing: the heartbeat of work that nobody watches."""
+from workers.processes.heartbeat import no_heartbeat
 
 
 @pytest.mark.parametrize("name", SPECIES)
@@ -42,7 +39,7 @@ def test_what_is_there_is_not_drawn_again(tmp_path):
     (tmp_path / first).mkdir()
     (tmp_path / first / f"{first}_000.jpg").write_bytes(b"mine")
 
-    draw_data_set(tmp_path, [0], nothing)
+    draw_data_set(tmp_path, [0], no_heartbeat)
 
     assert (tmp_path / first / f"{first}_000.jpg").read_bytes() == b"mine"
     assert len(list(tmp_path.rglob("*.jpg"))) == len(SPECIES)

@@ -1,36 +1,5 @@
 """Every end-to-end test leaves no process behind."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from tests.builders.stack import no_orphans, photos, runtime
 
-import pytest
-
-from orchestrator.embedded.stack import find_stack
-from tests.made import make_data_set
-from tests.programs import our_processes, poets, wait_until
-from workers.settings import load_settings
-
-
-@pytest.fixture
-def runtime() -> str:
-    """The folder of this test's embedded stack."""
-    return str(find_stack(load_settings()).folder)
-
-
-@pytest.fixture(autouse=True)
-def _no_orphans(_settings_of_nobody: None, runtime: str) -> Iterator[None]:
-    yield
-    try:
-        wait_until(lambda: not our_processes(runtime), 25)
-    except AssertionError:
-        poets("down")
-        raise
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Two labels, 40 pictures each."""
-    return make_data_set(tmp_path / "photos", per_label=40)
-
-
-TINY = ("--architecture", "mobilenet_0.25_128", "--weights", "random-0")
+__all__ = ["no_orphans", "photos", "runtime"]

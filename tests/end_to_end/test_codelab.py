@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from orchestrator.embedded.stack import find_stack
-from tests.end_to_end.test_tensorboard import free_port
-from tests.made import COLOURS, make_picture
-from tests.programs import ROOT, our_processes, poets, start, wait_until
+from tests.builders.paths import ROOT
+from tests.builders.pictures import COLOURS, make_picture
+from tests.builders.programs import our_processes, poets, start, wait_until
+from tests.builders.servers import free_port
 from workers.settings import Settings
 
 pytestmark = pytest.mark.stack

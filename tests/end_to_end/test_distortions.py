@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import TINY
-from tests.programs import poets, poets_json
+from tests.builders.backbones import TINY_OPTIONS
+from tests.builders.programs import poets, poets_json
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
-DISTORTED = (*TINY, "--flip-left-right", "--random-crop", 10, "--variants", 2)
+DISTORTED = (*TINY_OPTIONS, "--flip-left-right", "--random-crop", 10, "--variants", 2)
 
 
 def test_variants_are_computed_once_and_counted_apart(photos):
     (photos / "red" / "000.jpg").write_bytes(b"broken")
-    plain = poets_json("submit-dataset", photos, *TINY)
+    plain = poets_json("submit-dataset", photos, *TINY_OPTIONS)
 
     first = poets_json("submit-dataset", photos, *DISTORTED)
     second = poets_json("submit-dataset", photos, *DISTORTED)
@@ -53,7 +53,7 @@ def test_a_person_is_told_of_the_variants(photos):
     ],
 )
 def test_distortions_that_make_no_sense_are_wrong_usage(photos, options, message):
-    _, err = poets("submit-dataset", photos, *TINY, *options, exit_code=2)
+    _, err = poets("submit-dataset", photos, *TINY_OPTIONS, *options, exit_code=2)
 
     assert message in err
     assert len(err.strip().splitlines()) == 1

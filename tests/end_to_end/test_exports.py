@@ -13,7 +13,7 @@ from orchestrator.dataset.scan import scan_folder
 from orchestrator.exporting.export import ExportOptions, export_model
 from orchestrator.planning.plan import plan_training
 from orchestrator.planning.weights import resolve_backbone
-from tests.programs import poets, poets_json
+from tests.builders.programs import poets, poets_json
 from workers.backbones.convert import convert_backbone
 from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.table import BackboneChoice

@@ -1,6 +1,5 @@
 """The main job on the embedded stack: a real server, real workers, real files."""
 
-import csv
 import json
 import os
 import shutil
@@ -10,9 +9,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.end_to_end.conftest import TINY
-from tests.made import COLOURS, make_data_set, make_picture
-from tests.programs import poets, poets_json, start
+from tests.builders.backbones import TINY_OPTIONS
+from tests.builders.datasets import make_data_set
+from tests.builders.pictures import COLOURS, make_picture
+from tests.builders.programs import poets, poets_json, start
+from tests.builders.reports import read_table
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 SUBMIT_KEYS = {
@@ -25,13 +26,8 @@ CLASSIFY_KEYS = {
 }  # fmt: skip
 
 
-def rows_of(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def test_a_folder_becomes_a_classifier_and_the_classifier_labels_a_folder(photos, tmp_path):
-    first = poets_json("submit-dataset", photos, *TINY)
+    first = poets_json("submit-dataset", photos, *TINY_OPTIONS)
 
     assert first.keys() >= SUBMIT_KEYS
     assert (first["images"], first["labels"]) == (80, ["blue", "red"])
@@ -40,7 +36,7 @@ def test_a_folder_becomes_a_classifier_and_the_classifier_labels_a_folder(photos
     assert first["training"] + first["validation"] + first["testing"] == 80
     assert first["test_accuracy"] == 1.0
 
-    second = poets_json("submit-dataset", photos, *TINY)
+    second = poets_json("submit-dataset", photos, *TINY_OPTIONS)
     assert (second["computed"], second["cached"]) == (0, 80)
     assert second["test_accuracy"] == first["test_accuracy"]
 
@@ -51,7 +47,7 @@ def test_a_folder_becomes_a_classifier_and_the_classifier_labels_a_folder(photos
 
     assert job.keys() >= CLASSIFY_KEYS
     assert (job["images"], job["ok"], job["unsure"], job["failed"]) == (3, 2, 0, 1)
-    rows = rows_of(tmp_path / "labels.csv")
+    rows = read_table(tmp_path / "labels.csv")
     assert [(row["path"], row["status"], row["label"]) for row in rows] == [
         ("broken.jpg", "failed", ""),
         ("red.jpg", "ok", "red"),
@@ -65,7 +61,7 @@ def test_a_folder_becomes_a_classifier_and_the_classifier_labels_a_folder(photos
 
 
 def test_words_for_a_person_say_the_same(photos, tmp_path):
-    out, err = poets("submit-dataset", photos, *TINY, "--name", "spring")
+    out, err = poets("submit-dataset", photos, *TINY_OPTIONS, "--name", "spring")
 
     assert "Run spring: 80 images, 2 labels, 0 known already" in err
     assert "80 computed, 0 from the cache, 0 unreadable, 0 lost" in out
@@ -83,13 +79,13 @@ def test_words_for_a_person_say_the_same(photos, tmp_path):
 
 
 def test_added_replaced_and_moved_photographs_cost_what_they_must(photos):
-    poets("submit-dataset", photos, *TINY, "-q")
+    poets("submit-dataset", photos, *TINY_OPTIONS, "-q")
     for number in range(10):
         make_picture(photos / "red" / f"new{number}.jpg", COLOURS["red"], 5000 + number)
     make_picture(photos / "blue" / "000.jpg", COLOURS["blue"], 9000)
     (photos / "blue" / "001.jpg").rename(photos / "red" / "relabelled.jpg")
 
-    result = poets_json("submit-dataset", photos, *TINY)
+    result = poets_json("submit-dataset", photos, *TINY_OPTIONS)
 
     assert (result["images"], result["computed"], result["lost"]) == (90, 11, 0)
 
@@ -98,7 +94,7 @@ def test_a_copy_of_a_held_out_image_does_not_leak_into_training(photos):
     for number, picture in enumerate(sorted((photos / "red").iterdir())):
         (photos / "red" / f"copy{number}.jpg").write_bytes(picture.read_bytes())
 
-    result = poets_json("submit-dataset", photos, *TINY)
+    result = poets_json("submit-dataset", photos, *TINY_OPTIONS)
 
     assert result["left_out"] > 0
     splits = result["training"] + result["validation"] + result["testing"]
@@ -108,7 +104,7 @@ def test_a_copy_of_a_held_out_image_does_not_leak_into_training(photos):
 def test_gradient_descent_takes_its_options(photos):
     options = ("--solver", "sgd", "--steps", 500, "--learning-rate", 20)
 
-    result = poets_json("submit-dataset", photos, *TINY, *options)
+    result = poets_json("submit-dataset", photos, *TINY_OPTIONS, *options)
 
     training = json.loads(Path(result["model"], "model.json").read_text())["training"]
     assert (training["solver"], training["steps"]) == ("sgd", 500)
@@ -116,7 +112,7 @@ def test_gradient_descent_takes_its_options(photos):
 
 
 def test_the_model_folder_can_be_used_elsewhere(photos, tmp_path):
-    model = poets_json("submit-dataset", photos, *TINY)["model"]
+    model = poets_json("submit-dataset", photos, *TINY_OPTIONS)["model"]
     elsewhere = tmp_path / "carried" / "model"
     elsewhere.parent.mkdir()
     shutil.copytree(model, elsewhere)
@@ -137,7 +133,7 @@ def test_the_model_folder_can_be_used_elsewhere(photos, tmp_path):
 
 
 def test_an_output_is_never_overwritten_without_force(photos, tmp_path):
-    poets("submit-dataset", photos, *TINY, "-q")
+    poets("submit-dataset", photos, *TINY_OPTIONS, "-q")
     output = tmp_path / "labels.csv"
     output.write_text("mine")
 
@@ -151,7 +147,7 @@ def test_an_output_is_never_overwritten_without_force(photos, tmp_path):
 
 def test_odd_names_survive_into_the_output(photos, tmp_path):
     names = ["-rf.jpg", "new\nline.jpg", 'quo"te,.jpg', os.fsdecode(b"caf\xe9.jpg"), "雛菊 🌼.jpg"]
-    poets("submit-dataset", photos, *TINY, "-q")
+    poets("submit-dataset", photos, *TINY_OPTIONS, "-q")
     for number, name in enumerate(names):
         make_picture(tmp_path / "odd" / "x.jpg", COLOURS["red"], number).rename(
             tmp_path / "odd" / name
@@ -159,7 +155,7 @@ def test_odd_names_survive_into_the_output(photos, tmp_path):
 
     poets("classify-dir", tmp_path / "odd", "-o", tmp_path / "labels.csv", "-q")
 
-    rows = rows_of(tmp_path / "labels.csv")
+    rows = read_table(tmp_path / "labels.csv")
     expected = {"-rf.jpg", "new\nline.jpg", 'quo"te,.jpg', "caf\\xe9.jpg", "雛菊 🌼.jpg"}
     assert {row["path"] for row in rows} == expected
     assert {row["status"] for row in rows} == {"ok"}
@@ -172,14 +168,14 @@ def test_the_demo_is_right_whatever_broker_is_configured(tmp_path):
 
     assert results["trained"]["test_accuracy"] >= 0.95
     assert len(results["trained"]["labels"]) == 5
-    rows = rows_of(tmp_path / "demo" / "labels.csv")
+    rows = read_table(tmp_path / "demo" / "labels.csv")
     right = sum(row["label"] == row["path"].split("/")[0] for row in rows)
     assert right / len(rows) >= 0.9
 
 
 def test_two_submits_at_once_lose_nothing(tmp_path):
     photos = make_data_set(tmp_path / "photos", per_label=40)
-    both = [start("submit-dataset", photos, *TINY, "--json") for _ in range(2)]
+    both = [start("submit-dataset", photos, *TINY_OPTIONS, "--json") for _ in range(2)]
 
     results = [json.loads(process.communicate(timeout=200)[0]) for process in both]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import TINY
-from tests.made import make_shapes
-from tests.programs import poets, poets_json
+from tests.builders.backbones import TINY_OPTIONS
+from tests.builders.datasets import make_shapes
+from tests.builders.programs import poets, poets_json
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 
@@ -24,7 +24,7 @@ def test_a_csv_of_labels_becomes_a_classifier_that_labels_a_folder(tmp_path, tab
     lines = table.read_text().splitlines(keepends=True)
     table.write_text("".join(lines[:-1]) + "gone.jpg,circle\n")
 
-    result = poets_json("submit-dataset", shapes, "--multi-label", table, *TINY)
+    result = poets_json("submit-dataset", shapes, "--multi-label", table, *TINY_OPTIONS)
     labels = tmp_path / "labels.csv"
     job = poets_json("classify-dir", shapes, "--output", labels, "--top-k", 3)
 
@@ -49,7 +49,7 @@ def test_a_person_is_told_what_was_ignored_and_how_good_it_is(table):
     lines = table.read_text().splitlines(keepends=True)
     table.write_text("".join(lines[:-2]) + "gone.jpg,circle\n")
 
-    out, err = poets("submit-dataset", table.with_suffix(""), "--multi-label", table, *TINY)
+    out, err = poets("submit-dataset", table.with_suffix(""), "--multi-label", table, *TINY_OPTIONS)
 
     assert "238 images, 3 labels" in err
     assert "2 other files ignored" in err
@@ -60,7 +60,7 @@ def test_a_person_is_told_what_was_ignored_and_how_good_it_is(table):
 
 
 def test_one_label_an_image_has_no_mean_average_precision(photos):
-    result = poets_json("submit-dataset", photos, *TINY)
+    result = poets_json("submit-dataset", photos, *TINY_OPTIONS)
 
     assert result["mean_average_precision"] is None
     card = json.loads(Path(result["model"], "model.json").read_text("utf-8"))
@@ -72,7 +72,7 @@ def test_a_malformed_label_file_is_one_line_and_nothing_is_done(table, ready_sto
         file.write("a.jpg,circle,square\n")
 
     _, err = poets(
-        "submit-dataset", table.with_suffix(""), "--multi-label", table, *TINY, exit_code=1
+        "submit-dataset", table.with_suffix(""), "--multi-label", table, *TINY_OPTIONS, exit_code=1
     )
 
     assert "Line 242 of the label file" in err

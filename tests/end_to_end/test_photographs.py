@@ -15,7 +15,8 @@ from sklearn.linear_model import LogisticRegression
 
 from orchestrator.dataset.scan import scan_folder
 from orchestrator.planning.plan import plan_training
-from tests.programs import poets, poets_json
+from tests.builders.programs import poets, poets_json
+from tests.builders.reports import read_table
 from workers.backbones.table import BackboneChoice
 from workers.bottlenecks.gathering import SPLITS, gather_bottlenecks
 from workers.heads.evaluate import evaluate_head
@@ -146,11 +147,6 @@ def test_a_photograph_is_named_as_the_codelab_names_it(data, submitted, environm
     assert err == ""
 
 
-def rows_of(path):
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def splits_of(result):
     table = pq.read_table(Path(result["model"]) / "predictions.parquet")
     return {row["path"]: row["split"] for row in table.to_pylist()}
@@ -167,7 +163,7 @@ def test_swapped_labels_are_most_of_the_first_suspects(data, submitted, environm
 
     result = poets_json("submit-dataset", swapped, **environment)
 
-    suspects = [row["path"] for row in rows_of(Path(result["model"]) / "suspects.csv")]
+    suspects = [row["path"] for row in read_table(Path(result["model"]) / "suspects.csv")]
     found = [len(wrong & set(suspects[:first])) for first in (20, 40)]
     print(f"{found} of 20 swapped labels in the first [20, 40] of {len(suspects)} suspects")
     assert result["computed"] == 0
@@ -189,7 +185,7 @@ def test_a_test_photograph_saved_again_in_training_is_a_near_copy(
 
     result = poets_json("submit-dataset", grown, **environment)
 
-    duplicates = rows_of(Path(result["model"]) / "duplicates.csv")
+    duplicates = read_table(Path(result["model"]) / "duplicates.csv")
     pairs = {frozenset({row["path"], row["other"]}) for row in duplicates}
     # A copy that is held out for the test as well leaks nothing.
     splits = splits_of(result)
@@ -212,7 +208,7 @@ def test_a_target_precision_makes_bulk_labelling_say_unsure(data, submitted, env
         **environment,
     )
 
-    rows = rows_of(tmp_path / "labels.csv")
+    rows = read_table(tmp_path / "labels.csv")
     statuses = Counter(row["status"] for row in rows)
     assert (job["ok"], job["unsure"], job["failed"]) == (statuses["ok"], statuses["unsure"], 0)
     assert job["ok"] + job["unsure"] == job["images"]

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from tests.end_to_end.conftest import TINY
-from tests.programs import poets, poets_json, start, wait_until
+from tests.builders.backbones import TINY_OPTIONS
+from tests.builders.programs import poets, poets_json, start, wait_until
 from workers.settings import load_settings
 from workers.storage.layout import Storage
 from workers.storage.manifest import read_batches
@@ -21,7 +21,7 @@ def splits_of(run):
 
 
 def test_another_head_needs_no_photograph_and_keeps_the_split(photos):
-    first = poets_json("submit-dataset", photos, *TINY, "--name", "first")
+    first = poets_json("submit-dataset", photos, *TINY_OPTIONS, "--name", "first")
     shutil.rmtree(photos)
 
     again = poets_json("train", "first", "--class-weight", "balanced")
@@ -38,7 +38,7 @@ def test_another_head_needs_no_photograph_and_keeps_the_split(photos):
 
 
 def test_a_labelling_job_cannot_be_trained(photos, tmp_path):
-    poets("submit-dataset", photos, *TINY, "-q")
+    poets("submit-dataset", photos, *TINY_OPTIONS, "-q")
     poets("classify-dir", photos, "-o", tmp_path / "l.csv", "--name", "labels", "-q")
 
     _, err = poets("train", "labels", exit_code=2)
@@ -47,7 +47,7 @@ def test_a_labelling_job_cannot_be_trained(photos, tmp_path):
 
 
 def test_a_sweep_keeps_the_best_and_shows_the_test_split_to_it_alone(photos):
-    poets("submit-dataset", photos, *TINY, "--name", "first", "-q")
+    poets("submit-dataset", photos, *TINY_OPTIONS, "--name", "first", "-q")
 
     # Gradient descent learns nothing from random weights, whose bottlenecks are tiny.
     grid = ("--solver", "sgd,lbfgs", "--class-weight", "none,balanced", "--steps", 20)
@@ -77,7 +77,7 @@ def test_a_sweep_keeps_the_best_and_shows_the_test_split_to_it_alone(photos):
 
 
 def test_ctrl_c_stops_all_trials_of_a_sweep(photos, tmp_path):
-    poets("submit-dataset", photos, *TINY, "--name", "first", "-q")
+    poets("submit-dataset", photos, *TINY_OPTIONS, "--name", "first", "-q")
     steps = ",".join(str(200_000 + number) for number in range(6))
     process = start("sweep", "first", "--steps", steps, "--name", "best")
     runs = Storage(load_settings().storage).runs

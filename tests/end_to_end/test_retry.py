@@ -1,15 +1,16 @@
 """Bad images are listed, copied, mended and tried again; nothing else is done again."""
 
-import csv
 import json
 import signal
 
 import pytest
 
-from tests.end_to_end.conftest import TINY
-from tests.faults.accounting import assert_all_accounted, assert_same_model
-from tests.made import COLOURS, make_picture
-from tests.programs import lay_traps, poets, poets_json, start, wait_until
+from tests.builders.accounting import assert_all_accounted, assert_same_model
+from tests.builders.backbones import TINY_OPTIONS
+from tests.builders.pictures import COLOURS, make_picture
+from tests.builders.programs import poets, poets_json, start, wait_until
+from tests.builders.reports import read_table
+from tests.builders.traps import lay_traps
 from workers.settings import load_settings
 from workers.storage.layout import Storage
 
@@ -22,18 +23,13 @@ def cut_in_half(picture):
     return content
 
 
-def rows_of(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_mended_images_get_into_a_new_model_and_the_old_run_stays(photos, tmp_path, ready_storage):
     half = make_picture(photos / "red" / "half.jpg", COLOURS["red"], 1)
     whole = cut_in_half(half)
     (photos / "red" / "empty.jpg").touch()
     make_picture(photos / "red" / "kills.jpg", COLOURS["red"], 2)
     first = poets_json(
-        "submit-dataset", photos, *TINY, "--name", "spring", **lay_traps(tmp_path / "traps")
+        "submit-dataset", photos, *TINY_OPTIONS, "--name", "spring", **lay_traps(tmp_path / "traps")
     )
     listed = poets_json("quarantine", "spring", "--copy-to", tmp_path / "bad")
 
@@ -43,7 +39,7 @@ def test_mended_images_get_into_a_new_model_and_the_old_run_stays(photos, tmp_pa
     assert reasons["red/kills.jpg"] == "killed the process that read it (SIGKILL)"
     assert reasons["red/half.jpg"].startswith("cannot be decoded")
     assert (tmp_path / "bad" / "red" / "half.jpg").read_bytes() == half.read_bytes()
-    assert len(rows_of(tmp_path / "bad" / "quarantine.csv")) == 3
+    assert len(read_table(tmp_path / "bad" / "quarantine.csv")) == 3
 
     half.write_bytes(whole)
     again = poets_json("retry", "spring")
@@ -54,7 +50,9 @@ def test_mended_images_get_into_a_new_model_and_the_old_run_stays(photos, tmp_pa
     assert (again["retried"], again["repaired"], again["lost"]) == (3, 2, 0)
     assert_all_accounted(ready_storage.root, "spring-retry-1", quarantined=1)
     assert_all_accounted(ready_storage.root, "spring", quarantined=3)
-    anew = poets_json("submit-dataset", photos, *TINY, POETS_STORAGE=str(tmp_path / "second"))
+    anew = poets_json(
+        "submit-dataset", photos, *TINY_OPTIONS, POETS_STORAGE=str(tmp_path / "second")
+    )
     assert_same_model(
         model_of("spring-retry-1"), Storage(tmp_path / "second").run(anew["run"]).model
     )
@@ -68,18 +66,18 @@ def model_of(run):
 
 
 def test_the_failed_rows_of_a_job_are_done_again(photos, tmp_path):
-    poets("submit-dataset", photos, *TINY, "--name", "spring", "-q")
+    poets("submit-dataset", photos, *TINY_OPTIONS, "--name", "spring", "-q")
     whole = cut_in_half(photos / "red" / "007.jpg")
     labels = tmp_path / "labels.csv"
     poets("classify-dir", photos, "-o", labels, "--name", "job", "-q")
-    before = rows_of(labels)
+    before = read_table(labels)
 
     (photos / "red" / "007.jpg").write_bytes(whole)
     out, err = poets("retry", "job")
 
     assert "retried  1: 1 repaired, none failed again" in out
     assert "Run job-retry-1: the images of job" in err
-    after = rows_of(labels)
+    after = read_table(labels)
     assert [row["path"] for row in after] == [row["path"] for row in before]
     changed = [new for old, new in zip(before, after, strict=True) if old != new]
     assert [(row["path"], row["status"], row["label"]) for row in changed] == [
@@ -91,7 +89,7 @@ def test_the_failed_rows_of_a_job_are_done_again(photos, tmp_path):
 def test_a_retry_that_was_interrupted_is_resumed(photos, tmp_path):
     bad = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
     whole = cut_in_half(bad)
-    poets("submit-dataset", photos, *TINY, "--name", "spring", "-q")
+    poets("submit-dataset", photos, *TINY_OPTIONS, "--name", "spring", "-q")
     bad.write_bytes(whole)
 
     process = start("retry", "spring", "--name", "mended", **lay_traps(tmp_path / "traps"))

@@ -13,18 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import TINY
-from tests.made import COLOURS, make_picture, make_run
-from tests.programs import (
-    ROOT,
-    kill,
-    lay_traps,
-    our_processes,
-    poets,
-    poets_json,
-    start,
-    wait_until,
-)
+from tests.builders.backbones import TINY_OPTIONS
+from tests.builders.paths import ROOT
+from tests.builders.pictures import COLOURS, make_picture
+from tests.builders.programs import kill, our_processes, poets, poets_json, start, wait_until
+from tests.builders.runs import make_run
+from tests.builders.traps import lay_traps
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 
@@ -34,7 +28,7 @@ def state_of(run):
 
 
 def test_a_detached_run_goes_on_in_a_stack_that_stays_until_down(photos, runtime):
-    shown = poets_json("submit-dataset", photos, *TINY, "--name", "spring", "--detach")
+    shown = poets_json("submit-dataset", photos, *TINY_OPTIONS, "--name", "spring", "--detach")
 
     assert shown == {"run": "spring", "state": "running"}
     assert state_of("spring") in ("running", "finished")
@@ -65,7 +59,7 @@ def test_a_command_that_fails_at_once_leaves_its_stack_to_the_next(photos, tmp_p
     slow = os.pathsep.join([str(tmp_path / "slow"), str(ROOT)])
     poets("submit-dataset", tmp_path / "empty", exit_code=1, PYTHONPATH=slow)
 
-    process = start("submit-dataset", photos, *TINY, "--json")
+    process = start("submit-dataset", photos, *TINY_OPTIONS, "--json")
     most = 0
     while process.poll() is None:
         most = max(most, supervisors(runtime))
@@ -91,7 +85,7 @@ def test_a_detached_run_that_cannot_go_on_says_why_and_how_it_goes_on(photos, re
     """The storage refuses: a file lies where the folder of bottlenecks should be."""
     obstacle = ready_storage.root / "bottlenecks"
     obstacle.write_text("in the way")
-    poets("submit-dataset", photos, *TINY, "--name", "spring", "--detach", "-q")
+    poets("submit-dataset", photos, *TINY_OPTIONS, "--name", "spring", "--detach", "-q")
 
     shown = wait_until(lambda: noted(json.loads(poets("show", "spring", "--json")[0])))
     assert shown["state"] == "running"
@@ -111,7 +105,7 @@ def test_a_detached_run_is_not_running_where_nobody_will_drive_it(photos, ready_
     """The stack of an attached command has no coordinator."""
     make_run(ready_storage, photos, "other").detached.touch()
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
-    process = start("submit-dataset", photos, *TINY, **lay_traps(tmp_path / "traps"))
+    process = start("submit-dataset", photos, *TINY_OPTIONS, **lay_traps(tmp_path / "traps"))
     wait_until(trap.with_name(trap.name + ".pid").exists)
 
     assert state_of("other") == "stalled"
@@ -129,7 +123,7 @@ def test_up_twice_is_one_stack_and_commands_join_it(photos):
     second = poets_json("up")
 
     assert first["pid"] == second["pid"]
-    result = poets_json("submit-dataset", photos, *TINY)
+    result = poets_json("submit-dataset", photos, *TINY_OPTIONS)
     assert result["lost"] == 0
     assert poets_json("up")["pid"] == first["pid"]
     assert poets_json("down") == {"was_up": True}
@@ -144,7 +138,7 @@ def test_workers_and_a_coordinator_on_a_shared_broker(photos, broker_url, tmp_pa
     coordinator = start("coordinator")
     try:
         wait_until(lambda: poets_json("status")["coordinator"])
-        shown = poets_json("submit-dataset", photos, *TINY, "--name", "spring", "--detach")
+        shown = poets_json("submit-dataset", photos, *TINY_OPTIONS, "--name", "spring", "--detach")
         assert shown["state"] == "running"
         wait_until(lambda: state_of("spring") == "finished")
         output = tmp_path / "labels.csv"
@@ -164,7 +158,7 @@ def test_a_run_whose_workers_have_another_storage_ends_with_that_reason(
     elsewhere = str(tmp_path / "elsewhere")
     worker = start("worker", "--concurrency", 1, POETS_STORAGE=elsewhere)
     try:
-        _, err = poets("submit-dataset", photos, *TINY, exit_code=1)
+        _, err = poets("submit-dataset", photos, *TINY_OPTIONS, exit_code=1)
     finally:
         worker.send_signal(signal.SIGTERM)
         worker.communicate(timeout=60)
@@ -181,7 +175,7 @@ def test_flower_shows_the_workers_and_lets_nobody_change_anything(photos, runtim
         port = probe.getsockname()[1]
     flower = start("flower", "--port", port)
     try:
-        poets("submit-dataset", photos, *TINY, "-q")
+        poets("submit-dataset", photos, *TINY_OPTIONS, "-q")
         page = wait_until(lambda: "celery@" in (found := fetch(port, "/workers") or "") and found)
         assert "Flower" in page
         assert fetch(port, "/api/worker/shutdown/celery@x", data=b"") is None
@@ -201,7 +195,7 @@ def fetch(port, path, data=None):
 
 
 def test_up_right_after_another_command_stays_up(photos):
-    poets("submit-dataset", photos, *TINY, "-q")
+    poets("submit-dataset", photos, *TINY_OPTIONS, "-q")
 
     poets("up", "-q")
     time.sleep(4)
@@ -213,7 +207,7 @@ def test_up_right_after_another_command_stays_up(photos):
 def test_down_under_a_submit_ends_it_with_what_to_do(photos, tmp_path, runtime):
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
     process = start(
-        "submit-dataset", photos, *TINY, "--name", "spring", **lay_traps(tmp_path / "traps")
+        "submit-dataset", photos, *TINY_OPTIONS, "--name", "spring", **lay_traps(tmp_path / "traps")
     )
     wait_until(trap.with_name(trap.name + ".pid").exists)
 
@@ -229,7 +223,7 @@ def test_down_under_a_submit_ends_it_with_what_to_do(photos, tmp_path, runtime):
 def test_a_submit_while_another_stack_is_ending_gets_one_of_its_own(photos):
     poets("up", "-q")
     down = start("down")
-    result = poets_json("submit-dataset", photos, *TINY)
+    result = poets_json("submit-dataset", photos, *TINY_OPTIONS)
     down.communicate(timeout=60)
 
     assert result["lost"] == 0
@@ -239,7 +233,7 @@ def test_a_stack_whose_supervisor_was_killed_is_not_kept_up_by_the_next_command(
     kill(poets_json("up")["pid"])
     wait_until(lambda: not our_processes(runtime), 30)
 
-    poets("submit-dataset", photos, *TINY, "-q")
+    poets("submit-dataset", photos, *TINY_OPTIONS, "-q")
 
     assert wait_until(lambda: not our_processes(runtime), 15)
 
@@ -253,7 +247,7 @@ def test_files_in_the_current_folder_are_never_run(photos, tmp_path, monkeypatch
     poets_program = Path(sys.executable).with_name("poets")
 
     done = subprocess.run(
-        [poets_program, "submit-dataset", "photos", *TINY, "--json"],
+        [poets_program, "submit-dataset", "photos", *TINY_OPTIONS, "--json"],
         capture_output=True,
         text=True,
     )
@@ -263,7 +257,7 @@ def test_files_in_the_current_folder_are_never_run(photos, tmp_path, monkeypatch
 
 
 def test_resuming_a_finished_run_shows_it_and_writes_a_lost_output_again(photos, tmp_path):
-    trained = poets_json("submit-dataset", photos, *TINY, "--name", "spring")
+    trained = poets_json("submit-dataset", photos, *TINY_OPTIONS, "--name", "spring")
     output = tmp_path / "labels.csv"
     poets("classify-dir", photos, "-o", output, "--name", "labels", "-q")
     content = output.read_bytes()

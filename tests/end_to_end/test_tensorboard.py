@@ -8,20 +8,26 @@ import urllib.request
 
 import pytest
 
-from tests.end_to_end.conftest import TINY
-from tests.programs import poets, start, wait_until
+from tests.builders.backbones import TINY_OPTIONS
+from tests.builders.programs import poets, start, wait_until
+from tests.builders.servers import free_port
 
 pytestmark = pytest.mark.stack
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_tensorboard_shows_a_run(photos, number):
-    poets("submit-dataset", photos, "--name", "spring", "--solver", "sgd", "--steps", 200, *TINY)
+    poets(
+        "submit-dataset",
+        photos,
+        "--name",
+        "spring",
+        "--solver",
+        "sgd",
+        "--steps",
+        200,
+        *TINY_OPTIONS,
+    )
     port = free_port()
     process = start("tensorboard", "spring", "--port", port)
 

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import TINY, _no_orphans, photos, runtime
+from tests.builders.stack import no_orphans, photos, runtime
 from tests.faults.rack import Rack, set_up_rack
 from tests.faults.small import few, undisturbed_few
+from tests.faults.under_way import slow
 from tests.faults.undisturbed import undisturbed
 
-__all__ = [
-    "TINY", "_no_orphans", "few", "photos", "runtime", "undisturbed", "undisturbed_few",
-]  # fmt: skip
+__all__ = ["few", "no_orphans", "photos", "runtime", "slow", "undisturbed", "undisturbed_few"]
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from typing import Any
 import redis
 
 from orchestrator.embedded.supervisor import find_server
-from tests.programs import ROOT, our_processes, wait_until
+from tests.builders.paths import ROOT
+from tests.builders.programs import our_processes, wait_until
 from workers.leases import connect
 
 AOF = ("--appendonly", "yes", "--save", "")

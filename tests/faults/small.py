@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from orchestrator.embedded.stack import find_stack
-from tests.end_to_end.conftest import TINY
-from tests.made import make_data_set
-from tests.programs import poets_json
+from tests.builders.backbones import TINY_OPTIONS
+from tests.builders.datasets import make_data_set
+from tests.builders.programs import poets_json
 from workers.settings import Settings
 from workers.storage.layout import Storage
 
 # Three batches of the data set `few`.
-SMALL = (*TINY, "--batch-size", "8")
+SMALL = (*TINY_OPTIONS, "--batch-size", "8")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import os
 import time
 from pathlib import Path
 
-from tests.programs import ROOT, wait_until
+from tests.builders.paths import ROOT
+from tests.builders.programs import wait_until
 
 _START = """
 import importlib.abc, importlib.machinery, os, sys, time

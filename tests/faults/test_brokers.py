@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.accounting import assert_all_accounted, assert_same_model
-from tests.faults.conftest import TINY
-from tests.faults.servers import Certificates, TlsFront, free_port, valkey
+from tests.builders.accounting import assert_all_accounted, assert_same_model
+from tests.builders.backbones import TINY_OPTIONS
+from tests.builders.programs import poets, poets_json, start
+from tests.builders.servers import Certificates, TlsFront, free_port, valkey
 from tests.faults.small import SMALL
-from tests.programs import poets, poets_json, start
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 COMMANDS = [("worker", "--concurrency", "1"), ("coordinator",), ("flower",)]
@@ -22,7 +22,7 @@ def refusal(photos, url, **environment):
     environment["POETS_BROKER_URL"] = url
     said = {
         poets(*command, exit_code=1, **environment)[1].splitlines()[-1]
-        for command in [("submit-dataset", photos, *TINY), *COMMANDS]
+        for command in [("submit-dataset", photos, *TINY_OPTIONS), *COMMANDS]
     }
     assert len(said) == 1
     return said.pop()
@@ -126,7 +126,7 @@ def test_a_certificate_that_proves_nothing_is_refused_and_nothing_is_sent(
 @pytest.mark.parametrize("less", ["ssl_cert_reqs=none", "ssl_check_hostname=false"])
 def test_a_url_that_asks_for_less_than_a_certificate_is_refused(few, less):
     _, err = poets(
-        *("submit-dataset", few, *TINY),
+        *("submit-dataset", few, *TINY_OPTIONS),
         exit_code=2,
         POETS_BROKER_URL=f"rediss://127.0.0.1:1/0?{less}",
     )

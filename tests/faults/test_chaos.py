@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import DATA
-from tests.end_to_end.conftest import TINY
+from tests.builders.backbones import TINY_OPTIONS
+from tests.builders.datasets import make_data_set
+from tests.builders.once import make_once
+from tests.builders.paths import DATA
+from tests.builders.programs import kill, wait_until
 from tests.faults.rack import children_of
 from tests.faults.traps import lay_trap
 from tests.faults.undisturbed import Undisturbed, run_undisturbed
-from tests.made import make_data_set, make_once
-from tests.programs import kill, wait_until
 from workers.leases import Keys
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
-JOB = (*TINY, "--batch-size", "8")
+JOB = (*TINY_OPTIONS, "--batch-size", "8")
 EVERY_S = 3.0
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.accounting import assert_all_accounted, assert_same_model, stored_results
+from tests.builders.accounting import assert_all_accounted, assert_same_model, stored_results
+from tests.builders.programs import poets_json, start
 from tests.faults.small import SMALL
 from tests.faults.tampering import HOLD_TRAINER, lay, let_go, wait_for_held
-from tests.programs import poets_json, start
 
 pytestmark = pytest.mark.stack
 

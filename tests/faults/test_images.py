@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.faults.accounting import assert_all_accounted, assert_same_model, stored_results
+from tests.builders.accounting import assert_all_accounted, assert_same_model, stored_results
+from tests.builders.pictures import COLOURS, make_picture
+from tests.builders.programs import poets_json, start
 from tests.faults.small import SMALL
 from tests.faults.tampering import HOLD_WORKER, RECORD, lay, let_go, opened, wait_for_held
-from tests.made import COLOURS, make_picture
-from tests.programs import poets_json, start
 from workers.images.files import MAX_BYTES
 from workers.storage.plan import read_plan
 

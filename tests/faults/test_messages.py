@@ -2,10 +2,10 @@
 
 import pytest
 
+from tests.builders.programs import wait_until
 from tests.faults.rack import recovery
 from tests.faults.traps import CALL_AGAIN, KILL, KILL_THE_WORKER, lay_trap
 from tests.faults.undisturbed import JOB
-from tests.programs import wait_until
 from workers import app as application
 from workers.app import make_app
 from workers.errors import SettingsError

@@ -9,8 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from tests.faults.test_trust import Program
-from tests.programs import poets
+from tests.builders.programs import poets
+from tests.builders.traps import TrappedPickle
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 
@@ -38,11 +38,11 @@ def keras_program(model, canary):
 
 
 def pickled_head(model, canary):
-    (model / "head.npz").write_bytes(pickle.dumps(Program(canary)))
+    (model / "head.npz").write_bytes(pickle.dumps(TrappedPickle(canary)))
 
 
 def pickled_array(model, canary):
-    change_head(model, "weights", lambda _: np.array([Program(canary)], dtype=object))
+    change_head(model, "weights", lambda _: np.array([TrappedPickle(canary)], dtype=object))
 
 
 def way_out(model, canary):

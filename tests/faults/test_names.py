@@ -10,10 +10,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.faults.accounting import assert_all_accounted
+from tests.builders.accounting import assert_all_accounted
+from tests.builders.pictures import COLOURS, make_picture
+from tests.builders.programs import poets_json
 from tests.faults.small import SMALL
-from tests.made import COLOURS, make_picture
-from tests.programs import poets_json
 from workers.storage.names import decode_name
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.accounting import assert_all_accounted, assert_same_model
+from tests.builders.accounting import assert_all_accounted, assert_same_model
+from tests.builders.pictures import COLOURS, make_picture
+from tests.builders.programs import poets_json
 from tests.faults.small import SMALL
 from tests.faults.tampering import HUNGRY, POISON, QUICK_VERDICTS, lay
-from tests.made import COLOURS, make_picture
-from tests.programs import poets_json
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 KILLED = "killed the process that read it (SIGKILL)"

@@ -7,21 +7,14 @@ import signal
 import pytest
 
 from orchestrator.embedded.stack import find_stack
-from tests.faults.accounting import assert_all_accounted
-from tests.faults.conftest import TINY
+from tests.builders.accounting import assert_all_accounted
+from tests.builders.backbones import TINY_OPTIONS
+from tests.builders.pictures import COLOURS, make_picture
+from tests.builders.programs import kill, our_processes, poets, poets_json, start, wait_until
+from tests.builders.traps import lay_traps
 from tests.faults.rack import recovery
 from tests.faults.traps import lay_trap
 from tests.faults.undisturbed import JOB
-from tests.made import COLOURS, make_picture
-from tests.programs import (
-    kill,
-    lay_traps,
-    our_processes,
-    poets,
-    poets_json,
-    start,
-    wait_until,
-)
 from workers.settings import load_settings
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
@@ -81,7 +74,7 @@ def parent_of(pid):
 def test_a_supervisor_that_is_killed_takes_its_busy_worker_with_it(photos, tmp_path, runtime):
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
     process = start(
-        "submit-dataset", photos, *TINY, "--name", "spring", **lay_traps(tmp_path / "traps")
+        "submit-dataset", photos, *TINY_OPTIONS, "--name", "spring", **lay_traps(tmp_path / "traps")
     )
     wait_until(trap.with_name(trap.name + ".pid").exists)
 
@@ -97,7 +90,7 @@ def test_images_that_kill_their_worker_become_rows_and_take_no_neighbour(photos,
     make_picture(photos / "red" / "1_kills.jpg", COLOURS["red"], 2)
     traps = lay_traps(tmp_path / "traps")
 
-    result = poets_json("submit-dataset", photos, *TINY, **traps)
+    result = poets_json("submit-dataset", photos, *TINY_OPTIONS, **traps)
 
     assert (result["images"], result["computed"], result["quarantined"]) == (82, 80, 2)
     assert_all_accounted(tmp_path / "storage", result["run"], quarantined=2)
@@ -118,7 +111,9 @@ def test_images_that_kill_their_worker_become_rows_and_take_no_neighbour(photos,
 def test_ctrl_c_on_a_command_that_only_watches_leaves_the_run_to_its_driver(photos, tmp_path):
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
     name = ("--name", "spring")
-    driver = start("submit-dataset", photos, *TINY, *name, "--json", **lay_traps(tmp_path / "t"))
+    driver = start(
+        "submit-dataset", photos, *TINY_OPTIONS, *name, "--json", **lay_traps(tmp_path / "t")
+    )
     marker = trap.with_name(trap.name + ".pid")
     child = int(wait_until(lambda: marker.exists() and marker.read_text()))
     watcher = start("resume", "spring")
@@ -139,7 +134,7 @@ def test_ctrl_c_on_a_command_that_only_watches_leaves_the_run_to_its_driver(phot
 
 def test_a_command_that_is_killed_leaves_no_process(photos, tmp_path, runtime):
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
-    process = start("submit-dataset", photos, *TINY, **lay_traps(tmp_path / "traps"))
+    process = start("submit-dataset", photos, *TINY_OPTIONS, **lay_traps(tmp_path / "traps"))
     wait_until(trap.with_name(trap.name + ".pid").exists)
 
     process.kill()
@@ -156,7 +151,7 @@ def test_a_run_that_could_not_go_on_says_why_and_resumes(photos, tmp_path):
     obstacle = tmp_path / "storage" / "bottlenecks"
     obstacle.write_text("in the way")
 
-    _, err = poets("submit-dataset", photos, *TINY, "--name", "spring", exit_code=1)
+    _, err = poets("submit-dataset", photos, *TINY_OPTIONS, "--name", "spring", exit_code=1)
 
     assert "cannot go on" in err
     assert "poets resume spring" in err

@@ -6,10 +6,10 @@ import signal
 
 import pytest
 
+from tests.builders.programs import wait_until
 from tests.faults.rack import recovery, set_up_rack
 from tests.faults.traps import KILL, STOP, lay_trap
 from tests.faults.undisturbed import JOB
-from tests.programs import wait_until
 from workers.leases import Keys
 
 pytestmark = pytest.mark.stack

@@ -6,36 +6,13 @@ from pathlib import Path
 import pytest
 
 from orchestrator.embedded.stack import find_stack
+from tests.builders.programs import kill, start
 from tests.faults.rack import FORGETFUL, children_of, recovery
-from tests.faults.traps import lay_trap
+from tests.faults.under_way import shards, submit, until_busy, until_more
 from tests.faults.undisturbed import JOB
-from tests.programs import kill, start, wait_until
 from workers.settings import load_settings
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
-
-
-@pytest.fixture
-def slow(tmp_path):
-    """The environment of a worker that takes a second for a batch, without computing."""
-    place = "workers.bottlenecks.batches:complete_batch"
-    return lay_trap(tmp_path / "slow", place, "time.sleep(1)", once=False)
-
-
-def submit(rack, photos):
-    return rack.poets("submit-dataset", photos, *JOB, "--name", "spring", "--json")
-
-
-def shards(tmp_path):
-    return len(list(tmp_path.glob("storage/bottlenecks/*/*/*.arrow")))
-
-
-def until_busy(tmp_path):
-    wait_until(lambda: shards(tmp_path) >= 2)
-
-
-def until_more(tmp_path, before):
-    wait_until(lambda: shards(tmp_path) > before)
 
 
 def test_a_server_that_is_killed_and_has_its_file_goes_on(rack, undisturbed, tmp_path, slow):

@@ -5,11 +5,10 @@ import time
 
 import pytest
 
+from tests.builders.programs import wait_until
 from tests.faults.rack import children_of, cpu_seconds, recovery
-from tests.faults.test_redis import shards, slow, submit, until_busy, until_more
-from tests.programs import wait_until
+from tests.faults.under_way import shards, submit, until_busy, until_more
 
-__all__ = ["slow"]
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 # Two minutes in earnest; Celery's pauses between its attempts grow to half a minute.
 AWAY_S = float(os.environ.get("FAULTS_AWAY_S", "15"))

@@ -8,23 +8,16 @@ import sys
 import pytest
 
 from orchestrator.embedded.stack import find_stack
-from tests.faults.accounting import (
+from tests.builders.accounting import (
     assert_all_accounted,
     assert_same_bottlenecks,
     assert_same_model,
 )
-from tests.faults.conftest import TINY
-from tests.made import COLOURS, make_picture
-from tests.programs import (
-    ROOT,
-    kill,
-    lay_traps,
-    our_processes,
-    poets,
-    poets_json,
-    start,
-    wait_until,
-)
+from tests.builders.backbones import TINY_OPTIONS
+from tests.builders.paths import ROOT
+from tests.builders.pictures import COLOURS, make_picture
+from tests.builders.programs import kill, our_processes, poets, poets_json, start, wait_until
+from tests.builders.traps import lay_traps
 from workers.settings import Settings
 from workers.storage.layout import Storage
 
@@ -69,7 +62,7 @@ def shards_of(storage):
 
 def test_a_run_is_resumed_on_another_machine_with_only_its_storage(photos, tmp_path, runtime):
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
-    how = (*TINY, "--name", "spring", "--batch-size", 8)
+    how = (*TINY_OPTIONS, "--name", "spring", "--batch-size", 8)
     second = tmp_path / "second"
     shutil.copytree(tmp_path / "storage" / "backbones", second / "backbones")
     poets("submit-dataset", photos, *how, "-q", POETS_STORAGE=str(second))
@@ -108,7 +101,7 @@ def stalled_in(table):
 
 def test_a_run_whose_driver_is_killed_is_stalled_and_not_running(photos, broker_url):
     """The broker stays, so the lock of the dead driver has to run out first."""
-    process = start("submit-dataset", photos, *TINY, "--name", "spring")
+    process = start("submit-dataset", photos, *TINY_OPTIONS, "--name", "spring")
     wait_until(lambda: "computing" in process.stderr.readline())
     while_driven = poets_json("show", "spring")["state"]
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.faults.accounting import assert_same_model
+from tests.builders.accounting import assert_same_model
+from tests.builders.programs import wait_until
 from tests.faults.traps import lay_trap
 from tests.faults.undisturbed import JOB
-from tests.programs import wait_until
 from workers.leases import Keys
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.accounting import assert_all_accounted
-from tests.made import COLOURS, make_picture
-from tests.programs import wait_until
+from tests.builders.accounting import assert_all_accounted
+from tests.builders.pictures import COLOURS, make_picture
+from tests.builders.programs import wait_until
 from workers.leases import Keys
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]

@@ -7,13 +7,14 @@ import signal
 
 import pytest
 
-from tests.faults.accounting import assert_all_accounted
-from tests.faults.conftest import TINY
+from tests.builders.accounting import assert_all_accounted
+from tests.builders.backbones import TINY_OPTIONS
+from tests.builders.pictures import COLOURS, make_picture
+from tests.builders.programs import our_processes, poets, poets_json, start, wait_until
+from tests.builders.traps import lay_traps
 from tests.faults.rack import recovery
 from tests.faults.traps import lay_trap
 from tests.faults.undisturbed import JOB
-from tests.made import COLOURS, make_picture
-from tests.programs import lay_traps, our_processes, poets, poets_json, start, wait_until
 from workers.leases import Keys
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
@@ -76,7 +77,11 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed_and_no_process(
     """Row 18."""
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
     output = tmp_path / "labels.csv"
-    options = TINY if command == "submit-dataset" else ("-o", output, "--model", undisturbed.model)
+    options = (
+        TINY_OPTIONS
+        if command == "submit-dataset"
+        else ("-o", output, "--model", undisturbed.model)
+    )
     process = start(command, photos, *options, "--name", "spring", **lay_traps(tmp_path / "traps"))
     wait_until(trap.with_name(trap.name + ".pid").exists)
 

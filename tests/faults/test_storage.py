@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.accounting import assert_all_accounted, assert_same_model
+from tests.builders.accounting import assert_all_accounted, assert_same_model
+from tests.builders.programs import poets, poets_json, start
 from tests.faults.small import SMALL
 from tests.faults.tampering import HOLD_WORKER, IMPATIENT, lay, let_go, wait_for_held
-from tests.programs import poets, poets_json, start
 
 pytestmark = pytest.mark.stack
 

@@ -5,10 +5,10 @@ import signal
 
 import pytest
 
+from tests.builders.programs import wait_until
 from tests.faults.rack import recovery
 from tests.faults.traps import KILL, STOP, lay_trap
 from tests.faults.undisturbed import JOB
-from tests.programs import wait_until
 from workers.leases import Keys
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]

@@ -8,22 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.accounting import assert_all_accounted, assert_same_model
+from tests.builders.accounting import assert_all_accounted, assert_same_model
+from tests.builders.programs import poets_json, start, wait_until
+from tests.builders.traps import TrappedPickle
 from tests.faults.small import SMALL
-from tests.programs import poets_json, start, wait_until
 from workers.leases import connect
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
-
-
-class Program:
-    """What a pickle of this does when it is loaded."""
-
-    def __init__(self, path):
-        self._path = path
-
-    def __reduce__(self):
-        return open, (str(self._path), "w")
 
 
 def envelope(body, headers, content_type="application/json", queue="bottleneck"):
@@ -55,7 +46,7 @@ def message(task, *arguments, **named):
 def strange_messages(tmp_path):
     """Return text that the log must show -> the message."""
     batch = "poets.compute_batch"
-    pickled = pickle.dumps(((Program(tmp_path / "run"), 0), {}, {}))
+    pickled = pickle.dumps(((TrappedPickle(tmp_path / "run"), 0), {}, {}))
     headers = {"lang": "py", "task": batch, "id": "stranger:0:1"}
     return {
         "untrusted content of type pickle": envelope(

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from tests.programs import ROOT
+from tests.builders.paths import ROOT
 
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
 STOP = "os.kill(os.getpid(), signal.SIGSTOP)"

@@ -9,18 +9,19 @@ from pathlib import Path
 import pytest
 
 from orchestrator.embedded.stack import find_stack
-from tests.end_to_end.conftest import TINY
-from tests.faults.accounting import (
+from tests.builders.accounting import (
     assert_all_accounted,
     assert_same_bottlenecks,
     assert_same_model,
 )
-from tests.made import make_data_set, make_once
-from tests.programs import poets, wait_until
+from tests.builders.backbones import TINY_OPTIONS
+from tests.builders.datasets import make_data_set
+from tests.builders.once import make_once
+from tests.builders.programs import poets, wait_until
 from workers.settings import Settings
 
 # Ten batches.
-JOB = (*TINY, "--batch-size", "8")
+JOB = (*TINY_OPTIONS, "--batch-size", "8")
 
 
 @dataclass(frozen=True)

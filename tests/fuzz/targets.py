@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.dataset.label_file import read_label_file
-from tests.made import decode_image, make_picture
+from tests.builders.paths import DATA
+from tests.builders.pictures import decode_image, make_picture
 from workers.errors import DatasetError, ImageError, ModelError, RunError, SettingsError, ShardError
 from workers.heads.model_folder import ModelCard, read_card, read_head
 from workers.images.decoding import make_thumbnail
@@ -30,7 +31,7 @@ from workers.storage.manifest import PlannedImage, read_batches, write_manifest
 from workers.storage.plan import Plan, TrainingOptions, read_plan
 from workers.storage.shards import Shard, read_shard, read_shard_index, write_shard
 
-AWKWARD = Path(__file__).parents[3] / "shared" / "data" / "awkward"
+AWKWARD = DATA / "awkward"
 _LARGEST_SEED = 64 * 1024
 # In memory where there is such a folder: a fuzzer writes a file some thousand times a second.
 _folder = tempfile.TemporaryDirectory(

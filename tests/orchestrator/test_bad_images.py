@@ -3,24 +3,11 @@
 import pytest
 
 from orchestrator.bad_images import BadImage, find_bad_images
-from tests.made import make_data_set, make_run
-from tests.orchestrator.planning.test_plan import pretend
-from workers.bottlenecks.batches import ImageResult, complete_batch
-from workers.storage.manifest import read_batch
+from tests.builders.datasets import make_data_set
+from tests.builders.runs import make_run, pretend_with_failures
 from workers.storage.plan import TrainingOptions, read_plan
 
 BAD = ("blue/002.jpg", "red/001.jpg")
-
-
-def fail_some(requests):
-    for request, result in zip(requests, pretend(requests), strict=True):
-        is_bad = request.path.endswith(BAD)
-        yield ImageResult(None, result.digest, "cannot be decoded: half") if is_bad else result
-
-
-def compute(storage, run, *numbers):
-    for number in numbers:
-        complete_batch(storage, run, read_plan(run), read_batch(run, number), fail_some)
 
 
 @pytest.fixture
@@ -32,9 +19,9 @@ def test_of_a_run_under_way_those_that_are_known_so_far(storage, photos):
     run = make_run(storage, photos, batch_size=4)
     none_yet = list(find_bad_images(storage, run))
 
-    compute(storage, run, 0)
+    pretend_with_failures(storage, run, 0)
     first = list(find_bad_images(storage, run))
-    compute(storage, run, 1)
+    pretend_with_failures(storage, run, 1)
 
     assert none_yet == []
     assert first == [BadImage("blue/002.jpg", "blue", "cannot be decoded: half")]
@@ -45,13 +32,13 @@ def test_an_image_with_variants_is_listed_once(storage, photos):
     options = TrainingOptions(flip_left_right=True, variants=2)
     run = make_run(storage, photos, batch_size=100, options=options)
 
-    compute(storage, run, 0)
+    pretend_with_failures(storage, run, 0)
 
     assert [image.path for image in find_bad_images(storage, run)] == list(BAD)
 
 
 def test_failures_from_the_cache_are_listed_too(storage, photos):
-    compute(storage, make_run(storage, photos, "first", batch_size=100), 0)
+    pretend_with_failures(storage, make_run(storage, photos, "first", batch_size=100), 0)
 
     run = make_run(storage, photos, "second")
 

@@ -8,7 +8,8 @@ import pytest
 from orchestrator.bad_images import BadImage
 from orchestrator.image_copies import check_target, copy_images
 from orchestrator.progress import ignore
-from tests.made import make_data_set, make_run
+from tests.builders.datasets import make_data_set
+from tests.builders.runs import make_run
 from workers.errors import StorageError, UsageError
 from workers.storage.names import encode_name
 from workers.storage.plan import read_plan

@@ -5,19 +5,18 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.made import make_data_set, make_run
-from tests.workers.test_training import compute_run, train
+from tests.builders.datasets import make_data_set
+from tests.builders.paths import ROOT
+from tests.builders.runs import compute_run, make_run, train
 from workers.errors import LeaseLostError
 from workers.heads import sgd
 from workers.heads.learning_curve import read_steps
 from workers.heads.model_folder import load_model
 from workers.storage.plan import TrainingOptions
 
-ROOT = Path(__file__).parents[2]
 OPTIONS = TrainingOptions(solver="sgd", steps=3000, learning_rate=0.1)
 # A trainer that takes its time and leaves checkpoints often.
 PROGRAM = """

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_data_set, make_picture
+from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.builders.datasets import make_data_set
+from tests.builders.pictures import make_picture
 from workers.backbones.loading import open_backbone
 from workers.backbones.store import has_backbone
 from workers.backbones.weights import seed_of

@@ -1,6 +1,5 @@
 """The trainer on images with several labels each, through real bottlenecks."""
 
-import csv
 import json
 import shutil
 
@@ -8,9 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.made import make_run, make_shapes
-from tests.workers.reports.page.test_photographs import data_of
-from tests.workers.test_training import compute_run, images_of, train, trained
+from tests.builders.datasets import make_shapes
+from tests.builders.reports import data_of, read_table
+from tests.builders.runs import compute_run, images_of, make_run, train, trained
 from workers.bottlenecks.gathering import SPLITS, gather_bottlenecks
 from workers.errors import DatasetError
 from workers.exports.model_readme import ReadmeContent, write_readme
@@ -20,11 +19,6 @@ from workers.storage.label_sets import split_labels
 from workers.storage.plan import TrainingOptions, read_plan
 
 LABELS = ("circle", "square", "triangle")
-
-
-def rows_of(run, name):
-    with (run.model / name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def evaluation_of(run):
@@ -88,7 +82,9 @@ def test_mistakes_and_predictions_speak_of_sets(ready_storage, photos, table):
     assert all(0 <= row["label_score"] <= row["score"] <= 1 for row in rows)
     assert all(0 <= row["margin"] <= row["score"] for row in rows)
     wrong = {row["path"]: row["predicted"] for row in rows if row["label"] != row["predicted"]}
-    assert {row["path"]: row["predicted"] for row in rows_of(run, "mistakes.csv")} == wrong
+    assert {
+        row["path"]: row["predicted"] for row in read_table(run.model / "mistakes.csv")
+    } == wrong
     for split in ("validation", "test"):
         held = [row for row in rows if row["split"] == split]
         right = sum(row["path"] not in wrong for row in held)
@@ -158,10 +154,10 @@ def test_copies_under_other_labels_are_told_and_no_other_label_is_doubted(ready_
 
     run = trained(ready_storage, tmp_path / "few", name="second", label_file=table)
 
-    exact = [row for row in rows_of(run, "duplicates.csv") if row["similarity"] == "1.0"]
+    exact = [row for row in read_table(run.model / "duplicates.csv") if row["similarity"] == "1.0"]
     assert {exact[0]["path"], exact[0]["other"]} == {"copy.jpg", tested.path}
     assert {exact[0]["label"], exact[0]["other_label"]} == {'["square"]', tested.label}
-    suspects = rows_of(run, "suspects.csv")
+    suspects = read_table(run.model / "suspects.csv")
     assert {"copy.jpg", tested.path} <= {row["path"] for row in suspects}
     assert all(
         "the content of" in r["reason"] or "the very content" in r["reason"] for r in suspects

@@ -11,7 +11,10 @@ import pytest
 
 from orchestrator.dataset.scan import scan_folder
 from orchestrator.planning.plan import plan_labelling
-from tests.made import BACKBONE, BACKBONE_ID, make_data_set, make_picture, make_run
+from tests.builders.backbones import BACKBONE, BACKBONE_ID
+from tests.builders.datasets import make_data_set
+from tests.builders.pictures import make_picture
+from tests.builders.runs import make_run
 from workers import task_frame
 from workers.backbones.store import has_backbone
 from workers.errors import LeaseLostError, RunError, StorageError

@@ -9,51 +9,24 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_data_set, make_picture, make_run
+from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.builders.datasets import make_data_set
+from tests.builders.pictures import make_picture
+from tests.builders.reports import read_table
+from tests.builders.runs import compute_run, images_of, make_run, train, trained
 from workers.backbones.litert import LiteRTBackbone
 from workers.bottlenecks import gathering
-from workers.bottlenecks.batches import Request, complete_batch
+from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
 from workers.bottlenecks.gathering import SPLITS, gather_bottlenecks
 from workers.errors import BottlenecksMissingError, DatasetError, LeaseLostError, ModelError
 from workers.heads import temperature
 from workers.heads.learning_curve import read_steps
 from workers.heads.model_folder import check_backbone, load_model
+from workers.processes.heartbeat import no_heartbeat
 from workers.reports.page.page import complete_report
 from workers.storage.manifest import read_batches
 from workers.storage.plan import TrainingOptions, read_plan
-from workers.training import train_run
-
-
-def nothing() -> None:
-    """Do nothing: the heartbeat, or a lease that nobody has taken over."""
-
-
-def compute_run(storage, run):
-    backbone = LiteRTBackbone(storage.backbone(BACKBONE_ID) / "backbone.tflite")
-    for batch in read_batches(run):
-        complete_batch(
-            storage,
-            run,
-            read_plan(run),
-            batch,
-            lambda images: compute_results(images, backbone, nothing),
-        )
-
-
-def train(storage, run, may_commit=nothing):
-    train_run(storage, run, read_plan(run), nothing, may_commit)
-
-
-def trained(storage, photos, **options):
-    run = make_run(storage, photos, **options)
-    compute_run(storage, run)
-    train(storage, run)
-    return run
-
-
-def images_of(run, split):
-    return [image for batch in read_batches(run) for image in batch.images if image.split == split]
 
 
 @pytest.fixture
@@ -223,7 +196,7 @@ def test_every_held_out_image_has_its_prediction(ready_storage, photos):
     }
     assert {row["path"]: row["split"] for row in rows} == held_out
     requests = [Request(str(photos / row["path"])) for row in rows]
-    results = compute_results(requests, backbone, nothing)
+    results = compute_results(requests, backbone, no_heartbeat)
     for row, result in zip(rows, results, strict=True):
         scores = model.head.predict(result.bottleneck[np.newaxis])[0]
         assert row["label"] == row["path"].split("/")[0]
@@ -247,11 +220,6 @@ def test_enough_validation_images_give_a_temperature_that_is_in_the_head(
     assert np.allclose(scaled.head.bias * found, plain.head.bias, rtol=1e-5)
 
 
-def rows_of(run, report):
-    with open(run.model / report, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def test_copies_across_splits_and_labels_are_listed(ready_storage, photos):
     # The same picture under both labels, and a held-out one again.
     make_picture(photos / "blue" / "twice.jpg", (90, 90, 90), 5)
@@ -262,7 +230,8 @@ def test_copies_across_splits_and_labels_are_listed(ready_storage, photos):
     run = trained(ready_storage, photos)
 
     duplicates = {
-        frozenset({row["path"], row["other"]}): row for row in rows_of(run, "duplicates.csv")
+        frozenset({row["path"], row["other"]}): row
+        for row in read_table(run.model / "duplicates.csv")
     }
 
     again = f"{held_out.split('/')[0]}/copied.jpg"
@@ -280,7 +249,7 @@ def test_an_image_that_is_there_under_two_labels_is_suspect_under_both(ready_sto
     shutil.copy(photos / "blue" / "twice.jpg", photos / "red" / "twice.jpg")
     run = trained(ready_storage, photos)
 
-    first = rows_of(run, "suspects.csv")[:2]
+    first = read_table(run.model / "suspects.csv")[:2]
 
     assert {(row["path"], row["label"], row["suggested"]) for row in first} == {
         ("blue/twice.jpg", "blue", "red"),
@@ -288,8 +257,8 @@ def test_an_image_that_is_there_under_two_labels_is_suspect_under_both(ready_sto
     }
     assert "has the very content of" in first[0]["reason"]
     counts = load_model(run.model).card.counts
-    assert counts["suspects"] == len(rows_of(run, "suspects.csv"))
-    assert counts["duplicates"] == len(rows_of(run, "duplicates.csv"))
+    assert counts["suspects"] == len(read_table(run.model / "suspects.csv"))
+    assert counts["duplicates"] == len(read_table(run.model / "duplicates.csv"))
 
 
 def test_a_picture_under_the_wrong_label_is_suspect(ready_storage, photos):
@@ -297,7 +266,7 @@ def test_a_picture_under_the_wrong_label_is_suspect(ready_storage, photos):
         make_picture(photos / label / "wrong.jpg", colour, 800)
     run = trained(ready_storage, photos)
 
-    suspects = rows_of(run, "suspects.csv")
+    suspects = read_table(run.model / "suspects.csv")
 
     assert {row["path"] for row in suspects[:2]} == {"red/wrong.jpg", "blue/wrong.jpg"}
     for row in suspects[:2]:
@@ -383,7 +352,7 @@ def test_a_training_image_with_the_bytes_of_one_that_is_held_out_is_left_out(rea
     run = make_run(ready_storage, photos)
     compute_run(ready_storage, run)
 
-    gathered = gather_bottlenecks(ready_storage, run, read_plan(run), nothing)
+    gathered = gather_bottlenecks(ready_storage, run, read_plan(run), no_heartbeat)
 
     assert gathered.counts["left_out"] == 1
     assert copy.path not in gathered.examples["training"].paths
@@ -402,7 +371,7 @@ def test_validation_never_sees_a_test_image_either(ready_storage, photos):
     run = make_run(ready_storage, photos)
     compute_run(ready_storage, run)
 
-    gathered = gather_bottlenecks(ready_storage, run, read_plan(run), nothing)
+    gathered = gather_bottlenecks(ready_storage, run, read_plan(run), no_heartbeat)
 
     assert gathered.counts["left_out"] == 2
     assert copy.path not in gathered.examples["validation"].paths
@@ -415,7 +384,7 @@ def test_each_example_keeps_its_own_label_and_bottleneck(ready_storage, photos):
     compute_run(ready_storage, run)
     backbone = LiteRTBackbone(ready_storage.backbone(BACKBONE_ID) / "backbone.tflite")
 
-    gathered = gather_bottlenecks(ready_storage, run, read_plan(run), nothing)
+    gathered = gather_bottlenecks(ready_storage, run, read_plan(run), no_heartbeat)
 
     for split, examples in gathered.examples.items():
         assert examples.paths == [image.path for image in images_of(run, split)]
@@ -423,7 +392,7 @@ def test_each_example_keeps_its_own_label_and_bottleneck(ready_storage, photos):
             path.split("/")[0] for path in examples.paths
         ]
         requests = [Request(str(photos / path)) for path in examples.paths]
-        expected = [r.bottleneck for r in compute_results(requests, backbone, nothing)]
+        expected = [r.bottleneck for r in compute_results(requests, backbone, no_heartbeat)]
         assert np.array_equal(examples.bottlenecks, expected)
 
 
@@ -533,7 +502,7 @@ def quarantined(run):
 
 
 def gather(storage, run):
-    return gather_bottlenecks(storage, run, read_plan(run), nothing)
+    return gather_bottlenecks(storage, run, read_plan(run), no_heartbeat)
 
 
 def test_variants_are_training_examples_and_no_photographs(ready_storage, photos):
@@ -574,7 +543,7 @@ def test_variants_of_a_copy_of_a_held_out_image_are_left_out_with_it(
     assert found.examples["training"].paths == [row.path for row in others]
     backbone = LiteRTBackbone(ready_storage.backbone(BACKBONE_ID) / "backbone.tflite")
     requests = [Request(str(photos / r.path), None, CROPS.recipe(r.variant)) for r in others]
-    expected = [result.bottleneck for result in compute_results(requests, backbone, nothing)]
+    expected = [result.bottleneck for result in compute_results(requests, backbone, no_heartbeat)]
     assert np.array_equal(found.examples["training"].bottlenecks, expected)
 
 

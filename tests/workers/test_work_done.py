@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from tests.made import make_data_set, make_run
+from tests.builders.datasets import make_data_set
+from tests.builders.runs import make_run
 from workers.backbones.litert import LiteRTBackbone
 from workers.images import loading
 from workers.leases import connect

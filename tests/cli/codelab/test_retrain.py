@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from cli.commands.retrain import command
 from cli.main import main
-from tests.made import make_data_set
+from tests.builders.datasets import make_data_set
 
 # Name and default of every flag of scripts/retrain.py in tensorflow-for-poets-2.
 ORIGINAL = {

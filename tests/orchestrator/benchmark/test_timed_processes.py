@@ -3,7 +3,8 @@
 import pytest
 
 from orchestrator.benchmark.timed_processes import Backbone, time_alone, time_together
-from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_picture
+from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.builders.pictures import make_picture
 from workers.bottlenecks.timing import STAGES
 from workers.errors import PoetsError
 from workers.settings import Settings

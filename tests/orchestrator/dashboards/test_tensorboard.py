@@ -5,7 +5,8 @@ import os
 import pytest
 
 from orchestrator.dashboards.tensorboard import check_summaries, link_summaries
-from tests.made import make_data_set, make_run
+from tests.builders.datasets import make_data_set
+from tests.builders.runs import make_run
 from workers.errors import RunError
 
 

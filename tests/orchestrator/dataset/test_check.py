@@ -14,9 +14,9 @@ from orchestrator.dataset.inspect_files import inspect_files
 from orchestrator.dataset.labels import find_alike_labels
 from orchestrator.dataset.split import TESTING, TRAINING
 from orchestrator.progress import ignore
-from tests.made import make_data_set, make_picture, make_run
-from tests.made import make_shapes as draw_shapes
-from tests.workers.test_training import compute_run, train
+from tests.builders.datasets import make_data_set, make_shapes
+from tests.builders.pictures import make_picture
+from tests.builders.runs import compute_run, make_run, train
 from workers.errors import DatasetError
 from workers.images.files import MAX_BYTES
 from workers.images.inspection import Inspection
@@ -290,7 +290,7 @@ def test_nothing_readable_spoils_a_run(check, tmp_path):
 
 
 def test_a_label_file_gives_the_labels(check, tmp_path):
-    table = draw_shapes(tmp_path / "shapes")
+    table = make_shapes(tmp_path / "shapes")
     rows = table.read_text().splitlines()
     both = next(row for row in rows if row.endswith("circle;square;triangle")).split(",")[0]
     shutil.copy(tmp_path / "shapes" / both, tmp_path / "shapes" / "first" / "copy.jpg")

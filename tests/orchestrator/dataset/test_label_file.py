@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.dataset.label_file import apply_label_file, read_label_file
 from orchestrator.dataset.scan import FoundImage, Scan, scan_folder
-from tests.made import make_picture
+from tests.builders.pictures import make_picture
 from workers.errors import DatasetError
 from workers.storage.label_sets import join_labels, split_labels
 from workers.storage.names import decode_name, encode_name

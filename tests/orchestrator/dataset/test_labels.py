@@ -2,11 +2,12 @@
 
 import pytest
 
-from tests.made import BACKBONE, make_data_set, make_picture, make_run
-from tests.made import make_shapes as draw_shapes
+from tests.builders.backbones import BACKBONE
+from tests.builders.datasets import make_data_set, make_shapes
+from tests.builders.pictures import make_picture
+from tests.builders.runs import images_of, make_run
 from workers.errors import DatasetError
 from workers.storage.label_sets import split_labels
-from workers.storage.manifest import read_batches
 from workers.storage.plan import TrainingOptions, read_plan
 
 
@@ -25,12 +26,8 @@ def plan(storage, photos, labels, name="run", **options):
     return make_run(storage, photos, name, options=TrainingOptions(**options), label_file=table)
 
 
-def rows_of(run):
-    return [image for batch in read_batches(run) for image in batch.images]
-
-
 def test_the_manifest_holds_the_labels_of_each_image(storage, tmp_path):
-    table = draw_shapes(tmp_path / "shapes")
+    table = make_shapes(tmp_path / "shapes")
 
     run = make_run(storage, tmp_path / "shapes", label_file=table)
 
@@ -40,18 +37,18 @@ def test_the_manifest_holds_the_labels_of_each_image(storage, tmp_path):
     assert found.training.multi_label
     assert found.images == 60
     written = dict(line.split(",") for line in table.read_text().splitlines()[1:])
-    assert {row.path: ";".join(split_labels(row.label)) for row in rows_of(run)} == written
+    assert {row.path: ";".join(split_labels(row.label)) for row in images_of(run)} == written
 
 
 def test_no_split_is_empty_and_images_stay_where_they_were_held_out(storage, photos):
-    first = {row.path: row.split for row in rows_of(plan(storage, photos, lambda n: "ab"[n % 2]))}
+    first = {row.path: row.split for row in images_of(plan(storage, photos, lambda n: "ab"[n % 2]))}
     for number in range(100, 130):
         make_picture(photos / "new" / f"{number}.jpg", (9, 9, 9), number)
     table = photos.with_suffix(".csv")
     more = "".join(f"\nnew/{number}.jpg,a" for number in range(100, 130))
     table.write_text(table.read_text() + more)
 
-    second = rows_of(make_run(storage, photos, "second", label_file=table))
+    second = images_of(make_run(storage, photos, "second", label_file=table))
 
     assert set(first.values()) == {"training", "validation", "testing"}
     assert len(second) == 60
@@ -59,14 +56,14 @@ def test_no_split_is_empty_and_images_stay_where_they_were_held_out(storage, pho
 
 
 def test_other_labels_leave_the_split_as_it_is(storage, photos):
-    first = rows_of(plan(storage, photos, lambda n: "ab"[n % 2]))
-    second = rows_of(plan(storage, photos, lambda n: "a;b" if n % 5 else "c", name="second"))
+    first = images_of(plan(storage, photos, lambda n: "ab"[n % 2]))
+    second = images_of(plan(storage, photos, lambda n: "a;b" if n % 5 else "c", name="second"))
 
     assert [row.split for row in first] == [row.split for row in second]
 
 
 def test_a_rare_label_is_a_warning(storage, photos):
-    held_out = {row.path for row in rows_of(plan(storage, photos, lambda n: "a" * (n % 2)))
+    held_out = {row.path for row in images_of(plan(storage, photos, lambda n: "a" * (n % 2)))
                 if row.split != "training"}  # fmt: skip
     learnt = next(n for n in range(30) if f"{n % 3}/{n}.jpg" not in held_out)
 
@@ -86,7 +83,7 @@ def test_a_label_that_every_image_has_is_a_warning(storage, photos):
 
 
 def test_a_label_without_a_training_image_is_refused(storage, photos):
-    rows = rows_of(plan(storage, photos, lambda n: "a" * (n % 2)))
+    rows = images_of(plan(storage, photos, lambda n: "a" * (n % 2)))
     tested = next(row.path for row in rows if row.split == "testing")
 
     def labels(number):

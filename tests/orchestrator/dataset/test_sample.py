@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.dataset.sample import draw_sample
 from orchestrator.progress import ignore
-from tests.made import make_data_set
+from tests.builders.datasets import make_data_set
 from workers.errors import DatasetError
 
 

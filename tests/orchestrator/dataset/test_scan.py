@@ -5,7 +5,9 @@ import os
 import pytest
 
 from orchestrator.dataset.scan import scan_folder, stream_folder
-from tests.made import make_data_set, make_picture, make_run
+from tests.builders.datasets import make_data_set
+from tests.builders.pictures import make_picture
+from tests.builders.runs import make_run
 from workers.errors import DatasetError
 from workers.storage.names import decode_name
 from workers.storage.plan import read_plan

@@ -7,7 +7,8 @@ import pytest
 from orchestrator.driving.broker import open_broker
 from orchestrator.driving.coordinator import _open_runs
 from orchestrator.runs import cancel_run, reopen_run
-from tests.made import make_data_set, make_run
+from tests.builders.datasets import make_data_set
+from tests.builders.runs import make_run
 from workers.leases import Keys
 from workers.settings import load_settings
 

@@ -19,7 +19,9 @@ from orchestrator.embedded.stack import find_stack
 from orchestrator.jobs import submit
 from orchestrator.planning.plan import plan_labelling
 from orchestrator.runs import cancel_run, find_model, list_states, reopen_run, state_of
-from tests.made import BACKBONE, BACKBONE_ID, make_data_set, make_run
+from tests.builders.backbones import BACKBONE, BACKBONE_ID
+from tests.builders.datasets import make_data_set
+from tests.builders.runs import make_run
 from workers import tasks
 from workers.app import QUEUES
 from workers.errors import ModelError, RunError, StorageError, UsageError

@@ -4,8 +4,10 @@ import pytest
 
 from orchestrator.driving.done_batches import Stored
 from orchestrator.driving.give_up_batch import give_up_batch
-from tests.made import BACKBONE_ID, make_data_set, make_picture, make_run
-from tests.orchestrator.planning.test_plan import compute_all, pretend
+from tests.builders.backbones import BACKBONE_ID
+from tests.builders.datasets import make_data_set
+from tests.builders.pictures import make_picture
+from tests.builders.runs import make_run, pretend, pretend_run
 from workers.bottlenecks.batches import complete_batch, read_results
 from workers.storage.atomic import write_whole
 from workers.storage.manifest import read_batch
@@ -42,7 +44,7 @@ def test_every_image_of_a_new_batch_gets_the_reason(storage, photos):
 
 
 def test_a_cached_batch_whose_shard_was_lost_is_done_and_not_asked_for_again(storage, photos):
-    compute_all(storage, make_run(storage, photos, "first"))
+    pretend_run(storage, make_run(storage, photos, "first"))
     run = make_run(storage, photos, "second")
     for shard in storage.bottlenecks(BACKBONE_ID).glob("*/*.arrow"):
         shard.unlink()
@@ -66,7 +68,7 @@ def test_rows_that_were_computed_before_are_kept(storage, photos):
 
 
 def test_cached_images_do_not_fail_with_their_new_neighbours(storage, photos):
-    compute_all(storage, make_run(storage, photos, "first"))
+    pretend_run(storage, make_run(storage, photos, "first"))
     make_picture(photos / "red" / "new.jpg", (200, 10, 10), 5000)
     run = make_run(storage, photos, "second", batch_size=100)
 

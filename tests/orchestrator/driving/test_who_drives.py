@@ -8,7 +8,8 @@ import pytest
 
 from orchestrator.driving.coordinator import ALIVE_KEY
 from orchestrator.runs import list_states, state_of
-from tests.made import make_data_set, make_run
+from tests.builders.datasets import make_data_set
+from tests.builders.runs import make_run
 from workers.leases import Keys, connect
 from workers.settings import Settings, load_settings
 from workers.storage.plan import TrainingOptions

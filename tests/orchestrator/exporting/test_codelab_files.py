@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.exporting.codelab_files import examine_test, link_summaries
-from tests.made import make_data_set, make_run
+from tests.builders.datasets import make_data_set
+from tests.builders.runs import make_run
 from workers.errors import StorageError
 from workers.storage.layout import Storage
 from workers.storage.plan import read_plan

@@ -12,7 +12,9 @@ from orchestrator.exporting import export
 from orchestrator.exporting.calibration_images import choose_photographs
 from orchestrator.exporting.export import ExportOptions, export_model
 from orchestrator.exporting.frozen_graphs import export_graphs
-from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_data_set, make_run
+from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.builders.datasets import make_data_set
+from tests.builders.runs import make_run
 from workers.errors import ExportError, ModelError, UsageError, WeightsError
 from workers.heads.head import Head
 from workers.heads.model_folder import ModelCard, save_model

@@ -10,13 +10,12 @@ from orchestrator.dataset.scan import scan_folder
 from orchestrator.driving.result import finish_run
 from orchestrator.jobs.retry import plan_retry
 from orchestrator.planning.plan import plan_labelling
-from tests.made import BACKBONE, make_data_set, make_run
-from tests.orchestrator.planning.test_plan import compute_all
-from tests.orchestrator.test_bad_images import compute
+from tests.builders.backbones import BACKBONE
+from tests.builders.datasets import make_data_set
+from tests.builders.runs import images_of, make_run, pretend_run, pretend_with_failures
 from workers.errors import DatasetError, RunError, UsageError
 from workers.heads.model_folder import MODEL_FILES
 from workers.settings import load_settings
-from workers.storage.manifest import read_batches
 from workers.storage.plan import LabellingOptions, read_plan
 from workers.storage.predictions import Prediction, write_predictions
 
@@ -30,17 +29,13 @@ def photos(tmp_path):
 def run(storage, photos):
     """A run that has finished, with two images that could not be decoded."""
     run = make_run(storage, photos, "spring", batch_size=4)
-    compute(storage, run, 0, 1)
+    pretend_with_failures(storage, run, 0, 1)
     run.result.write_text("{}")
     return run
 
 
 def retry(run="spring", name=None):
     return plan_retry(load_settings(), run, name=name, detach=False, on_progress=lambda _: None)
-
-
-def images_of(run):
-    return [image for batch in read_batches(run) for image in batch.images]
 
 
 def new_work(run):
@@ -64,7 +59,7 @@ def test_only_what_failed_is_done_again_even_if_its_file_is_as_it_was(storage, r
 
 def test_a_second_retry_does_not_take_the_failures_of_the_first(storage, run):
     first = retry()
-    compute(storage, first, *range(read_plan(first).batches))
+    pretend_with_failures(storage, first, *range(read_plan(first).batches))
     first.result.write_text("{}")
 
     again = retry(first.name)
@@ -77,7 +72,7 @@ def test_a_second_retry_does_not_take_the_failures_of_the_first(storage, run):
 
 
 def test_what_could_be_read_at_last_is_what_later_runs_take(storage, run, photos):
-    compute_all(storage, retry())
+    pretend_run(storage, retry())
 
     later = make_run(storage, photos, "later")
 
@@ -109,7 +104,7 @@ def test_a_file_that_was_replaced_by_a_known_one_is_not_computed(run, photos):
 
 def test_nothing_failed_is_nothing_to_do(storage, photos):
     run = make_run(storage, photos, "spring")
-    compute_all(storage, run)
+    pretend_run(storage, run)
     run.result.write_text("{}")
 
     assert retry() is None

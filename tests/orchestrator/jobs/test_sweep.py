@@ -4,7 +4,9 @@ import pytest
 
 from orchestrator.jobs.sweep import _points, _rank, sweep_run
 from orchestrator.jobs.train_again import training_plan
-from tests.made import ARCHITECTURE, make_data_set, make_run
+from tests.builders.backbones import ARCHITECTURE
+from tests.builders.datasets import make_data_set
+from tests.builders.runs import make_run
 from workers.errors import RunError, UsageError
 from workers.settings import Settings
 from workers.storage.plan import TrainingOptions

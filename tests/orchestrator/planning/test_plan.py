@@ -2,7 +2,6 @@
 
 import shutil
 
-import numpy as np
 import pytest
 
 from orchestrator.dataset.scan import scan_folder
@@ -10,27 +9,15 @@ from orchestrator.jobs.submit import TrainingRequest, plan_submission
 from orchestrator.planning.batches import choose_batch_size
 from orchestrator.planning.plan import plan_labelling, plan_training
 from orchestrator.planning.run_names import check_name
-from tests.made import BACKBONE, BACKBONE_ID, make_data_set, make_picture, make_run
+from tests.builders.backbones import BACKBONE, BACKBONE_ID
+from tests.builders.datasets import make_data_set
+from tests.builders.pictures import make_picture
+from tests.builders.runs import make_run, pretend_run
 from workers.bottlenecks.batches import ImageResult, complete_batch
 from workers.errors import DatasetError, RunError
 from workers.settings import Settings, load_settings
 from workers.storage.manifest import read_batches
 from workers.storage.plan import LabellingOptions, TrainingOptions, read_plan
-
-
-def pretend(images):
-    """Give each image a result without decoding it; its digest is that of its file."""
-    import hashlib
-
-    for path, *_ in images:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
-        yield ImageResult(np.full(256, digest[0], np.float32), digest)
-
-
-def compute_all(storage, run):
-    for batch in read_batches(run):
-        complete_batch(storage, run, read_plan(run), batch, pretend)
 
 
 def test_a_plan_holds_every_image_once_with_its_split(storage, tmp_path):
@@ -49,7 +36,7 @@ def test_a_plan_holds_every_image_once_with_its_split(storage, tmp_path):
 def test_the_search_and_the_plan_show_how_far_they_are(storage, tmp_path, monkeypatch):
     monkeypatch.setattr("orchestrator.progress._TICK_S", 0)
     photos = make_data_set(tmp_path / "photos")
-    compute_all(storage, make_run(storage, photos, "first"))
+    pretend_run(storage, make_run(storage, photos, "first"))
     seen = []
 
     scan = scan_folder(photos, seen.append)
@@ -72,14 +59,14 @@ def test_the_search_and_the_plan_show_how_far_they_are(storage, tmp_path, monkey
 
 def test_a_second_run_on_the_same_folder_finds_everything(storage, tmp_path):
     photos = make_data_set(tmp_path / "photos")
-    compute_all(storage, make_run(storage, photos, "first"))
+    pretend_run(storage, make_run(storage, photos, "first"))
 
     assert read_plan(make_run(storage, photos, "second")).cached == 24
 
 
 def test_only_added_images_are_new_work(storage, tmp_path):
     photos = make_data_set(tmp_path / "photos")
-    compute_all(storage, make_run(storage, photos, "first"))
+    pretend_run(storage, make_run(storage, photos, "first"))
     for number in range(10):
         make_picture(photos / "red" / f"new{number}.jpg", (200, 10, 10), 5000 + number)
 
@@ -90,7 +77,7 @@ def test_only_added_images_are_new_work(storage, tmp_path):
 
 def test_a_replaced_photograph_is_noticed(storage, tmp_path):
     photos = make_data_set(tmp_path / "photos")
-    compute_all(storage, make_run(storage, photos, "first"))
+    pretend_run(storage, make_run(storage, photos, "first"))
     make_picture(photos / "red" / "000.jpg", (0, 0, 0), seed=9999)
 
     plan = read_plan(make_run(storage, photos, "second"))
@@ -100,7 +87,7 @@ def test_a_replaced_photograph_is_noticed(storage, tmp_path):
 
 def test_a_moved_and_a_relabelled_photograph_are_free(storage, tmp_path):
     photos = make_data_set(tmp_path / "photos")
-    compute_all(storage, make_run(storage, photos, "first"))
+    pretend_run(storage, make_run(storage, photos, "first"))
     (photos / "red" / "000.jpg").rename(photos / "blue" / "was_red.jpg")
     moved = shutil.move(photos, tmp_path / "elsewhere")
 
@@ -111,7 +98,7 @@ def test_a_moved_and_a_relabelled_photograph_are_free(storage, tmp_path):
 
 def test_a_damaged_shard_counts_as_missing(storage, tmp_path):
     photos = make_data_set(tmp_path / "photos")
-    compute_all(storage, make_run(storage, photos, "first"))
+    pretend_run(storage, make_run(storage, photos, "first"))
     shard = next(storage.bottlenecks(BACKBONE_ID).glob("*/*.arrow"))
     shard.write_bytes(shard.read_bytes()[:100])
 

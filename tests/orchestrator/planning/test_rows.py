@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from orchestrator.planning.batches import cut_batches
 from orchestrator.planning.rows import choose_variants
-from tests.made import COLOURS, make_data_set, make_picture, make_run
+from tests.builders.datasets import make_data_set
+from tests.builders.pictures import COLOURS, make_picture
+from tests.builders.runs import images_of, make_run
 from workers.bottlenecks.batches import ImageResult, complete_batch
 from workers.errors import UsageError
 from workers.storage.manifest import PlannedImage, read_batches
@@ -24,10 +26,6 @@ CROPS = TrainingOptions(random_crop=10, variants=3)
 @pytest.fixture
 def photos(tmp_path):
     return make_data_set(tmp_path / "photos")
-
-
-def rows_of(run):
-    return [row for batch in read_batches(run) for row in batch.images]
 
 
 def compute_all(storage, run):
@@ -53,7 +51,7 @@ def submit(storage, photos, name, options=CROPS):
 def test_each_training_image_is_followed_by_its_variants_and_no_other_has_any(storage, photos):
     run = make_run(storage, photos, options=CROPS)
 
-    rows, plan = rows_of(run), read_plan(run)
+    rows, plan = images_of(run), read_plan(run)
 
     images = [row for row in rows if not row.variant]
     training = [row.path for row in images if row.split == "training"]
@@ -75,8 +73,8 @@ def test_variants_change_nothing_about_the_split(storage, photos):
         for name, options in (("plain", TrainingOptions()), ("distorted", CROPS))
     )
 
-    assert {row.path: row.split for row in rows_of(plain)} == {
-        row.path: row.split for row in rows_of(distorted)
+    assert {row.path: row.split for row in images_of(plain)} == {
+        row.path: row.split for row in images_of(distorted)
     }
 
 
@@ -128,7 +126,7 @@ def test_added_training_images_cost_themselves_and_their_variants(storage, photo
 
     added = submit(storage, photos, "second")
 
-    new = [row for row in rows_of(storage.run("second")) if "/new" in row.path]
+    new = [row for row in images_of(storage.run("second")) if "/new" in row.path]
     assert len(before) == read_plan(storage.run("first")).variants + 24
     assert len(added) == len(new) > 10
     assert {request.path for request in added} == {f"{photos}/{row.path}" for row in new}
@@ -136,7 +134,7 @@ def test_added_training_images_cost_themselves_and_their_variants(storage, photo
 
 def test_a_replaced_photograph_has_new_variants(storage, photos):
     submit(storage, photos, "first")
-    path = next(row.path for row in rows_of(storage.run("first")) if row.variant)
+    path = next(row.path for row in images_of(storage.run("first")) if row.variant)
     make_picture(photos / path, (0, 0, 0), seed=9999)
 
     asked = submit(storage, photos, "second")
@@ -147,7 +145,7 @@ def test_a_replaced_photograph_has_new_variants(storage, photos):
 def test_a_second_delivery_finds_the_variants(storage, photos):
     run = make_run(storage, photos, options=CROPS)
 
-    assert len(compute_all(storage, run)) == len(rows_of(run))
+    assert len(compute_all(storage, run)) == len(images_of(run))
     assert compute_all(storage, run) == []
 
 

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
 from workers.backbones import convert
 from workers.backbones.convert import convert_backbone
 from workers.backbones.keras import KerasBackbone, build_keras_model

@@ -5,7 +5,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from tests.made import BACKBONE_ID, make_data_set, make_picture, make_run
+from tests.builders.backbones import BACKBONE_ID
+from tests.builders.datasets import make_data_set
+from tests.builders.pictures import make_picture
+from tests.builders.runs import make_run, pretend
 from workers.bottlenecks.batches import ImageResult, Request, complete_batch, read_results
 from workers.bottlenecks.computing import compute_results
 from workers.errors import StorageError
@@ -15,14 +18,6 @@ from workers.storage.plan import read_plan
 from workers.storage.shards import read_shard
 
 FAILED = "cannot be opened: Input/output error"
-
-
-def pretend(images):
-    """Give each image numbers made of its content, without decoding it."""
-    for path, *_ in images:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
-        yield ImageResult(np.frombuffer(digest * 8, np.uint8).astype(np.float32), digest)
 
 
 def fail_all(images):

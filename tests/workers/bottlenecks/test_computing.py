@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.made import BACKBONE_ID, make_picture
+from tests.builders.backbones import BACKBONE_ID
+from tests.builders.pictures import make_picture
 from workers.backbones.litert import LiteRTBackbone
 from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results

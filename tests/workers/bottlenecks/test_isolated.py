@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_picture
+from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.builders.pictures import make_picture
 from workers.backbones.litert import LiteRTBackbone
 from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results

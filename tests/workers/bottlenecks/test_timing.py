@@ -5,7 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_picture
+from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.builders.pictures import make_picture
 from workers.backbones.loading import open_backbone
 from workers.bottlenecks import timing
 from workers.bottlenecks.batches import Request

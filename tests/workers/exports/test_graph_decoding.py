@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.made import decode_image
+from tests.builders.pictures import decode_image
 from workers.exports.graph_decoding import decode_images
 
 SIZE = (40, 60)

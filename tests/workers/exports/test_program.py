@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tests.made import make_data_set
+from tests.builders.datasets import make_data_set
 from workers.backbones.convert import convert_backbone
 from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.table import find_spec, name_backbone

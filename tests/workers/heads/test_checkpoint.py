@@ -10,20 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.workers.heads.test_fit import EMPTY, LABELS, make_clusters
+from tests.builders.heads import EMPTY, LABELS, LONG_FIT, TRAINING, VALIDATION, make_clusters
+from tests.builders.paths import ROOT
 from workers.errors import StorageError
 from workers.heads import sgd
 from workers.heads.fit import fit_head
 from workers.storage.plan import TrainingOptions
 
-TRAINING, VALIDATION = make_clusters(120, 1), make_clusters(80, 2)
-OPTIONS = TrainingOptions(solver="sgd", steps=3000, learning_rate=0.1)
-ROOT = Path(__file__).parents[3]
 # Fits what this module fits, says each step that is measured, and stays in the middle.
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from tests.workers.heads.test_checkpoint import LABELS, OPTIONS, TRAINING, VALIDATION
+from tests.builders.heads import LABELS, LONG_FIT, TRAINING, VALIDATION
 from workers.heads import sgd
 from workers.heads.fit import fit_head
 
@@ -36,11 +34,11 @@ def tell(step, head):
     if step.step >= 1000 and checkpoint.exists():
         time.sleep(600)
 
-fit_head(TRAINING, VALIDATION, len(LABELS), OPTIONS, lambda: None, tell, checkpoint)
+fit_head(TRAINING, VALIDATION, len(LABELS), LONG_FIT, lambda: None, tell, checkpoint)
 """
 
 
-def fit(checkpoint=None, training=TRAINING, validation=VALIDATION, options=OPTIONS):
+def fit(checkpoint=None, training=TRAINING, validation=VALIDATION, options=LONG_FIT):
     """Return a fit and how many steps it did."""
     beats = []
     found = fit_head(

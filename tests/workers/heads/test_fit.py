@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
 from threadpoolctl import threadpool_info
 
+from tests.builders.heads import EMPTY, LABELS, SGD, figures, make_clusters
 from workers.heads import fit, lbfgs
 from workers.heads.evaluate import evaluate_head
 from workers.heads.fit import L2_STRENGTHS, L2_WITHOUT_VALIDATION, fit_at_strength, fit_head
@@ -15,29 +16,9 @@ from workers.heads.lbfgs import Problem
 from workers.heads.losses import weigh_labels
 from workers.storage.plan import TrainingOptions
 
-LABELS = ("a", "b", "c")
-SGD = TrainingOptions(solver="sgd", steps=400, learning_rate=0.1)
-
-
-def make_clusters(count: int, seed: int, spread: float = 2.0, width: int = 20) -> Examples:
-    """Return bottlenecks in three overlapping clouds, like those of a network: never negative."""
-    centres = np.random.default_rng(99).normal(size=(len(LABELS), width))
-    generator = np.random.default_rng(seed)
-    labels = generator.integers(0, len(LABELS), count)
-    values = np.maximum(centres[labels] + spread * generator.normal(size=(count, width)), 0)
-    return Examples(values.astype(np.float32), labels, [f"{n}.jpg" for n in range(count)])
-
-
-EMPTY = Examples(np.empty((0, 20), np.float32), np.empty(0, np.int64), [])
-
 
 def fit_examples(training, validation=EMPTY, options=None):
     return fit_head(training, validation, len(LABELS), options or TrainingOptions(), lambda: None)
-
-
-def figures(head, examples):
-    found = evaluate_head(head, examples, LABELS, lambda: None)
-    return found.accuracy, found.log_loss
 
 
 def test_lbfgs_is_as_good_as_scikit_learn():

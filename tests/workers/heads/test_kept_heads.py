@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.workers.heads.test_checkpoint import LABELS, TRAINING, VALIDATION
+from tests.builders.heads import LABELS, TRAINING, VALIDATION
 from workers.errors import StorageError
 from workers.heads.fit import fit_head
 from workers.heads.head import Head

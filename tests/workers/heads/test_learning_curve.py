@@ -6,17 +6,14 @@ import re
 import numpy as np
 import pytest
 
-from tests.workers.heads.test_fit import EMPTY, LABELS, SGD, figures, make_clusters
+from tests.builders.heads import EMPTY, LABELS, SGD, figures, make_clusters
 from workers.errors import StorageError
 from workers.heads.fit import fit_head
 from workers.heads.learning_curve import Step, StepLog, describe_step, read_steps, write_curve
+from workers.processes.heartbeat import no_heartbeat
 from workers.storage.plan import TrainingOptions
 
 TRAINING, VALIDATION = make_clusters(120, 1), make_clusters(80, 2)
-
-
-def nothing() -> None:
-    """Do nothing."""
 
 
 def watched_fit(options=None, validation=VALIDATION):
@@ -27,7 +24,7 @@ def watched_fit(options=None, validation=VALIDATION):
         told.append((step, None if head is None else (head.weights.copy(), head.bias.copy())))
 
     options = options or TrainingOptions()
-    return fit_head(TRAINING, validation, len(LABELS), options, nothing, on_step), told
+    return fit_head(TRAINING, validation, len(LABELS), options, no_heartbeat, on_step), told
 
 
 def sgd(**options):
@@ -36,7 +33,7 @@ def sgd(**options):
 
 @pytest.mark.parametrize("options", [TrainingOptions(), SGD], ids=["lbfgs", "sgd"])
 def test_watching_a_fit_does_not_change_its_head(options):
-    alone = fit_head(TRAINING, VALIDATION, len(LABELS), options, nothing)
+    alone = fit_head(TRAINING, VALIDATION, len(LABELS), options, no_heartbeat)
 
     watched, told = watched_fit(options)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.workers.heads.test_fit import EMPTY, LABELS, SGD, make_clusters
+from tests.builders.heads import EMPTY, LABELS, SGD, make_clusters
 from workers.heads import sgd
 from workers.heads.fit import fit_head
 from workers.heads.head import Head, sigmoid, softmax

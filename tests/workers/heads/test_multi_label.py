@@ -17,13 +17,10 @@ from workers.heads.head import Examples, Head
 from workers.heads.lbfgs import Problem
 from workers.heads.metrics import average_precision
 from workers.heads.temperature import calibrate_head, find_thresholds
+from workers.processes.heartbeat import no_heartbeat
 from workers.storage.plan import TrainingOptions
 
 LABELS = ("a", "b", "c", "d")
-
-
-def nothing() -> None:
-    """Do nothing: the heartbeat."""
 
 
 def make_sets(count: int, seed: int, width: int = 20) -> Examples:
@@ -36,11 +33,11 @@ def make_sets(count: int, seed: int, width: int = 20) -> Examples:
 
 
 def fit(training, validation, **options):
-    return fit_head(training, validation, len(LABELS), TrainingOptions(**options), nothing)
+    return fit_head(training, validation, len(LABELS), TrainingOptions(**options), no_heartbeat)
 
 
 def evaluate(head, examples):
-    return evaluate_head(head, examples, LABELS, nothing)
+    return evaluate_head(head, examples, LABELS, no_heartbeat)
 
 
 @pytest.mark.parametrize("class_weight", ["none", "balanced"])
@@ -59,7 +56,7 @@ def test_lbfgs_agrees_with_one_versus_rest_of_scikit_learn(class_weight):
     ).fit((training.bottlenecks - mean) / deviation, training.labels)
 
     options = TrainingOptions(class_weight=class_weight)
-    head = fit_at_strength(training, len(LABELS), strength, options, nothing)
+    head = fit_at_strength(training, len(LABELS), strength, options, no_heartbeat)
 
     expected = reference.predict_proba((testing.bottlenecks - mean) / deviation)
     assert head.activation == "sigmoid"
@@ -71,16 +68,20 @@ def test_the_strength_that_is_chosen_is_the_best_on_the_validation_split():
 
     found = fit(training, validation)
 
-    problem = Problem(training, len(LABELS), nothing)
+    problem = Problem(training, len(LABELS), no_heartbeat)
     others = [
-        mean_log_loss(problem.head(problem.solve(s, np.zeros(problem.size))), validation, nothing)
+        mean_log_loss(
+            problem.head(problem.solve(s, np.zeros(problem.size))), validation, no_heartbeat
+        )
         for s in L2_STRENGTHS
     ]
-    assert mean_log_loss(found.head, validation, nothing) == pytest.approx(min(others), abs=2e-3)
+    assert mean_log_loss(found.head, validation, no_heartbeat) == pytest.approx(
+        min(others), abs=2e-3
+    )
 
 
 def test_the_gradient_is_that_of_the_loss():
-    problem = Problem(make_sets(50, 3), len(LABELS), nothing, "balanced")
+    problem = Problem(make_sets(50, 3), len(LABELS), no_heartbeat, "balanced")
     generator = np.random.default_rng(0)
     place, step = generator.normal(size=(2, problem.size)) * 0.1
     small = 1e-2
@@ -94,9 +95,9 @@ def test_the_gradient_is_that_of_the_loss():
 
 def test_blocks_change_nothing(monkeypatch):
     training = make_sets(300, 4)
-    whole = fit_at_strength(training, len(LABELS), 0.01, TrainingOptions(), nothing)
+    whole = fit_at_strength(training, len(LABELS), 0.01, TrainingOptions(), no_heartbeat)
     monkeypatch.setattr(lbfgs, "_BLOCK", 70)
-    pieces = fit_at_strength(training, len(LABELS), 0.01, TrainingOptions(), nothing)
+    pieces = fit_at_strength(training, len(LABELS), 0.01, TrainingOptions(), no_heartbeat)
 
     assert np.abs(whole.weights - pieces.weights).max() < 1e-3
 
@@ -171,7 +172,7 @@ def test_a_mistake_has_the_score_of_its_whole_set():
     truth = np.array([[True, False, False], [False, False, False]])
     examples = Examples(logits.astype(np.float32), truth, ["wrong.jpg", "right.jpg"])
 
-    found = evaluate_head(head, examples, ('"', "b,;|", "ü"), nothing)
+    found = evaluate_head(head, examples, ('"', "b,;|", "ü"), no_heartbeat)
 
     (mistake,) = found.mistakes
     assert (mistake.path, mistake.label) == ("wrong.jpg", '["\\""]')
@@ -230,7 +231,7 @@ def test_calibration_mends_scores_that_promise_too_much():
     head = fit(make_sets(900, 3), validation).head
     loud = Head(head.weights * 3, head.bias * 3, head.activation)
 
-    calibrated, temperature = calibrate_head(loud, validation, nothing)
+    calibrated, temperature = calibrate_head(loud, validation, no_heartbeat)
 
     assert temperature == pytest.approx(3, rel=0.15)
     assert calibrated.activation == "sigmoid"

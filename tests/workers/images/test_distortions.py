@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.made import make_picture
+from tests.builders.pictures import make_picture
 from workers.images.distortions import PLAIN, Draw, Recipe, variant_uri
 from workers.images.loading import OpenImage
 from workers.storage.names import encode_name

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.made import decode_image, make_picture
+from tests.builders.pictures import decode_image, make_picture
 from workers.errors import ImageError, StorageError
 from workers.images.decoding import MAX_PIXELS
 from workers.images.files import MAX_BYTES, looks_like_image

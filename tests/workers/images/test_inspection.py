@@ -6,7 +6,7 @@ import os
 import pytest
 from PIL import Image
 
-from tests.made import make_picture
+from tests.builders.pictures import make_picture
 from workers.errors import ImageError, StorageError
 from workers.images.decoding import FORMATS
 from workers.images.files import SUFFIXES

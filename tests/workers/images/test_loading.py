@@ -11,7 +11,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from tests.made import decode_image
+from tests.builders.pictures import decode_image
 from workers.errors import ImageError
 from workers.images.loading import load_image
 

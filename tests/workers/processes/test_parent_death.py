@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.made import ARCHITECTURE, BACKBONE_ID, WEIGHTS, make_picture
-from tests.programs import ROOT, kill, lay_traps, wait_until
+from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.builders.paths import ROOT
+from tests.builders.pictures import make_picture
+from tests.builders.programs import kill, wait_until
+from tests.builders.traps import lay_traps
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can do this")
 

@@ -2,16 +2,13 @@
 
 import numpy as np
 
-from tests.workers.heads.test_fit import LABELS, make_clusters
+from tests.builders.heads import LABELS, make_clusters
 from workers.heads.evaluate import Guesses
 from workers.heads.head import Examples
+from workers.processes.heartbeat import no_heartbeat
 from workers.reports import suspects
 from workers.reports.suspects import find_label_errors, guess_unseen
 from workers.storage.plan import TrainingOptions
-
-
-def nothing() -> None:
-    """Do nothing: the heartbeat."""
 
 
 def guess(examples):
@@ -20,7 +17,7 @@ def guess(examples):
 
 
 def guess_all(examples):
-    return guess_unseen(examples, len(LABELS), 0.001, TrainingOptions(), nothing)
+    return guess_unseen(examples, len(LABELS), 0.001, TrainingOptions(), no_heartbeat)
 
 
 def swap_labels(examples, count):

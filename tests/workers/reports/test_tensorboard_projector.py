@@ -8,8 +8,9 @@ from google.protobuf import text_format
 from PIL import Image
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
-from tests.made import COLOURS, make_data_set, make_picture, make_run
-from tests.workers.test_training import compute_run, train
+from tests.builders.datasets import make_data_set
+from tests.builders.pictures import COLOURS, make_picture
+from tests.builders.runs import compute_run, make_run, train
 from workers.bottlenecks.gathering import gather_bottlenecks
 from workers.reports import tensorboard_projector
 from workers.reports.tensorboard_projector import has_projector, write_projector

@@ -3,31 +3,27 @@
 import subprocess
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.workers.heads.test_fit import EMPTY, LABELS, make_clusters
+from tests.builders.heads import EMPTY, LABELS, make_clusters
+from tests.builders.paths import ROOT
 from workers.errors import StorageError
 from workers.heads.evaluate import evaluate_head
 from workers.heads.head import Head
 from workers.heads.learning_curve import Step
+from workers.processes.heartbeat import no_heartbeat
 from workers.reports.tensorboard_events import EventFile, histogram, scalar
 from workers.reports.tensorboard_summaries import Summaries
 from workers.storage.plan import TrainingOptions
 
-ROOT = Path(__file__).parents[3]
 TRAINING, VALIDATION = make_clusters(700, 1), make_clusters(80, 2)
 HEAD = Head(
     np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32),
     np.array([0.5, -0.5, 0.25], np.float32),
 )
 SGD = TrainingOptions(solver="sgd", learning_rate=0.25)
-
-
-def nothing() -> None:
-    """Do nothing."""
 
 
 @pytest.fixture
@@ -52,8 +48,8 @@ def write(folder, steps=3, training=TRAINING, validation=VALIDATION, options=SGD
                 Step(10 * number, 0.5 + number / 4, 0.25, loss, loss, 80, 1000.0 + number), HEAD
             )
         evaluations = {
-            "validation": evaluate_head(HEAD, validation, LABELS, nothing),
-            "test": evaluate_head(HEAD, make_clusters(50, 3), LABELS, nothing),
+            "validation": evaluate_head(HEAD, validation, LABELS, no_heartbeat),
+            "test": evaluate_head(HEAD, make_clusters(50, 3), LABELS, no_heartbeat),
         }
         summaries.finish(HEAD, evaluations)
     return evaluations
@@ -212,7 +208,7 @@ def test_storage_that_takes_no_more_is_an_error_of_the_storage(tmp_path):
     code = (
         "import resource\n"
         "from pathlib import Path\n"
-        "from tests.workers.reports.test_tensorboard_summaries import EventFile, scalar\n"
+        "from workers.reports.tensorboard_events import EventFile, scalar\n"
         "hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))\n"
         "try:\n"

@@ -7,10 +7,9 @@ import time
 
 import pytest
 
-from tests.made import make_data_set, make_run, make_shapes
-from tests.made_reports import make_prediction, make_reports
-from tests.workers.reports.page.test_photographs import write_page
-from tests.workers.test_training import trained
+from tests.builders.datasets import make_data_set, make_shapes
+from tests.builders.reports import make_prediction, make_reports, write_page
+from tests.builders.runs import make_run, trained
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

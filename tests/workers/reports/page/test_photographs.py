@@ -1,9 +1,7 @@
 """What stands in report.html, whatever the labels and files of a run are called."""
 
 import base64
-import dataclasses
 import io
-import json
 import os
 import re
 from pathlib import Path
@@ -12,52 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.made import BACKBONE_ID, COLOURS, make_data_set, make_picture, make_run
-from tests.made_reports import make_prediction, make_reports
+from tests.builders.datasets import make_data_set
+from tests.builders.pictures import COLOURS, make_picture
+from tests.builders.reports import data_of, make_prediction, make_reports, write_page
+from tests.builders.runs import make_run
 from workers.errors import ModelError, RunError
-from workers.heads.model_folder import ModelCard
+from workers.processes.heartbeat import no_heartbeat
 from workers.reports.page import photographs, thumbnails
-from workers.reports.page.page import complete_report, make_report
+from workers.reports.page.page import complete_report
 from workers.reports.page.photographs import list_photographs
 from workers.storage.names import encode_name
 from workers.storage.plan import read_plan
-
-
-def nothing():
-    """Do nothing: the heartbeat."""
-
-
-def card_of(plan):
-    return ModelCard(
-        name=plan.name,
-        created="2026-01-02T03:04:05+00:00",
-        architecture=plan.architecture,
-        backbone_id=BACKBONE_ID,
-        weights=plan.weights_digest,
-        backbone_sha256="0" * 64,
-        preprocessing={"input_size": [128, 128]},
-        bottleneck_size=256,
-        labels=plan.labels,
-        counts={"training": 20, "validation": 2, "testing": 2},
-        metrics={},
-        training={"solver": "lbfgs", "l2": 0.1, "seconds": {"fitting": 0.25}},
-        versions={"poets": "0.1.0"},
-    )
-
-
-def write_page(run, files, target=None, labels=None):
-    plan = read_plan(run)
-    plan = dataclasses.replace(plan, labels=labels or plan.labels)
-    path = target or run.path / "page.html"
-    path.write_bytes(make_report(run, plan, card_of(plan), files, nothing))
-    return path
-
-
-def data_of(path):
-    text = path.read_text("utf-8")
-    return json.loads(
-        re.search(r'<script type="application/json" id="data">(.*?)</script>', text)[1]
-    )
 
 
 def colour_of(thumbnail):
@@ -145,13 +108,13 @@ def test_thumbnails_end_when_they_are_many_or_take_long(run, monkeypatch):
     paths = [f"red/00{i}.jpg" for i in range(5)]
     plan = read_plan(run)
     monkeypatch.setattr(thumbnails, "MOST", 4)
-    assert len(thumbnails.make_thumbnails(run, plan, paths, nothing)) == 4
+    assert len(thumbnails.make_thumbnails(run, plan, paths, no_heartbeat)) == 4
 
     monkeypatch.setattr(thumbnails, "MOST_BYTES", 1)
-    assert len(thumbnails.make_thumbnails(run, plan, paths, nothing)) == 1
+    assert len(thumbnails.make_thumbnails(run, plan, paths, no_heartbeat)) == 1
 
     monkeypatch.setattr(thumbnails, "PATIENCE_S", -1)
-    assert thumbnails.make_thumbnails(run, plan, paths, nothing) == []
+    assert thumbnails.make_thumbnails(run, plan, paths, no_heartbeat) == []
 
 
 def test_a_thumbnail_keeps_its_aspect_ratio_and_stands_upright(tmp_path):

@@ -1,12 +1,21 @@
 """Reports of a model as the trainer writes them, from predictions that a test makes up."""
 
 import csv
+import dataclasses
 import io
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from tests.builders.backbones import BACKBONE_ID
+from workers.heads.model_folder import ModelCard
+from workers.processes.heartbeat import no_heartbeat
+from workers.reports.page.page import make_report
+from workers.storage.plan import read_plan
 
 COLUMNS = ("path", "split", "label", "predicted", "score", "label_score", "margin")
 CURVE = ("train_accuracy", "train_cross_entropy", "validation_accuracy", "validation_cross_entropy")
@@ -100,3 +109,42 @@ def _bins(rows):
             }
         )
     return bins
+
+
+def card_of(plan):
+    return ModelCard(
+        name=plan.name,
+        created="2026-01-02T03:04:05+00:00",
+        architecture=plan.architecture,
+        backbone_id=BACKBONE_ID,
+        weights=plan.weights_digest,
+        backbone_sha256="0" * 64,
+        preprocessing={"input_size": [128, 128]},
+        bottleneck_size=256,
+        labels=plan.labels,
+        counts={"training": 20, "validation": 2, "testing": 2},
+        metrics={},
+        training={"solver": "lbfgs", "l2": 0.1, "seconds": {"fitting": 0.25}},
+        versions={"poets": "0.1.0"},
+    )
+
+
+def write_page(run, files, target=None, labels=None):
+    plan = read_plan(run)
+    plan = dataclasses.replace(plan, labels=labels or plan.labels)
+    path = target or run.path / "page.html"
+    path.write_bytes(make_report(run, plan, card_of(plan), files, no_heartbeat))
+    return path
+
+
+def data_of(path):
+    text = path.read_text("utf-8")
+    return json.loads(
+        re.search(r'<script type="application/json" id="data">(.*?)</script>', text)[1]
+    )
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file with a header."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.embedded.supervisor import find_server
-from tests.programs import wait_until
+from tests.builders.programs import wait_until
 
 _EXTENSIONS = "subjectAltName={name}\nextendedKeyUsage=serverAuth\n"
 _TLS_HANDSHAKE = 0x16

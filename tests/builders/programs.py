@@ -1,4 +1,4 @@
-"""Run `poets` as a user does, and lay traps for its workers."""
+"""Run `poets` as a user does: as a program, or as a function of this process."""
 
 import glob
 import json
@@ -9,33 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-# Runs inside every process that a test starts with this on PYTHONPATH: opening a file
-# with one of these endings does what real files do to real decoders.
-TRAPS = """
-import os, signal, time
+from click.testing import CliRunner, Result
 
-_open = os.open
-
-def trapped(path, *rest, **more):
-    name = os.fsdecode(path) if isinstance(path, (str, bytes)) else ""
-    if name.endswith("kills.jpg"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    if name.endswith("hangs_once.jpg") and not os.path.exists(name + ".pid"):
-        with open(name + ".pid", "w") as file:
-            file.write(str(os.getpid()))
-        time.sleep(600)
-    return _open(path, *rest, **more)
-
-os.open = trapped
-"""
-
-
-def lay_traps(folder: Path) -> dict[str, str]:
-    """Return the environment in which the traps are laid."""
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(TRAPS)
-    return {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
+from cli.main import main
+from tests.builders.paths import ROOT
 
 
 def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
@@ -92,3 +69,8 @@ def our_processes(runtime: str) -> list[int]:
 def kill(pid: int) -> None:
     """End a process as the out-of-memory killer does."""
     os.kill(pid, signal.SIGKILL)
+
+
+def invoke(*arguments: object) -> Result:
+    """Run a command of `poets` within this process."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
