@@ -12,7 +12,7 @@ from tests.builders.backbones import (
     convert_tiny,
     install_tiny,
 )
-from tests.made import COLOURS
+from tests.builders.pictures import COLOURS
 from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.loading import open_backbone
 from workers.backbones.store import read_description, whole_backbone
