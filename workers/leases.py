@@ -1,7 +1,7 @@
-"""What workers tell the reconciler through Redis: hints only, all of it may be lost.
+"""What workers tell the reconciler through Redis: only hints, all of which may be lost.
 
-A lease says that somebody works on an item right now; Redis' own clock ends it. Items
-are "convert", "train", or the number of a batch.
+A lease says that somebody is working on an item right now; it expires by Redis' clock.
+Items are "convert", "train", or the number of a batch.
 """
 
 import contextlib
@@ -13,25 +13,26 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 import redis
 
 from workers.errors import LeaseLostError, PoetsError
 
-# What kombu calls the hash of messages that were taken and not acknowledged.
+# Kombu's name for the hash of messages that were taken and not yet acknowledged.
 UNACKED = "unacked"
 LEASE_S = 6.0
 _RENEW_S = 2.0
-# A lease is not renewed for work that has shown no progress for this long: it hangs.
+# Work that has shown no progress for this long hangs; its lease is not renewed.
 STALL_S = 60.0
-# Hints of runs that nobody asks for any more go away by themselves.
+# Hints about runs that nobody asks for any more expire.
 _FORGET_S = 14 * 24 * 3600
 _log = logging.getLogger(__name__)
 
 
 def connect(broker_url: str) -> redis.Redis:
-    """Return a client for the broker, in which "redis+socket" is kombu's word for unix."""
+    """Return a client for the broker; "redis+socket" is what kombu calls a Unix socket."""
     url = broker_url
     if url.startswith("redis+socket://"):
         parts = urlsplit(url)
@@ -42,9 +43,19 @@ def connect(broker_url: str) -> redis.Redis:
     )
 
 
+# Patterns of keys of every run and item, for SCAN.
+LEASES = "poets:*:lease:*"
+DRIVER_LOCKS = "poets:*:reconciler"
+
+
+def run_of(driver_lock: str) -> str:
+    """Return the run whose driver lock a key is."""
+    return driver_lock.removeprefix("poets:").removesuffix(":reconciler")
+
+
 @dataclass(frozen=True)
 class Keys:
-    """Names in Redis of all that belongs to one run."""
+    """Names in Redis of everything that belongs to one run."""
 
     run: str
 
@@ -54,8 +65,12 @@ class Keys:
     def lease(self, item: str) -> str:
         return self.of(f"lease:{item}")
 
+    def fence(self, item: str) -> str:
+        """Counter: the token of the newest holder."""
+        return self.of(f"fence:{item}")
+
     @property
-    def reconciler(self) -> str:
+    def driver_lock(self) -> str:
         return self.of("reconciler")
 
     @property
@@ -73,33 +88,61 @@ class Keys:
         """Hash: item -> why its last attempt gave up (storage full, ...)."""
         return self.of("troubles")
 
-    def fence(self, item: str) -> str:
-        """Counter: the token of the newest holder."""
-        return self.of(f"fence:{item}")
-
 
 @dataclass
 class Lease:
-    """Held while an item is worked on.
+    """Held while a block works on an item; a thread renews it.
+
+    A block that ends normally or with one of our errors resets the count of starts. Work
+    that died, hung or failed for no known reason leaves its start counted.
 
     Attributes:
         attempt: 1 for the first start; more when earlier ones died.
-        token: Grows with every holder; an older one must not commit any more.
+        token: Grows with every holder; an older one must not commit any more. 0 when Redis
+            did not answer.
         ends_process: Whether a stall ends this process, so that the next attempt can find
-            out which image hangs, and the process serves other work.
+            out which image hangs, and the process is free for other work.
     """
 
     client: redis.Redis
-    keys: Keys
+    run: str
     item: str
-    attempt: int = 1
-    token: int = 0
-    ends_process: bool = False
-    _progress: float = field(default_factory=time.monotonic)
-    _ended: threading.Event = field(default_factory=threading.Event)
+    attempt: int = field(default=1, init=False)
+    token: int = field(default=0, init=False)
+    ends_process: bool = field(default=False, init=False)
+    _progress: float = field(default_factory=time.monotonic, init=False)
+    _ended: threading.Event = field(default_factory=threading.Event, init=False)
+
+    def __post_init__(self) -> None:
+        self._keys = Keys(self.run)
+        self._renewer = threading.Thread(target=self._renew, daemon=True)
+
+    def __enter__(self) -> Self:
+        keys = self._keys
+        with _hints(), self.client.pipeline() as pipe:
+            pipe.incr(keys.fence(self.item))
+            pipe.hincrby(keys.starts, self.item, 1)
+            pipe.set(keys.lease(self.item), 0, px=_milliseconds())
+            pipe.expire(keys.fence(self.item), _FORGET_S)
+            pipe.expire(keys.starts, _FORGET_S)
+            self.token, self.attempt = pipe.execute()[:2]
+        self._renewer.start()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._ended.set()
+        self._renewer.join()
+        # When there is a newer holder, the lease and the count are no longer ours to remove.
+        with contextlib.suppress(LeaseLostError), _hints():
+            self.check()
+            with self.client.pipeline() as pipe:
+                if error is None or isinstance(error, PoetsError):
+                    pipe.hdel(self._keys.starts, self.item)
+                pipe.delete(self._keys.lease(self.item))
+                pipe.execute()
 
     def heartbeat(self) -> None:
-        """Say that the work goes on."""
+        """Report progress."""
         self._progress = time.monotonic()
 
     def check(self) -> None:
@@ -108,71 +151,29 @@ class Lease:
         When Redis does not answer, storage alone decides (create-if-absent).
         """
         with _hints():
-            newest = self.client.get(self.keys.fence(self.item))
-            # Without a token of its own, the holder cannot tell; storage does.
+            newest = self.client.get(self._keys.fence(self.item))
+            # A holder without a token cannot tell; storage decides.
             if self.token and newest is not None and int(str(newest)) > self.token:
-                raise LeaseLostError(f"{self.item} of run {self.keys.run} was taken over.")
+                raise LeaseLostError(f"{self.item} of run {self.run} was taken over.")
 
     def _renew(self) -> None:
         while not self._ended.wait(_RENEW_S):
             if time.monotonic() - self._progress < STALL_S:
                 with _hints():
-                    self.client.set(self.keys.lease(self.item), 0, px=_milliseconds())
+                    self.client.set(self._keys.lease(self.item), 0, px=_milliseconds())
             elif self.ends_process:
-                _log.warning("batch %s of run %s hangs: ended", self.item, self.keys.run)
+                _log.warning("batch %s of run %s hangs: ended", self.item, self.run)
                 # Nothing milder ends what hangs in native code.
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
 def is_idle(client: redis.Redis) -> bool:
-    """Return whether no task is under way, of whatever run, as far as the broker can tell.
+    """Whether no task of any run is under way, as far as the broker can tell.
 
     Raises:
         RedisError: When it cannot tell.
     """
-    return not client.hlen(UNACKED) and not any(client.scan_iter(Keys("*").lease("*")))
-
-
-@contextlib.contextmanager
-def hold_lease(client: redis.Redis, run: str, item: str) -> Iterator[Lease]:
-    """Hold the lease of an item for as long as the block runs.
-
-    A block that ends by itself or by an error of ours resets the count of starts; only
-    work that died, hung or failed without a reason goes on counting.
-    """
-    keys = Keys(run)
-    lease = Lease(client, keys, item)
-    with _hints(), client.pipeline() as pipe:
-        pipe.incr(keys.fence(item))
-        pipe.hincrby(keys.starts, item, 1)
-        pipe.set(keys.lease(item), 0, px=_milliseconds())
-        pipe.expire(keys.fence(item), _FORGET_S)
-        pipe.expire(keys.starts, _FORGET_S)
-        lease.token, lease.attempt = pipe.execute()[:2]
-    renewer = threading.Thread(target=lease._renew, daemon=True)
-    renewer.start()
-    is_explained = False
-    try:
-        yield lease
-        is_explained = True
-    except PoetsError:
-        is_explained = True
-        raise
-    finally:
-        lease._ended.set()
-        renewer.join()
-        _give_up(lease, is_explained)
-
-
-def _give_up(lease: Lease, is_explained: bool) -> None:
-    # A newer holder's lease and count are its own.
-    with contextlib.suppress(LeaseLostError), _hints():
-        lease.check()
-        with lease.client.pipeline() as pipe:
-            if is_explained:
-                pipe.hdel(lease.keys.starts, lease.item)
-            pipe.delete(lease.keys.lease(lease.item))
-            pipe.execute()
+    return not client.hlen(UNACKED) and not any(client.scan_iter(LEASES))
 
 
 def report_done(client: redis.Redis, run: str, item: str, failed: int = 0) -> None:

@@ -15,7 +15,7 @@ from workers.bottlenecks.batches import ImageResult, Request, complete_batch
 from workers.bottlenecks.computing import compute_results
 from workers.bottlenecks.isolated import compute_isolated
 from workers.errors import DatasetError, ModelError, PoetsError, RunError, WeightsError
-from workers.leases import Lease, connect, hold_lease, report_done, report_failed_attempt
+from workers.leases import Lease, connect, report_done, report_failed_attempt
 from workers.settings import load_settings
 from workers.storage.atomic import write_whole
 from workers.storage.layout import RunFolder, Storage
@@ -94,7 +94,7 @@ def working_on(run: str, item: str) -> Iterator[Work]:
     if item not in _ITEMS and not 0 <= int(item) < plan.batches:
         raise RunError(f"A message names batch {item} of run {run!r}, which has {plan.batches}.")
     try:
-        with hold_lease(client, run, item) as lease:
+        with Lease(client, run, item) as lease:
             work = Work(storage, folder, plan, lease)
             yield work
         report_done(client, run, item, work.failed)

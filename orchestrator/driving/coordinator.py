@@ -71,7 +71,7 @@ def _is_open(folder: RunFolder) -> bool:
 
 def _is_attended(broker: Broker, folder: RunFolder) -> bool:
     """Return whether a command drives the run, or has planned it and is about to."""
-    if broker.client.exists(Keys(folder.name).reconciler):
+    if broker.client.exists(Keys(folder.name).driver_lock):
         return True
     age_s = time.time() - folder.plan.stat().st_mtime
     return not folder.detached.exists() and age_s < _ATTENDED_WITHIN_S

@@ -1,4 +1,4 @@
-"""Whose turn it is to drive a run: a lock in Redis, by Redis' own clock."""
+"""Who drives a run: a lock in Redis, timed by Redis' clock."""
 
 import contextlib
 import time
@@ -14,28 +14,25 @@ _RENEW_S = 1.0
 
 
 class DriverLock:
-    """Held by the one process that drives a run; ends by itself 15 s after its last renewal."""
+    """Held by the one process that drives a run; expires 15 s after it was last renewed."""
 
     def __init__(self, client: redis.Redis, run: str) -> None:
-        self._client, self._key = client, Keys(run).reconciler
+        self._client, self._key = client, Keys(run).driver_lock
         self._lock = Lock(client, self._key, timeout=_LEASE_S, blocking=False)
         self._renewed = time.monotonic()
 
     def take(self) -> bool:
-        """Take or renew the turn; return False while another process has it.
+        """Take or renew the lock; return False while another process holds it.
 
         Raises:
             redis.RedisError: When the broker does not answer.
         """
-        try:
-            if self._lock.owned():
-                return bool(self._lock.reacquire())
-        except LockError:
-            self._lock.local.token = None
-        return bool(self._lock.acquire(blocking=False))
+        with contextlib.suppress(LockError):  # not held yet, or lost
+            return bool(self._lock.reacquire())
+        return bool(self._lock.acquire())
 
     def renew(self) -> None:
-        """Keep the turn during work that takes long; if it is lost, storage decides."""
+        """Keep the lock during long work. Should it be lost, storage decides."""
         now = time.monotonic()
         if now - self._renewed > _RENEW_S:
             self._renewed = now
@@ -43,14 +40,14 @@ class DriverLock:
                 self._lock.reacquire()
 
     def is_of_another(self) -> bool:
-        """Return whether another process drives the run."""
+        """Whether another process drives the run."""
         try:
             return not self._lock.owned() and bool(self._client.exists(self._key))
         except redis.RedisError:
             return False
 
     def give_back(self) -> None:
-        """Let the next one drive."""
-        # Not ours any more, or gone with the broker: it ends by itself.
+        """Let the next process drive."""
+        # Lost, or the broker is gone: then the lock expires.
         with contextlib.suppress(LockError, redis.RedisError):
             self._lock.release()

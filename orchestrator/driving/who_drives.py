@@ -8,7 +8,7 @@ import redis
 from orchestrator.driving.coordinator import ALIVE_KEY
 from orchestrator.embedded.stack import find_stack
 from orchestrator.embedded.users import attach_broker
-from workers.leases import Keys, connect
+from workers.leases import DRIVER_LOCKS, connect, run_of
 from workers.settings import Settings
 from workers.storage.layout import RunFolder
 from workers.storage.plan import Plan
@@ -38,11 +38,9 @@ def find_drivers(settings: Settings) -> Drivers | None:
     attached = attach_broker(settings)
     if attached is None:
         return Drivers()
-    before, after = Keys("*").reconciler.split("*")
     try:
         client = connect(attached.broker_url or "")
-        keys = map(str, client.scan_iter(f"{before}*{after}", count=1000))
-        runs = frozenset(key.removeprefix(before).removesuffix(after) for key in keys)
+        runs = frozenset(run_of(str(key)) for key in client.scan_iter(DRIVER_LOCKS, count=1000))
         is_kept = settings.broker_url is None and find_stack(settings).keep.exists()
         return Drivers(runs, is_kept or bool(client.exists(ALIVE_KEY)))
     except (redis.RedisError, ValueError, TypeError):

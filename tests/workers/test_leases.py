@@ -8,7 +8,7 @@ import redis
 from workers import leases
 from workers.app import make_app
 from workers.errors import ImageError, LeaseLostError
-from workers.leases import Keys, connect, hold_lease, is_idle, report_done, report_failed_attempt
+from workers.leases import Keys, Lease, connect, is_idle, report_done, report_failed_attempt
 from workers.settings import load_settings
 
 KEYS = Keys("run")
@@ -26,7 +26,7 @@ def no_broker(tmp_path):
 
 
 def test_an_item_is_leased_while_it_is_worked_on_and_no_longer(client):
-    with hold_lease(client, "run", "7"):
+    with Lease(client, "run", "7"):
         assert 0 < client.pttl(KEYS.lease("7")) <= leases.LEASE_S * 1000
 
     assert not client.exists(KEYS.lease("7"))
@@ -35,7 +35,7 @@ def test_an_item_is_leased_while_it_is_worked_on_and_no_longer(client):
 def test_a_broker_is_idle_when_nothing_is_leased_and_everything_acknowledged(client, no_broker):
     assert is_idle(client)
 
-    with hold_lease(client, "run", "train"):
+    with Lease(client, "run", "train"):
         assert not is_idle(client)
 
     app = make_app(load_settings())
@@ -53,7 +53,7 @@ def test_a_broker_is_idle_when_nothing_is_leased_and_everything_acknowledged(cli
 def test_a_lease_ends_by_itself_when_nobody_renews_it(client, monkeypatch):
     monkeypatch.setattr(leases, "LEASE_S", 0.05)
 
-    with hold_lease(client, "run", "7"):
+    with Lease(client, "run", "7"):
         time.sleep(0.1)
 
         assert not client.exists(KEYS.lease("7"))
@@ -63,7 +63,7 @@ def test_a_lease_is_renewed_while_the_work_goes_on(client, monkeypatch):
     monkeypatch.setattr(leases, "LEASE_S", 0.4)
     monkeypatch.setattr(leases, "_RENEW_S", 0.02)
 
-    with hold_lease(client, "run", "7") as lease:
+    with Lease(client, "run", "7") as lease:
         for _ in range(12):
             time.sleep(0.05)
             lease.heartbeat()
@@ -76,14 +76,14 @@ def test_a_lease_is_not_renewed_for_work_that_hangs(client, monkeypatch):
     monkeypatch.setattr(leases, "_RENEW_S", 0.02)
     monkeypatch.setattr(leases, "STALL_S", 0.1)
 
-    with hold_lease(client, "run", "7"):
+    with Lease(client, "run", "7"):
         time.sleep(0.3)
 
         assert not client.exists(KEYS.lease("7"))
 
 
 def test_the_first_start_is_the_first_attempt(client):
-    with hold_lease(client, "run", "7") as lease:
+    with Lease(client, "run", "7") as lease:
         assert lease.attempt == 1
         assert client.hget(KEYS.starts, "7") == "1"
 
@@ -91,7 +91,7 @@ def test_the_first_start_is_the_first_attempt(client):
 def test_attempts_go_on_counting_after_a_holder_that_died(client):
     client.hset(KEYS.starts, "7", 2)
 
-    with hold_lease(client, "run", "7") as lease:
+    with Lease(client, "run", "7") as lease:
         assert lease.attempt == 3
 
 
@@ -99,14 +99,14 @@ def test_attempts_go_on_counting_after_a_holder_that_died(client):
 def test_work_that_ends_well_resets_the_count(client, item):
     client.hset(KEYS.starts, mapping={item: 2, "8": 1})
 
-    with hold_lease(client, "run", item):
+    with Lease(client, "run", item):
         pass
 
     assert client.hgetall(KEYS.starts) == {"8": "1"}
 
 
 def test_an_error_of_ours_resets_the_count_and_is_passed_on(client):
-    with pytest.raises(ImageError), hold_lease(client, "run", "7"):
+    with pytest.raises(ImageError), Lease(client, "run", "7"):
         raise ImageError("explained")
 
     assert client.hgetall(KEYS.starts) == {}
@@ -115,7 +115,7 @@ def test_an_error_of_ours_resets_the_count_and_is_passed_on(client):
 
 def test_a_failure_without_a_reason_goes_on_counting(client):
     for attempt in (1, 2, 3):
-        with pytest.raises(ZeroDivisionError), hold_lease(client, "run", "7") as lease:
+        with pytest.raises(ZeroDivisionError), Lease(client, "run", "7") as lease:
             assert lease.attempt == attempt
             raise ZeroDivisionError
 
@@ -126,18 +126,18 @@ def test_runs_and_items_are_counted_apart(client):
     client.hset(KEYS.starts, "7", 5)
 
     with (
-        hold_lease(client, "run", "8") as item,
-        hold_lease(client, "other", "7") as run,
+        Lease(client, "run", "8") as item,
+        Lease(client, "other", "7") as run,
     ):
         assert (item.attempt, run.attempt) == (1, 1)
         assert (item.token, run.token) == (1, 1)
 
 
 def test_a_holder_that_was_taken_over_may_not_commit(client):
-    with hold_lease(client, "run", "train") as old:
+    with Lease(client, "run", "train") as old:
         old.check()
 
-        with hold_lease(client, "run", "train") as new:
+        with Lease(client, "run", "train") as new:
             new.check()
             with pytest.raises(LeaseLostError, match="train of run run was taken over"):
                 old.check()
@@ -149,21 +149,21 @@ def test_a_holder_that_was_taken_over_may_not_commit(client):
 def test_tokens_grow_from_holder_to_holder(client):
     tokens = []
     for _ in range(3):
-        with hold_lease(client, "run", "train") as lease:
+        with Lease(client, "run", "train") as lease:
             tokens.append(lease.token)
 
     assert tokens == [1, 2, 3]
 
 
 def test_a_broker_that_lost_everything_stops_nobody(client):
-    with hold_lease(client, "run", "train") as lease:
+    with Lease(client, "run", "train") as lease:
         client.flushall()
 
         lease.check()
 
 
 def test_no_hint_stays_for_ever(client):
-    with hold_lease(client, "run", "7"):
+    with Lease(client, "run", "7"):
         report_done(client, "run", "7")
         report_failed_attempt(client, "run", "8", "storage full")
 
@@ -200,7 +200,7 @@ def test_the_latest_trouble_of_an_item_is_kept(client):
 def test_hints_that_are_lost_stop_no_work(no_broker, caplog):
     done = []
 
-    with hold_lease(no_broker, "run", "7") as lease:
+    with Lease(no_broker, "run", "7") as lease:
         lease.heartbeat()
         lease.check()
         done.append(lease.attempt)
@@ -212,17 +212,17 @@ def test_hints_that_are_lost_stop_no_work(no_broker, caplog):
 
 
 def test_an_error_keeps_its_kind_when_the_broker_is_away(no_broker):
-    with pytest.raises(ZeroDivisionError), hold_lease(no_broker, "run", "7"):
+    with pytest.raises(ZeroDivisionError), Lease(no_broker, "run", "7"):
         raise ZeroDivisionError
 
 
 def test_a_holder_who_could_not_say_so_at_first_may_commit(client, monkeypatch):
-    with hold_lease(client, "run", "train"):
+    with Lease(client, "run", "train"):
         pass
     pipeline = client.pipeline
     monkeypatch.setattr(client, "pipeline", lambda: _Away(client))
 
-    with hold_lease(client, "run", "train") as lease:
+    with Lease(client, "run", "train") as lease:
         monkeypatch.setattr(client, "pipeline", pipeline)
 
         lease.check()
@@ -239,9 +239,9 @@ class _Away(redis.client.Pipeline):
 
 
 def test_a_holder_that_was_taken_over_leaves_the_lease_of_the_new_one(client):
-    old = hold_lease(client, "run", "7")
+    old = Lease(client, "run", "7")
     old.__enter__()
-    with hold_lease(client, "run", "7"):
+    with Lease(client, "run", "7"):
         old.__exit__(None, None, None)
 
         assert client.exists(KEYS.lease("7"))

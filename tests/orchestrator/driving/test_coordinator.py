@@ -29,7 +29,7 @@ def test_a_detached_run_is_taken_up_at_once(storage, run):
 
 
 def test_a_run_that_somebody_drives_is_left_alone(storage, run):
-    open_broker(load_settings()).client.set(Keys("run").reconciler, 1)
+    open_broker(load_settings()).client.set(Keys("run").driver_lock, 1)
 
     assert open_runs(storage, {}) == []
 

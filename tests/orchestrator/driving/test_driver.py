@@ -273,7 +273,7 @@ def test_the_lock_is_kept_while_the_labels_are_merged(
 
     def read_slowly(path):
         threading.Event().wait(1.1)
-        held.append(connect(broker_url).exists(Keys(job.name).reconciler))
+        held.append(connect(broker_url).exists(Keys(job.name).driver_lock))
         return read(path)
 
     monkeypatch.setattr("orchestrator.driving.merge._read", read_slowly)

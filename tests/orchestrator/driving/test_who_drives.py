@@ -35,7 +35,7 @@ def stands(run):
 
 
 def test_a_run_that_somebody_drives_is_running(run, broker_url):
-    connect(broker_url).set(Keys("spring").reconciler, "token")
+    connect(broker_url).set(Keys("spring").driver_lock, "token")
 
     assert stands(run) == ("running", "")
 
@@ -45,7 +45,7 @@ def test_a_run_whose_driver_has_died_is_stalled_and_says_what_to_do(run, broker_
 
     assert stands(run) == expected
     # That of another run is nothing to it.
-    connect(broker_url).set(Keys("other").reconciler, "token")
+    connect(broker_url).set(Keys("other").driver_lock, "token")
     assert stands(run) == expected
 
 
@@ -94,7 +94,7 @@ def test_a_trial_waits_for_its_siblings_and_is_not_resumed_alone(storage, tmp_pa
     plan = trial.plan.read_text()
     trial.plan.write_text(plan.replace('"parent": null', '"parent": "spring"'))
     os.utime(trial.plan, (1, 1))
-    connect(broker_url).set(Keys("best.001").reconciler, "token")
+    connect(broker_url).set(Keys("best.001").driver_lock, "token")
     while_it_runs = stands(trial)
 
     connect(broker_url).flushall()
