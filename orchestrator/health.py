@@ -1,10 +1,10 @@
-"""Is everything there: for `poets doctor` and `poets status`."""
+"""Whether everything needed is there: for `poets doctor` and `poets status`."""
 
 import importlib.metadata
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from orchestrator.embedded.supervisor import find_server
 from orchestrator.embedded.users import attach_broker
 from orchestrator.planning.batches import ENOUGH_IMAGES, FEWEST_IMAGES, MOST_IMAGES
 from orchestrator.runs import list_states
-from workers.app import QUEUES
 from workers.backbones.loading import default_chunk
 from workers.backbones.table import DEFAULT_ARCHITECTURE, find_spec
 from workers.backbones.weights import find_weights
@@ -29,7 +28,7 @@ from workers.processes.capacity import (
     has_gpu,
     is_too_small,
 )
-from workers.settings import Settings, hide_password
+from workers.settings import QUEUES, Settings
 from workers.storage.atomic import check_storage
 
 _LIBRARIES = (
@@ -47,15 +46,15 @@ _ANSWER_WITHIN_S = 1.0
 
 
 @dataclass(frozen=True)
-class Check:
-    """One line of `poets doctor`: fine, or what to do."""
+class HealthCheck:
+    """One line of `poets doctor`; `text` says what was found, or what to do."""
 
     name: str
     is_ok: bool
     text: str
 
 
-def look_at_services(settings: Settings) -> dict[str, Any]:
+def describe_services(settings: Settings) -> dict[str, Any]:
     """Return broker (None when none is up), queues, workers, coordinator, runs under way.
 
     Raises:
@@ -73,44 +72,43 @@ def look_at_services(settings: Settings) -> dict[str, Any]:
     }
     if attached is not None:
         broker = open_broker(attached)
-        facts["broker"] = hide_password(attached.broker_url or "")
+        facts["broker"] = attached.shown_broker
         facts["queues"] = broker.queue_lengths(QUEUES)
         facts["unacked"] = broker.unacked()
-        facts["workers"] = _workers(broker)
+        facts["workers"] = _ping_workers(broker)
         facts["coordinator"] = bool(broker.client.exists(ALIVE_KEY))
     return facts
 
 
-def examine(settings: Settings) -> Iterator[Check]:
+def examine(settings: Settings) -> Iterator[HealthCheck]:
     """Yield one check after the other."""
-    yield _check("packages", _packages)
-    yield _check("storage", lambda: _storage(settings))
-    yield _check("broker", lambda: _broker(settings))
-    yield _check("workers", lambda: _answering_workers(settings))
-    yield _weights(settings)
-    yield Check("device", True, _device(settings))
-    yield _check("memory", _memory)
-    yield Check("processes", True, str(default_concurrency(settings.device)))
-    yield Check("threads", True, str(default_threads(settings.device)))
-    yield Check("batches", True, _batches(settings))
-
-
-def _check(name: str, find_out: Any) -> Check:
-    try:
-        return Check(name, True, find_out())
-    except PoetsError as error:
-        return Check(name, False, str(error))
-    except importlib.metadata.PackageNotFoundError as error:
-        return Check(
-            name,
-            False,
-            f"{error.name} is not installed. Install poets again from its source folder "
-            "(`pip install .`).",
-        )
+    checks: dict[str, Callable[[], object]] = {
+        "packages": _packages,
+        "storage": lambda: _storage(settings),
+        "broker": lambda: _broker(settings),
+        "workers": lambda: _workers(settings),
+        "weights": lambda: _weights(settings),
+        "device": lambda: _device(settings),
+        "memory": _memory,
+        "processes": lambda: default_concurrency(settings.device),
+        "threads": lambda: default_threads(settings.device),
+        "batches": lambda: _batches(settings),
+    }
+    for name, check in checks.items():
+        try:
+            yield HealthCheck(name, True, str(check()))
+        except PoetsError as error:
+            yield HealthCheck(name, False, str(error))
 
 
 def _packages() -> str:
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _LIBRARIES)
+    try:
+        versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _LIBRARIES)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise PoetsError(
+            f"{error.name} is not installed. Install poets again from its source folder "
+            "(`pip install .`)."
+        ) from error
     return f"Python {platform.python_version()}, {versions}"
 
 
@@ -127,35 +125,33 @@ def _broker(settings: Settings) -> str:
     if attached is None:
         return f"none configured; commands start {find_server()}"
     version = open_broker(attached).client.info("server").get("redis_version")
-    return f"{hide_password(attached.broker_url or '')} answers (protocol of Redis {version})"
+    return f"{attached.shown_broker} answers (protocol of Redis {version})"
 
 
-def _answering_workers(settings: Settings) -> str:
+def _workers(settings: Settings) -> str:
     attached = attach_broker(settings)
     if attached is None:
         return "none needed now; commands start their own"
-    names = _workers(open_broker(attached))
+    names = _ping_workers(open_broker(attached))
     if not names:
         raise PoetsError("None answers. Start `poets worker` with the same broker and storage.")
     return ", ".join(names)
 
 
-def _workers(broker: Broker) -> list[str]:
+def _ping_workers(broker: Broker) -> list[str]:
     answers = broker.app.control.ping(timeout=_ANSWER_WITHIN_S)
     return sorted(name for answer in answers for name in answer)
 
 
-def _weights(settings: Settings) -> Check:
+def _weights(settings: Settings) -> str:
     spec = find_spec(DEFAULT_ARCHITECTURE)
     found = find_weights(spec, [*settings.weights_dirs, settings.storage / "downloads"])
-    if found is not None:
-        return Check("weights", True, f"{found}")
-    return Check(
-        "weights",
-        False,
-        f"{spec.weights_file} ({spec.name}) is not here. Run `poets fetch-weights {spec.name}`, "
-        "or set POETS_WEIGHTS_DIR to a folder that holds it.",
-    )
+    if found is None:
+        raise PoetsError(
+            f"{spec.weights_file} ({spec.name}) is not here. Run `poets fetch-weights "
+            f"{spec.name}`, or set POETS_WEIGHTS_DIR to a folder that holds it."
+        )
+    return str(found)
 
 
 def _memory() -> str:

@@ -12,9 +12,8 @@ from orchestrator.bad_images import BadImage
 from orchestrator.progress import OnProgress, Progress, counted
 from workers.errors import ImageError, UsageError
 from workers.images.files import open_regular
-from workers.settings import check_text
 from workers.storage.atomic import put_new, storage_errors
-from workers.storage.names import decode_name
+from workers.storage.names import check_utf8, decode_name
 from workers.storage.plan import Plan
 
 LIST_NAME = "quarantine.csv"
@@ -28,7 +27,7 @@ def check_target(plan: Plan, target: Path) -> None:
     Raises:
         UsageError: With what to do.
     """
-    check_text(str(target))
+    check_utf8(str(target))
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is a file. Give a folder to copy the images to.")
     root = os.path.realpath(decode_name(plan.root))

@@ -10,16 +10,17 @@ import time
 import redis
 from celery.worker import state
 
-from workers.app import QUEUES, app
+from workers.app import make_app
 from workers.leases import connect
-from workers.settings import load_settings
+from workers.settings import QUEUES, Settings, load_settings
 
 _FULL_WAIT_S = 2.0
-_AGAIN_S = 1.0
+_RESTART_AFTER_S = 1.0
 _log = logging.getLogger(__name__)
 
 
 def run_worker(
+    settings: Settings,
     queues: str,
     concurrency: int,
     name: str | None = None,
@@ -31,16 +32,19 @@ def run_worker(
     Args:
         queues: Names from QUEUES, separated by commas.
         concurrency: Child processes; one a core on a CPU, one on a GPU.
-        grace_s: How long SIGTERM lets work go on that is under way; Celery waits all of
-            it even when the work ends sooner.
+        grace_s: How long work under way may go on after SIGTERM; Celery waits all of it
+            even when the work ends sooner.
     """
+    # The tasks, and the programs that they start, read their settings from here.
+    os.environ.update(settings.environment())
     # SIGTERM: finish what is under way for at most worker_soft_shutdown_timeout, then
     # hand the rest back. Plain SIGTERM waits without limit.
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+    app = make_app(settings)
     if grace_s is not None:
         app.conf.worker_soft_shutdown_timeout = grace_s
-    # Not `app.worker_main`: the command line of Celery imports all its commands, Flower too.
-    _wait_for_room()
+    _wait_for_room(connect(settings.require_broker()))
+    # Not `app.worker_main`: Celery's command line imports all its commands, Flower too.
     worker = app.Worker(
         hostname=name and f"{name}@{socket.gethostname()}",
         queues=queues,
@@ -51,39 +55,39 @@ def run_worker(
     )
     worker.start()
     if worker.exitcode and state.should_stop is None and state.should_terminate is None:
-        # Nobody has asked for the end: Celery gives up when it cannot note a message as unacked,
-        # and on text in a queue that is no message at all. Begin anew, as the same process.
-        time.sleep(_AGAIN_S)
-        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - itself
+        # Nobody asked it to end. Celery gives up when it cannot record a message as unacked,
+        # and on text in a queue that is no message. Start again as the same process.
+        time.sleep(_RESTART_AFTER_S)
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this very program
     sys.exit(worker.exitcode)
 
 
-def _wait_for_room() -> None:
+def _wait_for_room(client: redis.Redis) -> None:
     """Wait while the broker refuses to store anything (``maxmemory``)."""
-    if _is_full():
+    if _is_full(client):
         _log.warning("The broker is full; waiting for room. Give it more memory (maxmemory).")
-        while _is_full():
+        while _is_full(client):
             time.sleep(_FULL_WAIT_S)
 
 
-def _is_full() -> bool:
+def _is_full(client: redis.Redis) -> bool:
     try:
-        connect(load_settings().broker_url or "").set("poets:room", 1, px=1)
+        client.set("poets:room", 1, px=1)
     except redis.OutOfMemoryError:
         return True
     except redis.RedisError:
-        return False  # away: Celery itself waits for it
+        return False  # it does not answer: Celery waits for it
     return False
 
 
 def main() -> None:
-    """Parse the command line of the embedded stack."""
+    """Parse the command line, which the embedded stack uses."""
     parser = argparse.ArgumentParser(prog="python -m workers")
     parser.add_argument("--queues", default=",".join(QUEUES))
     parser.add_argument("--concurrency", type=int, default=1)
     parser.add_argument("--grace-s", type=float)
     options = parser.parse_args()
-    run_worker(options.queues, options.concurrency, grace_s=options.grace_s)
+    run_worker(load_settings(), options.queues, options.concurrency, grace_s=options.grace_s)
 
 
 if __name__ == "__main__":

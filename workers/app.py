@@ -1,13 +1,13 @@
-"""The Celery application; every setting has its reason in docs/broker.md."""
+"""The Celery application; docs/broker.md gives the reason for every setting."""
 
 import socket
 
 from celery import Celery
 
 from workers.errors import SettingsError
-from workers.settings import Settings, load_settings
+from workers.settings import QUEUES, Settings, load_settings
 
-BOTTLENECK_QUEUE, TRAIN_QUEUE, INFER_QUEUE = QUEUES = ("bottleneck", "train", "infer")
+_BOTTLENECK, _TRAIN, _INFER = QUEUES
 HARD_LIMIT_S, SOFT_LIMIT_S, VISIBILITY_TIMEOUT_S = 1800, 1500, 3600
 
 
@@ -23,27 +23,27 @@ def make_app(settings: Settings) -> Celery:
         "poets", broker=settings.broker_url, include=["workers.tasks", "workers.worker_signals"]
     )
     app.conf.update(
-        # Our own reports go through storage; no result keys, no subscriptions.
+        # Results are in storage; no result keys, no subscriptions.
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],
         task_acks_late=True,
-        # A child that was killed (out of memory, poison): again, but not for ever.
+        # The task of a child that was killed (out of memory, a bad image) is retried a few times.
         task_reject_on_worker_lost=True,
         task_retry_on_worker_lost=True,
         task_annotations={"*": {"max_retries": 3, "default_retry_delay": 5}},
         task_time_limit=HARD_LIMIT_S,
         task_soft_time_limit=SOFT_LIMIT_S,
-        task_default_queue=BOTTLENECK_QUEUE,
+        task_default_queue=_BOTTLENECK,
         task_routes={
-            "poets.compute_batch": {"queue": BOTTLENECK_QUEUE},
-            "poets.label_batch": {"queue": INFER_QUEUE},
-            "poets.train_head": {"queue": TRAIN_QUEUE},
-            "poets.convert_backbone": {"queue": TRAIN_QUEUE},
+            "poets.compute_batch": {"queue": _BOTTLENECK},
+            "poets.label_batch": {"queue": _INFER},
+            "poets.train_head": {"queue": _TRAIN},
+            "poets.convert_backbone": {"queue": _TRAIN},
         },
         worker_pool="prefork",
         worker_prefetch_multiplier=1,
-        # Nobody sits idle beside a worker that has fetched ahead.
+        # No worker idles while another has fetched tasks ahead.
         worker_disable_prefetch=True,
         worker_soft_shutdown_timeout=25.0,
         worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -65,13 +65,17 @@ def make_app(settings: Settings) -> Celery:
 
 
 def _give_up_early() -> dict[int, int]:
-    """Return options of TCP that end a connection whose other end has not answered for 15 s.
+    """TCP options that end a connection after 15 s without an answer.
 
     Without them a worker whose link was cut for a minute waited another 50 s, until TCP
-    tried again.
+    retransmitted.
     """
     values = {"TCP_USER_TIMEOUT": 15_000, "TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5}
     return {getattr(socket, name): value for name, value in values.items() if hasattr(socket, name)}
 
 
-app = make_app(load_settings())
+def __getattr__(name: str) -> Celery:
+    """Make `app` when the command line of Celery or Flower asks for it (``--app workers.app``)."""
+    if name == "app":
+        return make_app(load_settings())
+    raise AttributeError(name)

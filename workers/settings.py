@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from workers.errors import SettingsError
+from workers.errors import BrokerError, SettingsError
+from workers.storage.names import check_utf8
 
 DEFAULT_STORAGE = "~/.poets"
 DEVICES = ("auto", "cpu", "gpu")
+QUEUES = ("bottleneck", "train", "infer")
 _VARIABLES = {
     "broker_url": "POETS_BROKER_URL",
     "storage": "POETS_STORAGE",
@@ -36,6 +38,23 @@ class Settings:
     broker_url: str | None = None
     weights_dirs: tuple[Path, ...] = ()
     device: str = "auto"
+
+    def require_broker(self) -> str:
+        """Return the URL of the broker.
+
+        Raises:
+            BrokerError: When there is none.
+        """
+        if self.broker_url is None:
+            raise BrokerError("No broker is configured. Set POETS_BROKER_URL or run `poets up`.")
+        return self.broker_url
+
+    @property
+    def shown_broker(self) -> str:
+        """The URL of the broker without its password."""
+        url = self.broker_url or ""
+        password = urlsplit(url).password
+        return url.replace(f":{password}@", ":***@") if password else url
 
     def environment(self) -> dict[str, str]:
         """Return the variables that give a child process these very settings."""
@@ -105,26 +124,8 @@ def needed_flags(settings: Settings, environ: Mapping[str, str] = os.environ) ->
     if found.storage != settings.storage:
         flags += f" --storage {shlex.quote(str(settings.storage))}"
     if settings.broker_url and found.broker_url != settings.broker_url:
-        flags += f" --broker-url {shlex.quote(hide_password(settings.broker_url))}"
+        flags += f" --broker-url {shlex.quote(settings.shown_broker)}"
     return flags
-
-
-def hide_password(url: str) -> str:
-    """Return a broker URL that may be shown."""
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", ":***@") if password else url
-
-
-def check_text(path: str) -> None:
-    """Refuse a path of our own files that is not UTF-8; those of images may be anything.
-
-    Raises:
-        SettingsError: With what to do.
-    """
-    try:
-        path.encode()
-    except UnicodeEncodeError as error:
-        raise SettingsError(f"The path {path!r} is not UTF-8. Give one that is.") from error
 
 
 def _with_certificates(broker_url: str | None) -> str | None:
@@ -151,7 +152,7 @@ def _with_certificates(broker_url: str | None) -> str | None:
 
 
 def _absolute(path: str) -> Path:
-    check_text(path)
+    check_utf8(path)
     return Path(os.path.abspath(os.path.expanduser(path)))
 
 

@@ -84,7 +84,7 @@ def working_on(run: str, item: str) -> Iterator[Work]:
     """
     storage = Storage(load_settings().storage)
     folder = storage.run(run)
-    client = _client(os.getpid(), load_settings().broker_url or "")
+    client = _client(os.getpid(), load_settings().require_broker())
     try:
         plan = read_plan(folder)
     except RunError as error:

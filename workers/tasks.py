@@ -1,6 +1,7 @@
 """The Celery tasks: thin shells; a message is (run, batch) and nothing else."""
 
-from workers.app import app
+from celery import shared_task
+
 from workers.backbones.convert import convert_backbone as convert
 from workers.labelling import write_batch_predictions
 from workers.storage.manifest import read_batch
@@ -8,7 +9,7 @@ from workers.task_frame import is_wanted, working_on
 from workers.training import train_run
 
 
-@app.task(name="poets.compute_batch")
+@shared_task(name="poets.compute_batch")
 def compute_batch(run: str, batch: int) -> None:
     """Bring the bottlenecks of one batch into storage."""
     if is_wanted(run):
@@ -16,7 +17,7 @@ def compute_batch(run: str, batch: int) -> None:
             work.complete(read_batch(work.folder, batch))
 
 
-@app.task(name="poets.label_batch")
+@shared_task(name="poets.label_batch")
 def label_batch(run: str, batch: int) -> None:
     """Bring the predictions of one batch, and its bottlenecks, into storage."""
     if is_wanted(run):
@@ -29,7 +30,7 @@ def label_batch(run: str, batch: int) -> None:
 
 
 # Acknowledged early: the reconciler sends another when this one dies.
-@app.task(name="poets.train_head", acks_late=False)
+@shared_task(name="poets.train_head", acks_late=False)
 def train_head(run: str) -> None:
     """Fit, evaluate and commit the model of a run."""
     if is_wanted(run):
@@ -37,7 +38,7 @@ def train_head(run: str) -> None:
             train_run(work.storage, work.folder, work.plan, work.lease.heartbeat, work.lease.check)
 
 
-@app.task(name="poets.convert_backbone", acks_late=False)
+@shared_task(name="poets.convert_backbone", acks_late=False)
 def convert_backbone(run: str) -> None:
     """Bring the backbone of a run into storage, converted for LiteRT."""
     if is_wanted(run):

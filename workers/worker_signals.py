@@ -1,7 +1,7 @@
-"""What a worker checks before it takes its first task, and each of its processes sets up.
+"""What a worker and each of its processes do when they start, and when they end.
 
-Nothing is computed here: a model that has run before a fork hangs the children for ever
-(tried), so models are loaded by the child that uses them, when it first does.
+Nothing is computed here: a model that ran before the fork makes the children hang for ever
+(tried), so each child loads its models itself, on first use.
 """
 
 import os
@@ -16,12 +16,12 @@ from workers.processes.parent_death import end_with_parent
 from workers.settings import load_settings
 from workers.storage.atomic import check_storage
 
-# After the time that is given to work under way.
+# On top of the time that work under way is given.
 _SHUTDOWN_S = 10.0
 
 
 @celeryd_init.connect
-def _refuse_bad_surroundings(**_: Any) -> None:
+def _refuse_bad_storage(**_: Any) -> None:
     try:
         check_storage(load_settings().storage)
     except PoetsError as error:
@@ -30,14 +30,14 @@ def _refuse_bad_surroundings(**_: Any) -> None:
 
 @worker_process_init.connect
 def _end_with_worker(**_: Any) -> None:
-    # A child that is busy does not notice that the worker was killed.
+    # A busy child does not notice that the worker was killed.
     end_with_parent()
 
 
 @worker_shutting_down.connect
 def _end_in_any_case(how: str, **_: Any) -> None:
-    # A broker that is gone is waited for by Celery, for ever, just to say goodbye. What was
-    # under way was not acknowledged, so it comes again. (A warm end waits for work.)
+    # Celery waits for ever for a broker that is gone, just to say goodbye. What was under
+    # way was not acknowledged, so it is delivered again. (A warm shutdown waits for work.)
     if how != "Warm":
         timer = threading.Timer(_SHUTDOWN_S, os._exit, [1])
         timer.daemon = True

@@ -17,9 +17,9 @@ def command(settings: Settings, as_json: bool) -> None:
     Example:
       poets status
     """
-    from orchestrator.health import look_at_services
+    from orchestrator.health import describe_services
 
-    facts = look_at_services(settings)
+    facts = describe_services(settings)
     if as_json:
         print_json(facts)
         return

@@ -13,7 +13,7 @@ import redis
 from orchestrator.driving.reconcile import CONVERT, TRAIN
 from workers.errors import BrokerError
 from workers.leases import UNACKED, Keys, connect
-from workers.settings import Settings, hide_password
+from workers.settings import Settings
 
 _MINIMUM_VERSION = (6, 2)
 _SENT = "poets:sent"
@@ -112,19 +112,18 @@ def open_broker(settings: Settings) -> Broker:
     """
     from workers.app import make_app
 
-    if settings.broker_url is None:
-        raise BrokerError("No broker is configured. Set POETS_BROKER_URL or run `poets up`.")
+    url = settings.require_broker()
     try:
-        client = connect(settings.broker_url)
-        check_broker(settings.broker_url, client)
+        client = connect(url)
+        check_broker(url, client)
     except redis.RedisError as error:
         raise BrokerError(
-            f"The broker {hide_password(settings.broker_url)} does not answer: "
+            f"The broker {settings.shown_broker} does not answer: "
             f"{str(error).rstrip('.')}. {_what_to_do(error)}"
         ) from error
     except (ValueError, TypeError) as error:  # TypeError: an option in the URL that is none
         raise BrokerError(
-            f"The broker URL {hide_password(settings.broker_url)!r} is not understood: {error}."
+            f"The broker URL {settings.shown_broker!r} is not understood: {error}."
         ) from error
     return Broker(client, make_app(settings))
 

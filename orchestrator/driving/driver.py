@@ -20,10 +20,10 @@ from orchestrator.driving.give_up_batch import give_up_batch
 from orchestrator.driving.reconcile import TRAIN, Action, Memory, Seen, reconcile
 from orchestrator.driving.result import finish_run, read_failure, read_result
 from orchestrator.progress import Meter, Progress
-from workers.app import QUEUES
 from workers.backbones.store import has_backbone
 from workers.errors import PoetsError, RunError, ShardError, StorageError
 from workers.leases import Keys
+from workers.settings import QUEUES
 from workers.storage.atomic import create_once, write_whole
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Plan, read_plan

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from workers.errors import ShardError, StorageError, UsageError
 from workers.processes.heartbeat import Heartbeat
-from workers.settings import check_text
 from workers.storage.atomic import put_new, storage_errors
 from workers.storage.layout import RunFolder
+from workers.storage.names import check_utf8
 from workers.storage.plan import LabellingOptions, Plan
 from workers.storage.predictions import read_predictions
 
@@ -69,7 +69,7 @@ def check_output(output: Path, overwrite: bool) -> None:
     Raises:
         UsageError, StorageError: With what to do.
     """
-    check_text(str(output))
+    check_utf8(str(output))
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists already. Use --force to overwrite it, or --output.")
     if not output.parent.is_dir():

@@ -39,7 +39,7 @@ def find_drivers(settings: Settings) -> Drivers | None:
     if attached is None:
         return Drivers()
     try:
-        client = connect(attached.broker_url or "")
+        client = connect(attached.require_broker())
         runs = frozenset(run_of(str(key)) for key in client.scan_iter(DRIVER_LOCKS, count=1000))
         is_kept = settings.broker_url is None and find_stack(settings).keep.exists()
         return Drivers(runs, is_kept or bool(client.exists(ALIVE_KEY)))

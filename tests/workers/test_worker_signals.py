@@ -6,11 +6,10 @@ import sys
 
 import pytest
 
-from workers import app as application
 from workers import worker_signals
 from workers.app import make_app
 from workers.errors import StorageError
-from workers.settings import Settings
+from workers.settings import QUEUES, Settings
 from workers.storage.atomic import check_storage
 
 
@@ -36,7 +35,7 @@ def test_a_storage_without_the_right_to_write_is_refused(tmp_path):
 
 
 def test_a_worker_with_good_surroundings_starts(tmp_path):
-    worker_signals._refuse_bad_surroundings()
+    worker_signals._refuse_bad_storage()
 
     assert (tmp_path / "storage").is_dir()
 
@@ -46,17 +45,16 @@ def test_a_worker_with_bad_surroundings_ends_with_one_sentence(tmp_path, monkeyp
     monkeypatch.setenv("POETS_STORAGE", str(tmp_path / "file"))
 
     with pytest.raises(SystemExit, match=r"Error: The storage .* cannot be written"):
-        worker_signals._refuse_bad_surroundings()
+        worker_signals._refuse_bad_storage()
 
 
 def test_every_task_has_its_queue(tmp_path):
-    from workers import tasks
-
     app = make_app(Settings(tmp_path, "redis://example.org"))
+    app.loader.import_default_modules()
 
-    ours = {name for name in tasks.app.tasks if name.startswith("poets.")}
+    ours = {name for name in app.tasks if name.startswith("poets.")}
     assert ours == set(app.conf.task_routes)
-    assert {route["queue"] for route in app.conf.task_routes.values()} == set(application.QUEUES)
+    assert {route["queue"] for route in app.conf.task_routes.values()} == set(QUEUES)
     assert app.conf.broker_url == "redis://example.org"
     assert app.conf.accept_content == ["json"]
 

@@ -3,6 +3,8 @@
 import os
 import re
 
+from workers.errors import SettingsError
+
 _ESCAPE = re.compile(r"\\(\\|x[0-9a-f]{2})")
 
 
@@ -26,3 +28,15 @@ def decode_name(text: str) -> str:
         return "\\" if match[1] == "\\" else os.fsdecode(bytes([int(match[1][1:], 16)]))
 
     return _ESCAPE.sub(turn_back, text)
+
+
+def check_utf8(path: str) -> None:
+    """Refuse a path that is not UTF-8. Only the names of images may be any bytes.
+
+    Raises:
+        SettingsError: With what to do.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise SettingsError(f"The path {path!r} is not UTF-8. Give one that is.") from error

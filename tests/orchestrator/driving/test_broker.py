@@ -1,6 +1,7 @@
 """What the orchestrator asks of a broker, and which brokers it refuses."""
 
 import json
+from pathlib import Path
 
 import pytest
 import redis
@@ -8,7 +9,7 @@ import redis
 from orchestrator.driving.broker import check_broker, describe_wait, open_broker
 from workers.errors import BrokerError
 from workers.leases import connect
-from workers.settings import Settings, hide_password, load_settings
+from workers.settings import Settings, load_settings
 
 FINE = {"redis_version": "7.2.4", "redis_mode": "standalone", "maxmemory_policy": "noeviction"}
 
@@ -105,5 +106,8 @@ def test_a_full_broker_is_waited_for_by_name(broker_url):
 
 
 def test_passwords_are_hidden():
-    assert hide_password("redis://:secret@host/0") == "redis://:***@host/0"
-    assert hide_password("redis://host/0") == "redis://host/0"
+    shown = [
+        Settings(Path("/s"), f"redis://{user}host/0").shown_broker for user in (":secret@", "")
+    ]
+
+    assert shown == ["redis://:***@host/0", "redis://host/0"]

@@ -23,11 +23,10 @@ from tests.builders.backbones import BACKBONE, BACKBONE_ID
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run
 from workers import tasks
-from workers.app import QUEUES
 from workers.errors import ModelError, RunError, StorageError, UsageError
 from workers.heads.model_folder import copy_model
 from workers.leases import Keys, connect, report_failed_attempt
-from workers.settings import Settings, load_settings
+from workers.settings import QUEUES, Settings, load_settings
 from workers.storage.plan import LabellingOptions
 
 
