@@ -1,6 +1,7 @@
 """What runs there are, how they stand, and the commands that change that."""
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,9 @@ def reopen_run(storage: Storage, name: str) -> dict[str, Any] | None:
         folder.result.unlink()
     for marker in (folder.cancelled, folder.paused, folder.failure, folder.trouble):
         marker.unlink(missing_ok=True)
+    # A coordinator lists the runs again when their folder has changed, or else once a minute.
+    with contextlib.suppress(OSError):
+        os.utime(storage.runs)
     return None
 
 

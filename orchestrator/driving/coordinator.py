@@ -1,8 +1,10 @@
-"""The always-on coordinator: drives every run that nobody else drives, one thread each."""
+"""The coordinator: runs always, and drives every run that nobody else drives, one thread each."""
 
 import logging
+import math
 import threading
 import time
+from dataclasses import dataclass, field
 
 import redis
 
@@ -22,15 +24,63 @@ _ALIVE_S = 10
 _RETRY_S = 60.0
 # A run that was not detached is left to its command, unless that has died.
 _ATTENDED_WITHIN_S = 60.0
+# Within this, a second change of a folder may leave the time of the first.
+_SAME_TIME_S = 3.0
+# For a storage whose folders keep no time, or show it late.
+_LIST_EVERY_S = 60.0
 _log = logging.getLogger("poets.coordinator")
 
 
+@dataclass
+class UnfinishedRuns:
+    """The runs of a storage that have not ended; those that have cost nothing while it rests.
+
+    They are listed only when the time of the folder of runs says that one was added, or
+    reopened: `reopen_run` touches it.
+    """
+
+    storage: Storage
+    _folders: list[RunFolder] = field(default_factory=list, init=False)
+    _changed_ns: int = field(default=0, init=False)
+    _changed: float = field(default=-math.inf, init=False)
+    _listed: float = field(default=-math.inf, init=False)
+
+    def find(self) -> list[RunFolder]:
+        """Return them, oldest first.
+
+        Raises:
+            OSError: When the storage does not answer.
+        """
+        if self._may_have_changed(time.monotonic()):
+            self._folders = list_runs(self.storage.runs)
+        self._folders = [folder for folder in self._folders if _is_unfinished(folder)]
+        return self._folders
+
+    def _may_have_changed(self, now: float) -> bool:
+        try:
+            changed_ns = self.storage.runs.stat().st_mtime_ns
+        except FileNotFoundError:
+            changed_ns = 0
+        if changed_ns != self._changed_ns:
+            self._changed_ns, self._changed = changed_ns, now
+        if now - self._changed > _SAME_TIME_S and now - self._listed < _LIST_EVERY_S:
+            return False
+        self._listed = now
+        return True
+
+
+def _is_unfinished(folder: RunFolder) -> bool:
+    ended = (folder.result, folder.cancelled, folder.paused)
+    return not any(marker.exists() for marker in ended) and read_failure(folder) is None
+
+
 def coordinate(settings: Settings, stop: threading.Event) -> None:
-    """Look for unfinished runs and drive them, until `stop` is set.
+    """Drive unfinished runs until `stop` is set.
 
     Runs that a person interrupted (Ctrl-C), cancelled, or that failed are left alone.
     """
     storage = Storage(settings.storage)
+    unfinished = UnfinishedRuns(storage)
     driven: dict[str, threading.Thread] = {}
     retry_at: dict[str, float] = {}
     broker: Broker | None = None
@@ -39,38 +89,40 @@ def coordinate(settings: Settings, stop: threading.Event) -> None:
         try:
             broker = broker or open_broker(settings)
             broker.client.set(ALIVE_KEY, 1, ex=_ALIVE_S)
-            open_runs = [
-                name for name in _open_runs(storage, broker, retry_at) if name not in driven
-            ]
+            undriven = undriven_runs(unfinished, broker, retry_at)
         except (PoetsError, redis.RedisError, OSError) as error:
             _log.warning("broker or storage does not answer: %s", error)
             continue
-        for name in open_runs:
-            driven[name] = threading.Thread(
-                target=_drive, args=(storage, settings, name, retry_at), daemon=True
-            )
-            driven[name].start()
+        for name in undriven:
+            if name not in driven:
+                driven[name] = threading.Thread(
+                    target=_drive, args=(storage, settings, name, retry_at), daemon=True
+                )
+                driven[name].start()
 
 
-def _open_runs(storage: Storage, broker: Broker, retry_at: dict[str, float]) -> list[str]:
-    """Return the runs that somebody should drive now."""
-    found = []
-    for folder in list_runs(storage.runs):
-        if not _is_open(folder):
-            # Whoever opens it again has looked at it: then it need not wait.
-            retry_at.pop(folder.name, None)
-        elif time.monotonic() >= retry_at.get(folder.name, 0) and not _is_attended(broker, folder):
-            found.append(folder.name)
-    return found
+def undriven_runs(
+    unfinished: UnfinishedRuns, broker: Broker, retry_at: dict[str, float]
+) -> list[str]:
+    """Return the runs that somebody should drive now, oldest first.
 
-
-def _is_open(folder: RunFolder) -> bool:
-    ended = (folder.result, folder.cancelled, folder.paused)
-    return not any(marker.exists() for marker in ended) and read_failure(folder) is None
+    Args:
+        retry_at: When each run that could not go on is due, in seconds of the monotonic clock.
+            Runs that have ended are removed, so one that is reopened is due at once.
+    """
+    folders = unfinished.find()
+    for name in set(retry_at) - {folder.name for folder in folders}:
+        retry_at.pop(name, None)
+    now = time.monotonic()
+    return [
+        folder.name
+        for folder in folders
+        if now >= retry_at.get(folder.name, 0) and not _is_attended(broker, folder)
+    ]
 
 
 def _is_attended(broker: Broker, folder: RunFolder) -> bool:
-    """Return whether a command drives the run, or has planned it and is about to."""
+    """Whether a command drives the run, or has planned it and is about to."""
     if broker.client.exists(Keys(folder.name).driver_lock):
         return True
     age_s = time.time() - folder.plan.stat().st_mtime
@@ -83,13 +135,13 @@ def _drive(storage: Storage, settings: Settings, name: str, retry_at: dict[str, 
         drive_run(storage, open_broker(settings), name, lambda _: None)
         _log.warning("run %s has finished", name)
     except UsageError as error:
-        # The output has come to exist: trying again will not help, a person must look.
+        # Its output has come to exist meanwhile: a retry will not help, a person must decide.
         folder.paused.touch()
         _log.warning("%s", error)
     except (PoetsError, OSError) as error:
         _log.warning("%s", error)
     finally:
-        # One that has ended loses this again.
+        # Removed again if the run has ended.
         retry_at[name] = time.monotonic() + _RETRY_S
 
 
