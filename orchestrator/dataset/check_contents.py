@@ -8,8 +8,8 @@ from itertools import groupby
 from orchestrator.dataset.concerns import Concern, labels_of, sight
 from orchestrator.dataset.scan import FoundImage
 from orchestrator.dataset.split import TESTING, TRAINING, VALIDATION
-from workers.images.files import MAX_BYTES
-from workers.images.inspection import Inspection, fits_ending
+from workers.images.files import MAX_BYTES, has_ending_of
+from workers.images.inspection import Inspection
 
 
 @dataclass
@@ -39,7 +39,7 @@ class SeenImages:
             self.broken[place] = found
             return
         self.digests[place] = bytes.fromhex(found.digest) if found.digest else None
-        if found.format and not fits_ending(self.images[place].path, found.format):
+        if found.format and not has_ending_of(self.images[place].path, found.format):
             self.misnamed[place] = found.format
 
     def concern(self, kind: str, places: Iterable[int], reason: str = "") -> Concern:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orchestrator.progress import OnProgress, Progress, counted, ignore
 from workers.errors import DatasetError
-from workers.images.files import SUFFIXES, looks_like_image, version_of
+from workers.images.files import ENDINGS, looks_like_image, version_of
 from workers.storage.names import encode_name
 
 LINKS, DEVICES = "links", "devices and pipes"
@@ -151,7 +151,7 @@ def _examine(entry: os.DirEntry[str], root: str, ignored: Counter[str]) -> Found
     if entry.name.startswith("._"):
         ignored["._*"] += 1
         return None
-    if suffix not in SUFFIXES and (suffix or not looks_like_image(entry.path)):
+    if suffix not in ENDINGS and (suffix or not looks_like_image(entry.path)):
         # An odd one would not go into JSON, or do things to a terminal.
         ignored[(suffix or "no ending") if suffix.isprintable() else "odd endings"] += 1
         return None

@@ -1,6 +1,6 @@
 """How much work an image and a batch are: counted, so that no machine is too slow for it."""
 
-import hashlib
+import functools
 import sys
 from collections import Counter
 
@@ -8,8 +8,10 @@ import pytest
 
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run
+from workers import task_frame
 from workers.backbones.litert import LiteRTBackbone
-from workers.images import loading
+from workers.bottlenecks.computing import compute_results
+from workers.images.loading import STEPS, Steps
 from workers.leases import connect
 from workers.tasks import compute_batch
 
@@ -37,26 +39,19 @@ def counts(monkeypatch):
     """Count what the steps of an image are called for."""
     found = Counter()
 
-    def note(owner, name, amount=lambda *_: 1):
-        step = getattr(owner, name)
-
-        def counted(*arguments):
+    def counted(name, step, amount=lambda *_: 1):
+        def call(*arguments):
             found[name] += amount(*arguments)
             return step(*arguments)
 
-        monkeypatch.setattr(owner, name, counted)
+        return call
 
-    note(loading, "decode_picture")
-    note(loading, "cut_pixels")
-    note(LiteRTBackbone, "compute", lambda _, pixels: len(pixels))
-
-    class Hashlib:
-        @staticmethod
-        def sha256(content):
-            found["sha256"] += 1
-            return hashlib.sha256(content)
-
-    monkeypatch.setattr(loading, "hashlib", Hashlib)
+    steps = Steps(*(counted(name, step) for name, step in STEPS._asdict().items()))
+    monkeypatch.setattr(
+        task_frame, "compute_results", functools.partial(compute_results, steps=steps)
+    )
+    compute = counted("compute", LiteRTBackbone.compute, lambda _, pixels: len(pixels))
+    monkeypatch.setattr(LiteRTBackbone, "compute", compute)
     return found
 
 
@@ -69,7 +64,7 @@ def test_an_image_is_opened_hashed_decoded_and_computed_once(run, counts, tmp_pa
     opened = {path: count for path, count in _OPENED.items() if path.startswith(photos)}
     assert len(opened) == 31
     assert set(opened.values()) == {1}
-    assert counts == {"sha256": 31, "decode_picture": 31, "cut_pixels": 30, "compute": 30}
+    assert counts == {"read": 31, "digest": 31, "decode": 31, "cut": 30, "compute": 30}
 
 
 def test_a_second_delivery_touches_no_image(run, counts, tmp_path):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.backbones.table import find_spec
 from workers.errors import ShardError, StorageError
 from workers.images.distortions import Recipe, variant_uri
 from workers.images.files import is_folder_with_files
@@ -42,7 +43,7 @@ class Request(NamedTuple):
 
     @property
     def file(self) -> tuple[str, tuple[int, int] | None]:
-        """The same for requests that follow each other and can share one decoded file."""
+        """Equal for requests that can share one decoded file."""
         return self.path, self.planned
 
     def identify(self, digest: bytes) -> bytes:
@@ -66,28 +67,20 @@ def complete_batch(
         StorageError: When the shard cannot be written, or the photographs are not there at
             all; the batch is as it was before.
     """
-    results, own = _look_up(storage, plan, batch)
-    missing = [i for i, result in enumerate(results) if result is None]
+    found = _look_up(storage, plan, batch)
+    results, missing = found.results, found.missing
     if missing:
-        images = [batch.images[i] for i in missing]
-        request = [
-            Request(
-                image_path(plan, image),
-                (image.size, image.version),
-                image_recipe(plan, image),
-            )
-            for image in images
-        ]
-        for i, result in zip(missing, compute(request), strict=True):
+        requests = [_request(plan, batch.images[i]) for i in missing]
+        for i, result in zip(missing, compute(requests), strict=True):
             results[i] = result
         _check_root(plan, [results[i] for i in missing])
-        _write_own_shard(storage, plan, batch, results, sorted({*own, *missing}))
+        _write_own_shard(storage, plan, batch, results, sorted({*found.in_own_shard, *missing}))
     (folder.redo / str(batch.number)).unlink(missing_ok=True)
     return [result for result in results if result is not None]
 
 
 def _check_root(plan: Plan, results: list[ImageResult | None]) -> None:
-    """Take a mount that has vanished for what it is, not for images that are gone."""
+    """Tell a mount that has vanished from images that are gone."""
     if all(result is None or result.error is None or result.digest for result in results):
         return
     if not is_folder_with_files(decode_name(plan.root)):
@@ -100,33 +93,52 @@ def read_results(storage: Storage, plan: Plan, batch: Batch) -> list[ImageResult
     Raises:
         StorageError: When the storage refuses.
     """
-    return _look_up(storage, plan, batch)[0]
+    return _look_up(storage, plan, batch).results
 
 
-def _look_up(
-    storage: Storage, plan: Plan, batch: Batch
-) -> tuple[list[ImageResult | None], list[int]]:
-    """Return as `read_results`, and the places of those that the batch's own shard has."""
-    results: list[ImageResult | None] = [None] * len(batch.images)
+@dataclass(frozen=True)
+class _LookedUp:
+    """What storage has of a batch.
+
+    Attributes:
+        results: By image; None where it has nothing.
+        in_own_shard: Indices of the results that the batch's own shard has.
+    """
+
+    results: list[ImageResult | None]
+    in_own_shard: list[int]
+
+    @property
+    def missing(self) -> list[int]:
+        return [i for i, result in enumerate(self.results) if result is None]
+
+
+def _look_up(storage: Storage, plan: Plan, batch: Batch) -> _LookedUp:
+    found = _LookedUp([None] * len(batch.images), [])
     by_shard: dict[str, list[int]] = defaultdict(list)
     for i, image in enumerate(batch.images):
         if image.is_cached:
             by_shard[image.shard].append(i)
     # One shard at a time: together they may be far larger than the batch.
-    for name, places in by_shard.items():
+    for name, indices in by_shard.items():
         shard = _read_if_whole(storage, plan, name)
-        for i in places:
-            results[i] = _cached_result(shard, batch.images[i])
-    missing = [i for i, result in enumerate(results) if result is None]
+        for i in indices:
+            found.results[i] = _cached_result(shard, batch.images[i])
+    missing = found.missing
     own = _read_if_whole(storage, plan, _own_shard(plan, batch)) if missing else None
-    rows = {uri: row for row, uri in enumerate(own.uris)} if own else {}
-    from_own = []
-    for i in missing:
-        row = rows.get(image_uri(plan, batch.images[i]))
-        if own is not None and row is not None:
-            results[i] = _result(own, row)
-            from_own.append(i)
-    return results, from_own
+    if own is not None:
+        rows = {uri: row for row, uri in enumerate(own.uris)}
+        for i in missing:
+            row = rows.get(image_uri(plan, batch.images[i]))
+            if row is not None:
+                found.results[i] = _result(own, row)
+                found.in_own_shard.append(i)
+    return found
+
+
+def _request(plan: Plan, image: PlannedImage) -> Request:
+    planned = (image.size, image.version)
+    return Request(image_path(plan, image), planned, image_recipe(plan, image))
 
 
 def image_path(plan: Plan, image: PlannedImage) -> str:
@@ -135,7 +147,7 @@ def image_path(plan: Plan, image: PlannedImage) -> str:
 
 
 def image_uri(plan: Plan, image: PlannedImage) -> str:
-    """Return where the image lies, as it is written in shards; a variant has its own place."""
+    """Return the name of an image, or of its variant, in shards."""
     return variant_uri(f"{plan.root}/{image.path}", image_recipe(plan, image))
 
 
@@ -156,7 +168,7 @@ def _read_if_whole(storage: Storage, plan: Plan, name: str) -> Shard | None:
     except FileNotFoundError:
         return None
     except ShardError:
-        # Out of the way, so that nothing takes it for whole; kept, so that it can be seen.
+        # Moved away, so that nothing takes it for whole; kept, so that a person can look at it.
         with storage_errors(f"rename {path}"), contextlib.suppress(FileNotFoundError):
             path.rename(path.with_suffix(".damaged"))
         return None
@@ -184,7 +196,7 @@ def _write_own_shard(
     rows: list[int],
 ) -> None:
     kept = [(batch.images[i], result) for i in rows if (result := results[i]) is not None]
-    width = _bottleneck_size(plan)
+    width = find_spec(plan.architecture).bottleneck_size
     bottlenecks = np.zeros((len(kept), width), np.float32)
     for row, (_, result) in enumerate(kept):
         if result.bottleneck is not None:
@@ -198,9 +210,3 @@ def _write_own_shard(
         errors=[result.error for _, result in kept],
     )
     write_shard(storage.shard(plan.backbone_id, _own_shard(plan, batch)), shard)
-
-
-def _bottleneck_size(plan: Plan) -> int:
-    from workers.backbones.table import find_spec
-
-    return find_spec(plan.architecture).bottleneck_size

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,32 +10,32 @@ from workers.backbones.loading import Backbone
 from workers.bottlenecks.batches import ImageResult, Request
 from workers.errors import ImageError
 from workers.images.distortions import PLAIN, Draw
-from workers.images.loading import ContentError, OpenImage
+from workers.images.loading import STEPS, ContentError, OpenImage, Steps
 from workers.processes.heartbeat import Heartbeat
 
 
 def compute_results(
-    images: list[Request], backbone: Backbone, heartbeat: Heartbeat
-) -> Iterable[ImageResult]:
+    images: Iterable[Request], backbone: Backbone, heartbeat: Heartbeat, steps: Steps = STEPS
+) -> Iterator[ImageResult]:
     """Yield one result for each request, in order; a file and its variants are decoded once.
 
     Args:
-        heartbeat: Called after every picture, to show that the work goes on.
+        heartbeat: Called after every picture.
     """
     chunk = _Chunk(backbone)
     for _, requests in itertools.groupby(images, key=lambda request: request.file):
-        yield from _compute_file(list(requests), chunk, heartbeat)
+        yield from _compute_file(list(requests), chunk, heartbeat, steps)
     yield from chunk.compute()
 
 
 def _compute_file(
-    requests: list[Request], chunk: "_Chunk", heartbeat: Heartbeat
+    requests: list[Request], chunk: "_Chunk", heartbeat: Heartbeat, steps: Steps
 ) -> Iterator[ImageResult]:
     """Add the requests of one file to the chunk; yield the results of each that is full."""
     path, planned = requests[0].file
     done = 0
     try:
-        image = OpenImage(path, chunk.input_size, planned)
+        image = OpenImage(path, chunk.input_size, planned, steps)
         for request in requests:
             draw = request.recipe.draw(image.digest) if request.recipe else PLAIN
             chunk.add(image, draw, request.identify(image.digest))
@@ -45,42 +46,50 @@ def _compute_file(
     except ImageError as error:
         digest = error.digest if isinstance(error, ContentError) else None
         for request in requests[done:]:
-            chunk.fail(ImageResult(None, digest and request.identify(digest), str(error)))
+            identity = None if digest is None else request.identify(digest)
+            chunk.fail(ImageResult(None, identity, str(error)))
         heartbeat()
 
 
 class _Chunk:
-    """Pictures that go through the backbone together."""
+    """Pictures that go through the backbone together, and the results that wait for them."""
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
         self.input_size = backbone.input_size
         self._pixels = np.empty((backbone.chunk, *backbone.input_size, 3), np.uint8)
         self._rows: dict[tuple[bytes, Draw], int] = {}
-        self._results: list[ImageResult | tuple[int, bytes]] = []
+        self._waiting: list[ImageResult | _Computed] = []
 
     @property
     def is_full(self) -> bool:
         return len(self._rows) == self._backbone.chunk
 
     def add(self, image: OpenImage, draw: Draw, digest: bytes) -> None:
-        # Draws are often equal: with flips alone there are but two pictures of an image.
+        # Draws are often equal: with flips alone an image has only two pictures.
         key = (image.digest, draw)
         if key not in self._rows:
             self._pixels[len(self._rows)] = image.cut(draw)
             self._rows[key] = len(self._rows)
-        self._results.append((self._rows[key], digest))
+        self._waiting.append(_Computed(self._rows[key], digest))
 
     def fail(self, result: ImageResult) -> None:
-        self._results.append(result)
+        self._waiting.append(result)
 
     def compute(self) -> Iterator[ImageResult]:
-        """Yield the results of what was added, in order, and begin anew."""
-        rows, results = len(self._rows), self._results
-        self._rows, self._results = {}, []
+        """Yield the results of what was added, in order, and empty the chunk."""
+        rows, waiting = len(self._rows), self._waiting
+        self._rows, self._waiting = {}, []
         bottlenecks = self._backbone.compute(self._pixels[:rows])
-        for result in results:
-            if isinstance(result, ImageResult):
-                yield result
+        for one in waiting:
+            if isinstance(one, ImageResult):
+                yield one
             else:
-                yield ImageResult(bottlenecks[result[0]], result[1])
+                yield ImageResult(bottlenecks[one.row], one.digest)
+
+
+class _Computed(NamedTuple):
+    """A result whose bottleneck is a row of the chunk."""
+
+    row: int
+    digest: bytes

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from workers.backbones.store import read_description
 from workers.bottlenecks.batches import ImageResult, read_results
-from workers.errors import BottlenecksMissingError
+from workers.errors import BottlenecksMissingError, RunError
 from workers.heads.head import Examples
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import write_whole
@@ -94,6 +94,7 @@ def gather_bottlenecks(
 
     Raises:
         BottlenecksMissingError: Some batches must be done again; they are marked.
+        RunError: When the manifest has an image without a split.
     """
     gathered = Gathered({}, Counter(dict.fromkeys(_COUNTED, 0)))
     width = read_description(storage, plan.backbone_id)["bottleneck_size"]
@@ -133,7 +134,9 @@ def _add_photograph(
         return
     gathered.counts["cached" if image.is_cached else "computed"] += 1
     gathered.counts["variants_computed"] += sum(not row.is_cached for row, _ in variants)
-    labels, part = numbering.find(image.label or ""), parts[image.split or "training"]
+    labels, part = numbering.find(image.label or ""), parts.get(image.split or "")
+    if part is None:
+        raise RunError(f"The manifest has no split for {image.path!r}. Submit the folder again.")
     for row, result in rows:
         part.add(image.path, labels, own.digest, result.bottleneck, row.variant > 0)
 

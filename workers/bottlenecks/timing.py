@@ -7,7 +7,6 @@ that the loop stays free of clocks.
 
 import base64
 import functools
-import hashlib
 import json
 import os
 import sys
@@ -16,7 +15,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -25,15 +23,13 @@ from numpy.typing import NDArray
 from workers.backbones.loading import Backbone, open_backbone
 from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
-from workers.images import loading
+from workers.images.loading import STEPS, Steps
 from workers.processes.heartbeat import Heartbeat
 from workers.processes.parent_death import end_with_parent
 from workers.storage.layout import Storage
 
 # In the order of the work; "other" is what the loop itself takes.
 STAGES = ("read", "hash", "decode", "resize", "forward", "other")
-# Where `workers.images.loading.OpenImage` finds what it calls.
-_STEPS = {"read": "read_image_file", "decode": "decode_picture", "resize": "cut_pixels"}
 _TELL = "tell"  # no stage: a worker has nobody to tell
 # Images a call of the loop: so many as take about this long, but no more than so many.
 _PART_S, _MOST_IMAGES = 0.5, 64
@@ -73,12 +69,14 @@ class Clock:
 
         return call
 
-    def install(self) -> None:
-        """Time the steps of `workers.images.loading` in this process from now on."""
-        for stage, name in _STEPS.items():
-            setattr(loading, name, self.timed(stage, getattr(loading, name)))
-        timed_hash = self.timed("hash", hashlib.sha256)
-        cast(Any, loading).hashlib = SimpleNamespace(sha256=timed_hash)
+    def steps(self) -> Steps:
+        """Return the steps of an image, timed."""
+        return Steps(
+            read=self.timed("read", STEPS.read),
+            digest=self.timed("hash", STEPS.digest),
+            decode=self.timed("decode", STEPS.decode),
+            cut=self.timed("resize", STEPS.cut),
+        )
 
 
 class TimedBackbone:
@@ -108,19 +106,18 @@ def time_images(
     """Yield what was measured so far, now and then, and at the end.
 
     Args:
-        clock: An installed one.
         limit_s: No images are begun after it.
         heartbeat: Called after every image.
         is_repeated: Whether to begin again after the last, until `limit_s`.
     """
     timed, lap, elapsed_s = TimedBackbone(backbone, clock), Timing(), 0.0
-    timed_beat = clock.timed(_TELL, heartbeat)
+    timed_beat, steps = clock.timed(_TELL, heartbeat), clock.steps()
     start, size = 0, backbone.chunk
     clock.seconds.clear()
     while start < len(requests) and elapsed_s < limit_s:
         part = requests[start : start + size]
         began = time.perf_counter()
-        results = list(compute_results(part, timed, timed_beat))
+        results = list(compute_results(part, timed, timed_beat, steps))
         elapsed_s += time.perf_counter() - began
         errors = [result.error for result in results if result.error]
         lap.reasons = dict(Counter(lap.reasons) + Counter(errors))
@@ -182,7 +179,6 @@ def main() -> None:
     for _ in range(2):
         backbone.compute(np.zeros((backbone.chunk, *backbone.input_size, 3), np.uint8))
     clock = Clock()
-    clock.install()
     _tell("ready")
     requests, limit_s, beats, is_repeated = _decode_request(sys.stdin.readline())
     heartbeat = functools.partial(_tell, ".") if beats else lambda: None

@@ -6,7 +6,8 @@ Pillow says what a file is and decodes everything; libjpeg-turbo takes the plain
 import contextlib
 import importlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 import simplejpeg
@@ -15,25 +16,24 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from workers.errors import ImageError
 from workers.images.distortions import PLAIN
-from workers.images.resizing import TURNS, Picture, Pixels, cut_pixels
+from workers.images.files import FORMATS
+from workers.images.resizing import ORIENTATIONS, Picture, Pixels, cut_pixels
 
-# An allow-list: Pillow has decoders for formats that nobody photographs in, and some
-# of them start other programs.
-# MPO, several JPEGs in one file, counts as JPEG.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM")
+_FORMAT_NAMES = tuple(FORMATS)
 _HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
 MAX_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb
-# Pillow loads its decoders when it first meets a file that it does not know, but not when
-# it is given a list of formats.
-_DECODERS = ("Avif", "Tiff", "WebP", "Ppm")
 _THUMBNAIL_QUALITY = 72
 
-Image.preinit()
-for _decoder in _DECODERS:
-    importlib.import_module(f"PIL.{_decoder}ImagePlugin")
+# Given a list of formats, Pillow does not load all of their decoders itself.
+for _row in FORMATS.values():
+    importlib.import_module(f"PIL.{_row.plugin}ImagePlugin")
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 # The size is checked below, before anything is decoded, with a better message.
 Image.MAX_IMAGE_PIXELS = None
+
+
+class UncertainError(ImageError):
+    """An image cannot be decoded: it is damaged, or this machine has too little memory."""
 
 
 def decode_picture(content: bytes, input_size: tuple[int, int]) -> Picture:
@@ -41,6 +41,7 @@ def decode_picture(content: bytes, input_size: tuple[int, int]) -> Picture:
 
     Raises:
         ImageError: For every content that cannot be decoded, with the reason.
+        UncertainError: When the content may be good.
         MemoryError: When this machine has too little.
     """
     if not content:
@@ -56,7 +57,7 @@ def make_thumbnail(content: bytes, height: int, widest: int) -> bytes:
         height, widest: The box in pixels that it fits into; it is never made larger.
 
     Raises:
-        ImageError, MemoryError: As `decode_picture`.
+        ImageError, MemoryError: See `decode_picture`.
     """
     target = io.BytesIO()
     if not content:
@@ -84,30 +85,45 @@ def _reasons(content: bytes) -> Iterator[None]:
         raise ImageError(_reason(error, content)) from error
 
 
+def open_header(file: BinaryIO) -> Image.Image:
+    """Open an image of a format in FORMATS without decoding it; raises what Pillow raises."""
+    return Image.open(file, formats=_FORMAT_NAMES)
+
+
+def _open(content: bytes) -> Image.Image:
+    try:
+        return open_header(io.BytesIO(content))
+    except OSError as error:
+        # libwebp has one answer for a damaged file and for too little memory.
+        if content[8:12] == b"WEBP" and not isinstance(error, UnidentifiedImageError):
+            raise UncertainError(_reason(error, content)) from error
+        raise
+
+
 def _decode(content: bytes, least: int) -> Picture:
     """Return a picture of which neither side has become smaller than `least` pixels."""
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+    with _open(content) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(
                 f"too large: {image.width}x{image.height} pixels, the limit is {MAX_PIXELS}"
             )
         if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
-            # Whatever it does not like, Pillow judges.
+            # Whatever it refuses, Pillow judges.
             with contextlib.suppress(ValueError):
-                return Picture(_decode_jpeg(content, image, least), _turn(image))
+                return Picture(_decode_jpeg(content, image, least), _orientation(image))
         image.draft(image.mode, (least, least))
         image.load()
         # Asked earlier, it would decode some formats itself, and hide what is wrong with them.
-        turn = _turn(image)
+        orientation = _orientation(image)
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-            return _wide_grey(image, turn)
+            return _wide_grey(image, orientation)
         if image.has_transparency_data:
             # What a viewer shows: hidden colours under full transparency are often noise.
             # They must not be mixed into their neighbours, so they are multiplied away.
             layered = image if image.mode == "RGBA" else image.convert("RGBA")
-            return Picture(_reduce(layered.convert("RGBa"), least), turn)
+            return Picture(_reduce(layered.convert("RGBa"), least), orientation)
         plain = image if image.mode in ("RGB", "L") else image.convert("RGB")
-        return Picture(_reduce(plain, least), turn)
+        return Picture(_reduce(plain, least), orientation)
 
 
 def _reduce(image: Image.Image, least: int) -> Pixels:
@@ -127,17 +143,18 @@ def _decode_jpeg(content: bytes, image: Image.Image, least: int) -> Pixels:
     return values if colours == "RGB" else values[..., 0]
 
 
-def _turn(image: Image.Image) -> Callable[[Pixels], Pixels] | None:
+def _orientation(image: Image.Image) -> int:
     try:
-        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return int(found) if found in ORIENTATIONS else 1
     except (MemoryError, SoftTimeLimitExceeded):
         raise
     # A broken EXIF block raises almost anything; the pixels are good all the same.
     except Exception:
-        return None
+        return 1
 
 
-def _wide_grey(image: Image.Image, turn: Callable[[Pixels], Pixels] | None) -> Picture:
+def _wide_grey(image: Image.Image, orientation: int) -> Picture:
     # Pillow's own conversion clips at 255 and turns such a picture white.
     values = np.asarray(image).astype(np.float32)
     np.nan_to_num(values, copy=False, posinf=0, neginf=0)
@@ -145,7 +162,7 @@ def _wide_grey(image: Image.Image, turn: Callable[[Pixels], Pixels] | None) -> P
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         values[values == transparent] = high
-    return Picture(values, turn, (low, high))
+    return Picture(values, orientation, (low, high))
 
 
 def _range(image: Image.Image, lowest: float, highest: float) -> tuple[float, float]:

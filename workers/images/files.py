@@ -3,16 +3,47 @@
 import errno
 import io
 import os
+import re
 import stat
+from typing import NamedTuple
 
 from workers.errors import ImageError, StorageError
 
-_PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".heif", ".heic")
-_OTHERS = (".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
-SUFFIXES = frozenset((*_PHOTOGRAPHS, *_OTHERS))
+
+class ImageFormat(NamedTuple):
+    """One image format.
+
+    Attributes:
+        endings: Of file names, in lower case.
+        plugin: Pillow's decoder, a module ``PIL.{plugin}ImagePlugin``.
+        start: Pattern of the first bytes of a file whose name has no ending; None where such
+            a file is not taken for an image.
+    """
+
+    endings: tuple[str, ...]
+    plugin: str
+    start: bytes | None = None
+
+
+# By Pillow's names. An allow-list: Pillow has decoders for formats that nobody photographs
+# in, and some of them start other programs. MPO, several JPEGs in one file, counts as JPEG.
+FORMATS = {
+    "JPEG": ImageFormat((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "Jpeg", rb"\xff\xd8\xff"),
+    "PNG": ImageFormat((".png", ".apng"), "Png", rb"\x89PNG\r\n"),
+    "GIF": ImageFormat((".gif",), "Gif", rb"GIF8"),
+    "BMP": ImageFormat((".bmp", ".dib"), "Bmp", rb"BM"),
+    "WEBP": ImageFormat((".webp",), "WebP", rb"RIFF.{4}WEBP"),
+    "TIFF": ImageFormat((".tif", ".tiff"), "Tiff", rb"II\*\0|MM\0\*"),
+    "AVIF": ImageFormat((".avif",), "Avif"),
+    "PPM": ImageFormat((".ppm", ".pgm", ".pbm", ".pnm"), "Ppm"),
+}
+# Photographs that are not read, but become rows that say so.
+UNREAD_ENDINGS = (".heif", ".heic")
+ENDINGS = frozenset(UNREAD_ENDINGS).union(*(row.endings for row in FORMATS.values()))
+_START = re.compile(b"|".join(row.start for row in FORMATS.values() if row.start), re.DOTALL)
 MAX_BYTES = 512 * 1024**2
-# The machine or the mount is in trouble, not this file: another attempt may succeed.
-_STORAGE_TROUBLE = {
+# The fault of the machine or the mount, not of this file: another attempt may succeed.
+_STORAGE_ERRORS = {
     errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT,
     errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENODEV,
 }  # fmt: skip
@@ -24,19 +55,23 @@ def version_of(found: os.stat_result) -> int:
 
 
 def looks_like_image(path: str) -> bool:
-    """Return whether the first bytes are those of an image format, for names without ending."""
+    """Whether a file whose name has no ending begins like an image."""
     try:
-        head = open_regular(path)
+        with open_regular(path) as file:
+            return _START.match(file.read(16)) is not None
     except ImageError:
         return False
-    with head:
-        start = head.read(16)
-    signatures = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
-    return start.startswith(signatures) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+
+
+def has_ending_of(name: str, format_name: str) -> bool:
+    """Whether a file of this format may have this name; a name without ending fits any."""
+    ending = os.path.splitext(name)[1].lower()
+    # Some cameras write MPO under .JPG.
+    return not ending or ending in FORMATS["JPEG" if format_name == "MPO" else format_name].endings
 
 
 def is_folder_with_files(path: str) -> bool:
-    """Return whether a folder is there and holds anything; a mount that has vanished does not."""
+    """Whether a folder exists and holds anything; one whose mount has vanished does not."""
     try:
         with os.scandir(path) as entries:
             return any(entries)
@@ -49,7 +84,7 @@ def open_regular(path: str) -> io.BufferedReader:
 
     Raises:
         ImageError: When it is one, or is gone, or may not be read.
-        StorageError: When the machine or the mount is in trouble.
+        StorageError: When the machine or the mount fails.
     """
     try:
         # O_NONBLOCK: a FIFO that took the file's place must not hang the worker.
@@ -63,6 +98,16 @@ def open_regular(path: str) -> io.BufferedReader:
 
 
 def read_image_file(path: str, expected: tuple[int, int] | None) -> bytes:
+    """Return the bytes of an image file.
+
+    Args:
+        expected: Size in bytes and `version_of` that were planned; None for any.
+
+    Raises:
+        ImageError: When it is not a regular file, is gone, changed or too large, or may not
+            be read.
+        StorageError: When the machine or the mount fails.
+    """
     with open_regular(path) as file:
         found = os.fstat(file.fileno())
         if expected is not None and (found.st_size, version_of(found)) != expected:
@@ -76,6 +121,6 @@ def read_image_file(path: str, expected: tuple[int, int] | None) -> bytes:
 
 
 def _refused(path: str, doing: str, error: OSError) -> ImageError | StorageError:
-    if error.errno in _STORAGE_TROUBLE:
+    if error.errno in _STORAGE_ERRORS:
         return StorageError(f"{path!r} cannot be {doing} now: {error.strerror}.")
     return ImageError(f"cannot be {doing}: {error.strerror}")

@@ -14,10 +14,8 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import BinaryIO
 
-from PIL import Image
-
 from workers.errors import ImageError, StorageError
-from workers.images.decoding import FORMATS, MAX_PIXELS, decode_picture
+from workers.images.decoding import MAX_PIXELS, decode_picture, open_header
 from workers.images.files import MAX_BYTES, open_regular, read_image_file
 from workers.processes.child import IMAGE_TIMEOUT_S, Child, DeathError, limit_memory
 from workers.processes.heartbeat import Heartbeat
@@ -25,16 +23,6 @@ from workers.processes.parent_death import end_with_parent
 
 # As most backbones have it. A larger one finds no other damage, and takes longer.
 _INPUT_SIZE = (224, 224)
-_ENDINGS = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
-    "PNG": (".png", ".apng"),
-    "GIF": (".gif",),
-    "BMP": (".bmp", ".dib"),
-    "WEBP": (".webp",),
-    "TIFF": (".tif", ".tiff"),
-    "AVIF": (".avif",),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +40,6 @@ class Inspection:
     format: str | None = None
     error: str | None = None
     is_oversized: bool = False
-
-
-def fits_ending(name: str, format_name: str) -> bool:
-    """Return whether a file of this format may have this name; one without ending may be any."""
-    ending = os.path.splitext(name)[1].lower()
-    # MPO, several JPEGs in one file, is what some cameras write under .JPG.
-    return not ending or ending in _ENDINGS["JPEG" if format_name == "MPO" else format_name]
 
 
 def inspect_image(path: str, is_quick: bool = False) -> Inspection:
@@ -102,7 +83,7 @@ def _glance(path: str) -> Inspection | None:
 def _read_header(file: BinaryIO) -> tuple[str | None, int]:
     """Return the format and the number of pixels, as far as the header tells."""
     try:
-        with Image.open(file, formats=FORMATS) as image:
+        with open_header(file) as image:
             return image.format, image.width * image.height
     # Pillow raises almost anything; why, `decode_picture` says.
     except Exception:

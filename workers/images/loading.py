@@ -6,20 +6,35 @@ an image can never be prepared in two ways.
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.errors import ImageError
-from workers.images.decoding import decode_picture, make_thumbnail
+from workers.images.decoding import UncertainError, decode_picture, make_thumbnail
 from workers.images.distortions import PLAIN, Draw
 from workers.images.files import read_image_file
-from workers.images.resizing import cut_pixels
+from workers.images.resizing import Picture, cut_pixels
 
-# What libwebp says of damaged files and of too little memory alike.
-_AMBIGUOUS = "could not create decoder object"
+
+def digest_content(content: bytes) -> bytes:
+    """Return the identity of a file's content: its SHA-256, 32 bytes."""
+    return hashlib.sha256(content).digest()
+
+
+class Steps(NamedTuple):
+    """The steps of one image in their order; `poets bench` passes timed ones."""
+
+    read: Callable[[str, tuple[int, int] | None], bytes] = read_image_file
+    digest: Callable[[bytes], bytes] = digest_content
+    decode: Callable[[bytes, tuple[int, int]], Picture] = decode_picture
+    cut: Callable[[Picture, tuple[int, int], Draw], NDArray[np.uint8]] = cut_pixels
+
+
+STEPS = Steps()
 
 
 @dataclass(frozen=True)
@@ -55,25 +70,30 @@ class OpenImage:
     """
 
     def __init__(
-        self, path: str, input_size: tuple[int, int], expected: tuple[int, int] | None = None
+        self,
+        path: str,
+        input_size: tuple[int, int],
+        expected: tuple[int, int] | None = None,
+        steps: Steps = STEPS,
     ) -> None:
-        """Read, check and decode one image; arguments and errors as `load_image`."""
-        content = read_image_file(path, expected)
-        self.digest = hashlib.sha256(content).digest()
+        """Read, check and decode one image; see `load_image`."""
+        content = steps.read(path, expected)
+        self.digest = steps.digest(content)
         self._input_size = input_size
+        self._steps = steps
         with _content_errors(self.digest):
-            self._picture = decode_picture(content, input_size)
+            self._picture = steps.decode(content, input_size)
 
     def cut(self, draw: Draw = PLAIN) -> NDArray[np.uint8]:
-        """Return upright pixels, distorted as drawn; errors as `load_image`."""
+        """Return upright pixels, distorted as drawn; see `load_image` for the errors."""
         with _content_errors(self.digest):
-            return cut_pixels(self._picture, self._input_size, draw)
+            return self._steps.cut(self._picture, self._input_size, draw)
 
 
 def load_image(
     path: str, input_size: tuple[int, int], expected: tuple[int, int] | None = None
 ) -> LoadedImage:
-    """Read, check, decode, turn upright, convert to RGB and resize one image.
+    """Read, check, decode, rotate upright, convert to RGB and resize one image.
 
     Args:
         path: A regular file; links, devices and pipes are not opened.
@@ -84,7 +104,7 @@ def load_image(
     Raises:
         ContentError: When the content is no image that can be decoded.
         ImageError: When the file is gone, changed, or cannot be read.
-        StorageError: When the machine or the mount is in trouble, which is no image's fault.
+        StorageError: When the machine or the mount fails, which is no fault of the image.
     """
     image = OpenImage(path, input_size, expected)
     return LoadedImage(image.cut(), image.digest)
@@ -94,9 +114,9 @@ def load_image(
 def _content_errors(digest: bytes) -> Iterator[None]:
     try:
         yield
+    except UncertainError:
+        raise
     except ImageError as error:
-        if _AMBIGUOUS in str(error):
-            raise
         raise ContentError(str(error), digest) from error
     except MemoryError as error:
         # On a larger machine it may succeed, so it says nothing about the content.
@@ -114,7 +134,7 @@ def load_thumbnail(
 
     Raises:
         ImageError: When the file is gone, changed, or cannot be decoded.
-        StorageError: When the machine or the mount is in trouble, which is no image's fault.
+        StorageError: When the machine or the mount fails, which is no fault of the image.
         MemoryError: When this machine has too little.
     """
     return make_thumbnail(read_image_file(path, expected), height, widest)

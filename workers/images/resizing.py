@@ -17,8 +17,9 @@ Pixels = NDArray[Any]
 # A worker child has one core.
 cv2.setNumThreads(0)
 
-# EXIF orientation, tag 0x0112 -> what makes the picture upright.
-TURNS: dict[int, Callable[[Pixels], Pixels]] = {
+# EXIF orientation, tag 0x0112 -> what makes the picture upright; 1 is upright already.
+_MAKE_UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
+    1: lambda seen: seen,
     2: lambda seen: seen[:, ::-1],
     3: lambda seen: seen[::-1, ::-1],
     4: lambda seen: seen[::-1],
@@ -27,6 +28,8 @@ TURNS: dict[int, Callable[[Pixels], Pixels]] = {
     7: lambda seen: seen[::-1, ::-1].swapaxes(0, 1),
     8: lambda seen: seen[:, ::-1].swapaxes(0, 1),
 }
+ORIENTATIONS = frozenset(_MAKE_UPRIGHT)
+_SIDEWAYS = {5, 6, 7, 8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +39,23 @@ class Picture:
     Attributes:
         values: RGB (height, width, 3), or RGB multiplied by its opacity and the opacity
             (height, width, 4), or grey (height, width): uint8; wide grey is float32.
-        turn: What makes it upright.
+        orientation: Of EXIF, one of ORIENTATIONS.
         shades: For wide grey, the values that are black and white.
     """
 
     values: Pixels
-    turn: Callable[[Pixels], Pixels] | None
+    orientation: int
     shades: tuple[float, float] = (0, 255)
 
     @property
     def upright_size(self) -> tuple[int, int]:
         """Height and width as a viewer shows it."""
         rows, columns = self.values.shape[:2]
-        return (columns, rows) if self.is_on_its_side else (rows, columns)
+        return (columns, rows) if self.is_sideways else (rows, columns)
 
     @property
-    def is_on_its_side(self) -> bool:
-        return self.turn in (TURNS[5], TURNS[6], TURNS[7], TURNS[8])
+    def is_sideways(self) -> bool:
+        return self.orientation in _SIDEWAYS
 
 
 def cut_pixels(picture: Picture, input_size: tuple[int, int], draw: Draw) -> NDArray[np.uint8]:
@@ -71,8 +74,8 @@ def cut_pixels(picture: Picture, input_size: tuple[int, int], draw: Draw) -> NDA
 
 
 def _cut(picture: Picture, input_size: tuple[int, int], draw: Draw) -> NDArray[np.uint8]:
-    """Return a part of the picture as RGB; made small before anything else is done to it."""
-    size = input_size[::-1] if picture.is_on_its_side else input_size
+    """Return a part of the picture as RGB; resized first, as the rest then costs less."""
+    size = input_size[::-1] if picture.is_sideways else input_size
     small = _resize_part(picture.values, size, draw.box)
     if small.ndim == 3 and small.shape[2] == 4:
         white = 255 - small[..., 3:].astype(np.uint16)
@@ -83,13 +86,13 @@ def _cut(picture: Picture, input_size: tuple[int, int], draw: Draw) -> NDArray[n
         small = np.clip(np.rint(shades), 0, 255).astype(np.uint8)
     if small.ndim == 2:
         small = np.repeat(small[..., np.newaxis], 3, axis=2)
-    return small if picture.turn is None else picture.turn(small)
+    return _MAKE_UPRIGHT[picture.orientation](small)
 
 
 def _resize_part(
     values: Pixels, size: tuple[int, int], box: tuple[float, float, float, float]
 ) -> Pixels:
-    """Return a part at `size`: cut out of the enlarged picture, as the codelab does it."""
+    """Return a part at `size`, cut out of the enlarged picture as the codelab does."""
     left, top, right, lower = box
     height, width = size
     if box == PLAIN.box:
@@ -102,11 +105,12 @@ def _resize_part(
 
 
 def _resize(values: Pixels, height: int, width: int) -> Pixels:
-    # Linear interpolation looks at two pixels only: what shrinks to less than a third is
+    # Linear interpolation reads two pixels only: what shrinks to less than a third is
     # averaged first, or most of the picture would be skipped. Averaging takes four times
     # as long and, from a half on, did not raise accuracy.
     rows, columns = values.shape[:2]
-    fewer = height if rows > 3 * height else rows, width if columns > 3 * width else columns
-    if fewer != (rows, columns):
-        values = cv2.resize(values, fewer[::-1], interpolation=cv2.INTER_AREA)
+    few_rows = height if rows > 3 * height else rows
+    few_columns = width if columns > 3 * width else columns
+    if (few_rows, few_columns) != (rows, columns):
+        values = cv2.resize(values, (few_columns, few_rows), interpolation=cv2.INTER_AREA)
     return cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -11,9 +11,8 @@ from tests.builders.pictures import make_picture
 from workers.backbones.litert import LiteRTBackbone
 from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
-from workers.images import loading
 from workers.images.distortions import Recipe
-from workers.images.loading import OpenImage
+from workers.images.loading import STEPS, OpenImage
 
 
 class Mean:
@@ -39,23 +38,23 @@ def pictures(tmp_path):
     return [make_picture(tmp_path / f"{n}.jpg", (50 * n, 99, 200), n) for n in range(3)]
 
 
-@pytest.fixture
-def decoded(monkeypatch):
-    """Count what is decoded."""
-    found, decode = [], loading.decode_picture
+def counted_steps():
+    """Return steps, and the list that they fill with the digests of what they decode."""
+    decoded = []
 
-    def note(content, size):
-        found.append(hashlib.sha256(content).digest())
-        return decode(content, size)
+    def decode(content, size):
+        decoded.append(hashlib.sha256(content).digest())
+        return STEPS.decode(content, size)
 
-    monkeypatch.setattr(loading, "decode_picture", note)
-    return found
+    return STEPS._replace(decode=decode), decoded
 
 
-def test_a_file_is_decoded_once_for_all_its_variants(pictures, decoded):
+def test_a_file_is_decoded_once_for_all_its_variants(pictures):
     requests = [request for path in pictures for request in requests_for(path, 6)]
 
-    results = list(compute_results(requests, Mean(), lambda: None))
+    steps, decoded = counted_steps()
+
+    results = list(compute_results(requests, Mean(), lambda: None, steps))
 
     assert len(decoded) == 3
     assert len(results) == 21
@@ -78,11 +77,13 @@ def test_equal_pictures_are_computed_once(pictures):
     assert backbone.computed == 2
 
 
-def test_an_image_that_cannot_be_read_costs_its_variants_too(pictures, decoded):
+def test_an_image_that_cannot_be_read_costs_its_variants_too(pictures):
     Path(pictures[1]).write_bytes(b"broken")
     requests = [request for path in pictures for request in requests_for(path, 2)]
 
-    results = list(compute_results(requests, Mean(), lambda: None))
+    steps, decoded = counted_steps()
+
+    results = list(compute_results(requests, Mean(), lambda: None, steps))
 
     broken = [request.identify(hashlib.sha256(b"broken").digest()) for request in requests[3:6]]
     assert len(decoded) == 3

@@ -1,6 +1,7 @@
 """The stages of the worker's loop, timed from outside: nothing done twice, nothing lost."""
 
 import os
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,9 +13,7 @@ from workers.bottlenecks import timing
 from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
 from workers.bottlenecks.timing import STAGES, Clock, TimedBackbone, time_images
-from workers.images import loading
-
-NAMES = ("read_image_file", "decode_picture", "cut_pixels", "hashlib")
+from workers.images.loading import STEPS, Steps
 
 
 @pytest.fixture
@@ -24,21 +23,18 @@ def backbone(ready_storage):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """How often each step of `workers.images.loading` was called, and the clock that times it."""
-    counts = dict.fromkeys(NAMES[:3], 0)
+    """How often each step of an image was called."""
+    counts = Counter()
 
-    def counted(name):
-        function = getattr(loading, name)
-
+    def counted(name, step):
         def call(*arguments):
             counts[name] += 1
-            return function(*arguments)
+            return step(*arguments)
 
         return call
 
-    for name in counts:
-        monkeypatch.setattr(loading, name, counted(name))
-    monkeypatch.setattr(loading, "hashlib", loading.hashlib)
+    steps = Steps(*(counted(name, step) for name, step in STEPS._asdict().items()))
+    monkeypatch.setattr(timing, "STEPS", steps)
     return counts
 
 
@@ -49,9 +45,7 @@ def requests(folder, count):
 
 
 def timed(wanted, backbone, limit_s=60.0, heartbeat=lambda: None):
-    clock = Clock()
-    clock.install()
-    return list(time_images(wanted, backbone, clock, limit_s, heartbeat))
+    return list(time_images(wanted, backbone, Clock(), limit_s, heartbeat))
 
 
 def test_each_step_is_done_once_for_each_image(calls, backbone, tmp_path):
@@ -59,7 +53,7 @@ def test_each_step_is_done_once_for_each_image(calls, backbone, tmp_path):
 
     laps = timed(requests(tmp_path, 20), backbone, heartbeat=lambda: beats.append(1))
 
-    assert calls == {"read_image_file": 20, "decode_picture": 20, "cut_pixels": 20}
+    assert calls == {"read": 20, "digest": 20, "decode": 20, "cut": 20}
     assert len(beats) == laps[-1].images == 20
 
 
@@ -74,9 +68,9 @@ def test_a_clock_changes_no_result(calls, backbone, tmp_path):
     wanted = requests(tmp_path, 3)
     plain = list(compute_results(wanted, backbone, lambda: None))
     clock = Clock()
-    clock.install()
+    watched = TimedBackbone(backbone, clock)
 
-    found = list(compute_results(wanted, TimedBackbone(backbone, clock), lambda: None))
+    found = list(compute_results(wanted, watched, lambda: None, clock.steps()))
 
     for one, other in zip(plain, found, strict=True):
         assert np.array_equal(one.bottleneck, other.bottleneck)
@@ -117,18 +111,16 @@ def test_the_places_of_a_chunk_that_stay_empty_cost_the_images_nothing(backbone)
 
 def test_no_image_is_begun_when_the_time_is_up(calls, backbone, tmp_path):
     assert timed(requests(tmp_path, 3), backbone, limit_s=0) == []
-    assert calls["read_image_file"] == 0
+    assert calls["read"] == 0
 
 
 def test_the_images_are_repeated_while_there_is_time(calls, backbone, tmp_path):
-    clock = Clock()
-    clock.install()
-    laps = time_images(requests(tmp_path, 9), backbone, clock, 60.0, lambda: None, True)
+    laps = time_images(requests(tmp_path, 9), backbone, Clock(), 60.0, lambda: None, True)
 
     found = [next(laps).images for _ in range(4)]
 
     assert found[-1] > 9
-    assert found[-1] == calls["decode_picture"]
+    assert found[-1] == calls["decode"]
 
 
 def test_a_call_of_the_loop_has_whole_chunks():

@@ -8,13 +8,11 @@ from PIL import Image
 
 from tests.builders.pictures import make_picture
 from workers.errors import ImageError, StorageError
-from workers.images.decoding import FORMATS
-from workers.images.files import SUFFIXES
-from workers.images.inspection import _ENDINGS, Inspection, Inspector, fits_ending, inspect_image
+from workers.images.files import ENDINGS, FORMATS, UNREAD_ENDINGS, has_ending_of
+from workers.images.inspection import Inspection, Inspector, inspect_image
 from workers.images.loading import load_image
 
 RED = (220, 30, 30)
-UNSUPPORTED = {".heif", ".heic"}
 
 
 def inspector(is_quick=False):
@@ -86,11 +84,11 @@ def test_links_and_pipes_are_not_opened(tmp_path):
         assert pipe == Inspection(error="not a regular file")
 
 
-def test_every_format_and_every_ending_has_its_place():
-    assert set(_ENDINGS) == set(FORMATS)
-    listed = [ending for endings in _ENDINGS.values() for ending in endings]
+def test_every_ending_belongs_to_one_format():
+    listed = [ending for row in FORMATS.values() for ending in row.endings]
+
     assert len(listed) == len(set(listed))
-    assert set(listed) == SUFFIXES - UNSUPPORTED
+    assert set(listed) == ENDINGS - set(UNREAD_ENDINGS)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +98,7 @@ def test_every_format_and_every_ending_has_its_place():
      ("folder.png/a.jpg", "JPEG", True)],
 )  # fmt: skip
 def test_a_name_fits_the_content_or_not(name, format_name, fits):
-    assert fits_ending(name, format_name) == fits
+    assert has_ending_of(name, format_name) == fits
 
 
 @pytest.mark.parametrize("is_quick", [False, True])
