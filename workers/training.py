@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 
 from workers.backbones.store import read_description
-from workers.bottlenecks.gathering import SPLITS, Gathered, gather_bottlenecks
+from workers.bottlenecks.gathering import Gathered, gather_bottlenecks
 from workers.errors import DatasetError
 from workers.heads.evaluate import Evaluation, apply_thresholds, evaluate_head
 from workers.heads.fit import Fit, fit_head
 from workers.heads.head import Head
 from workers.heads.kept_heads import keep_head
-from workers.heads.learning_curve import Step, StepLog, write_curve
+from workers.heads.learning_curve import Step, StepLog
 from workers.heads.model_folder import ModelCard, save_model
 from workers.heads.temperature import calibrate_head, find_thresholds
 from workers.processes.heartbeat import Heartbeat
-from workers.reports.findings import NOTHING_EXAMINED, Findings, examine_images
+from workers.reports.findings import NOTHING_EXAMINED, REPORTED, examine_images
 from workers.reports.page.page import make_report
-from workers.reports.tables import write_reports
+from workers.reports.results import collect_results
+from workers.reports.tables import write_tables
 from workers.reports.tensorboard_summaries import Summaries
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage
@@ -55,8 +56,13 @@ def train_run(
     _check_labels(plan, gathered)
     if not options.evaluate_test:
         gathered.hide_test()
-    clock.lap("gathering")
-    fit, evaluations = _fit_and_evaluate(folder, plan, options, gathered, heartbeat, clock)
+    clock.end("gathering")
+    training, validation = gathered.examples["training"], gathered.examples["validation"]
+    with Summaries(folder.summaries, plan.architecture, options, training, validation) as summaries:
+        fit = _fit(folder, plan, options, gathered, summaries, heartbeat)
+        clock.end("fitting")
+        evaluations = _evaluate(plan, fit.head, gathered, heartbeat)
+        summaries.finish(fit.head, evaluations)
     thresholds = None
     if options.target_precision is not None:
         guesses = evaluations["validation"].guesses
@@ -68,16 +74,20 @@ def train_run(
     findings = NOTHING_EXAMINED
     if options.evaluate_test:
         findings = examine_images(gathered.photographs(), plan.labels, fit, options, heartbeat)
-    clock.lap("evaluating")
-    card = _card(storage, plan, gathered, fit, evaluations, clock.seconds)
-    card = replace(card, thresholds=thresholds, counts={**card.counts, **_counts(findings)})
-    reports = write_reports(card, gathered, evaluations, findings)
-    reports["curve.csv"] = write_curve(fit.curve)
+    clock.end("evaluating")
+    found = {"suspects": len(findings.suspects), "duplicates": len(findings.duplicates)}
+    card = replace(
+        _card(storage, plan, gathered, fit, evaluations, clock.seconds),
+        thresholds=thresholds,
+        counts={**gathered.counts, **found},
+    )
+    results = collect_results(card, gathered, evaluations, findings, fit.curve)
+    files = write_tables(results)
     if options.evaluate_test:
-        reports[folder.report.name] = make_report(folder, plan, card, reports, heartbeat)
+        files[folder.report.name] = make_report(folder, plan, card, results, heartbeat)
     may_commit()
     backbone = storage.backbone(plan.backbone_id) / "backbone.tflite"
-    save_model(folder.model, card, fit.head, backbone, reports)
+    save_model(folder.model, card, fit.head, backbone, files)
     with storage_errors(f"remove {folder.checkpoint}"):
         folder.checkpoint.unlink(missing_ok=True)
 
@@ -89,26 +99,23 @@ class _Clock:
         self.seconds: dict[str, float] = {}
         self._since = time.monotonic()
 
-    def lap(self, part: str) -> None:
+    def end(self, part: str) -> None:
         now = time.monotonic()
         self.seconds[part] = round(now - self._since, 3)
         self._since = now
 
 
-def _fit_and_evaluate(
+def _fit(
     folder: RunFolder,
     plan: Plan,
     options: TrainingOptions,
     gathered: Gathered,
+    summaries: Summaries,
     heartbeat: Heartbeat,
-    clock: _Clock,
-) -> tuple[Fit, dict[str, Evaluation]]:
-    """Return the fit, its temperature in the head, and the figures of validation and test."""
-    training, validation, testing = (gathered.examples[split] for split in SPLITS)
-    with (
-        StepLog(folder.steps) as log,
-        Summaries(folder.summaries, plan.architecture, options, training, validation) as summaries,
-    ):
+) -> Fit:
+    """Return the fit, with its temperature in the head."""
+    training, validation = gathered.examples["training"], gathered.examples["validation"]
+    with StepLog(folder.steps) as log:
 
         def on_step(step: Step, head: Head | None) -> None:
             log.add(step)
@@ -124,20 +131,18 @@ def _fit_and_evaluate(
             folder.checkpoint,
             partial(keep_head, folder.heads),
         )
-        _check_finite(fit)
-        head, temperature = calibrate_head(fit.head, validation, heartbeat)
-        fit = replace(fit, head=head, details={**fit.details, "temperature": temperature})
-        clock.lap("fitting")
-        evaluations = {
-            "validation": evaluate_head(head, validation, plan.labels, heartbeat),
-            "test": evaluate_head(head, testing, plan.labels, heartbeat),
-        }
-        summaries.finish(head, evaluations)
-    return fit, evaluations
+    _check_finite(fit)
+    head, temperature = calibrate_head(fit.head, validation, heartbeat)
+    return replace(fit, head=head, details={**fit.details, "temperature": temperature})
 
 
-def _counts(findings: Findings) -> dict[str, int]:
-    return {"suspects": len(findings.suspects), "duplicates": len(findings.duplicates)}
+def _evaluate(
+    plan: Plan, head: Head, gathered: Gathered, heartbeat: Heartbeat
+) -> dict[str, Evaluation]:
+    return {
+        REPORTED[split]: evaluate_head(head, gathered.examples[split], plan.labels, heartbeat)
+        for split in ("validation", "testing")
+    }
 
 
 def _check_labels(plan: Plan, gathered: Gathered) -> None:

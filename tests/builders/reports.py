@@ -1,24 +1,24 @@
-"""Reports of a model as the trainer writes them, from predictions that a test makes up."""
+"""Results of a model, and its page, from predictions that a test makes up."""
 
 import csv
 import dataclasses
-import io
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tests.builders.backbones import BACKBONE_ID
+from workers.heads.learning_curve import Step
 from workers.heads.model_folder import ModelCard
 from workers.processes.heartbeat import no_heartbeat
+from workers.reports.findings import Duplicate, Findings, Sighting, Suspect
 from workers.reports.page.page import make_report
+from workers.reports.results import Results
 from workers.storage.plan import read_plan
 
 COLUMNS = ("path", "split", "label", "predicted", "score", "label_score", "margin")
-CURVE = ("train_accuracy", "train_cross_entropy", "validation_accuracy", "validation_cross_entropy")
 
 
 def make_prediction(path, split, label, predicted, score=0.9):
@@ -27,36 +27,34 @@ def make_prediction(path, split, label, predicted, score=0.9):
     return path, split, label, predicted, score, label_score, score - (1 - score) / 2
 
 
-def make_reports(labels, predictions, suspects=(), duplicates=(), unreadable=(), steps=40):
-    """Return the content of each report by its name."""
-    buffer = io.BytesIO()
+def make_results(labels, predictions, suspects=(), duplicates=(), unreadable=(), steps=40):
+    """Return results of these rows of the tables, with figures that agree with `predictions`."""
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in predictions]
-    pq.write_table(pa.Table.from_pylist(rows), buffer)
-    evaluation = {"labels": list(labels), "temperature": 1.03}
+    figures = {"labels": list(labels), "temperature": 1.03, "near_duplicates_searched": True}
     for split in ("validation", "test"):
-        evaluation[split] = _figures(labels, [row for row in rows if row["split"] == split])
-    curve = [
-        (step * 10, 1 - 0.7**step, 0.8**step, 0.9 - 0.9 * 0.7**step, 0.2 + 0.8**step)
-        for step in range(steps)
-    ]
-    return {
-        "evaluation.json": json.dumps(evaluation).encode(),
-        "predictions.parquet": buffer.getvalue(),
-        "suspects.csv": _table("path split label suggested score reason", suspects),
-        "duplicates.csv": _table(
-            "path other split other_split label other_label similarity", duplicates
+        figures[split] = _figures(labels, [row for row in rows if row["split"] == split])
+    return Results(
+        figures,
+        pa.Table.from_pylist(rows),
+        Findings(
+            [
+                Suspect(Sighting(path, split, label), suggested, score, reason)
+                for path, split, label, suggested, score, reason in suspects
+            ],
+            [
+                Duplicate(
+                    Sighting(path, split, label), Sighting(other, other_split, other_label), x
+                )
+                for path, other, split, other_split, label, other_label, x in duplicates
+            ],
+            is_complete=True,
         ),
-        "curve.csv": _table(f"step {' '.join(CURVE)}", curve),
-        "quarantine.csv": _table("path reason", unreadable),
-    }
-
-
-def _table(header, rows):
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header.split())
-    writer.writerows(rows)
-    return text.getvalue().encode()
+        list(unreadable),
+        [
+            Step(step * 10, 1 - 0.7**step, 0.8**step, 0.9 - 0.9 * 0.7**step, 0.2 + 0.8**step)
+            for step in range(steps)
+        ],
+    )
 
 
 def _figures(labels, rows):
@@ -129,11 +127,11 @@ def card_of(plan):
     )
 
 
-def write_page(run, files, target=None, labels=None):
+def write_page(run, results, target=None, labels=None):
     plan = read_plan(run)
     plan = dataclasses.replace(plan, labels=labels or plan.labels)
     path = target or run.path / "page.html"
-    path.write_bytes(make_report(run, plan, card_of(plan), files, no_heartbeat))
+    path.write_bytes(make_report(run, plan, card_of(plan), results, no_heartbeat))
     return path
 
 

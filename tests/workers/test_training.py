@@ -54,7 +54,9 @@ def test_a_run_becomes_a_model_with_its_reports(ready_storage, photos):
     assert (run.model / "labels.txt").read_text() == "blue\nred\n"
 
 
-def test_a_model_of_an_older_poets_gets_its_report_when_it_is_asked_for(ready_storage, photos):
+def test_a_report_that_is_missing_is_made_from_the_tables_when_it_is_asked_for(
+    ready_storage, photos
+):
     run = trained(ready_storage, photos)
     made = run.report.read_bytes()
     run.report.unlink()

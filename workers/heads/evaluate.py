@@ -1,6 +1,6 @@
 """How good a head is on images that it was not fitted on, and which it gets wrong."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ class Guesses:
     """What a head says of each example, without all the probabilities; arrays of shape (n,).
 
     Attributes:
-        labels, predicted: int64, number of the true label and of the best one.
+        labels, predicted: int64, index of the true label and of the best one.
         score, label_score: float64, probability of the best and of the true label.
         margin: float64, the best minus the second best probability.
         rank: int64, how many labels come before the true one; 0 when it is predicted.
@@ -43,22 +43,57 @@ class Guesses:
     margin: NDArray[np.float64]
     rank: NDArray[np.int64]
 
+    @classmethod
+    def from_probabilities(
+        cls, probabilities: NDArray[np.float64], labels: NDArray[np.int64]
+    ) -> "Guesses":
+        """Return the guesses of examples from their probabilities, shape (n, labels)."""
+        rows = np.arange(len(labels))
+        predicted = probabilities.argmax(axis=1)
+        score, own = probabilities[rows, predicted], probabilities[rows, labels]
+        # Equal probabilities keep the order of the labels, as everywhere.
+        is_before = probabilities > own[:, np.newaxis]
+        is_equal = probabilities == own[:, np.newaxis]
+        is_equal &= np.arange(probabilities.shape[1]) < labels[:, np.newaxis]
+        second = np.partition(probabilities, -2, axis=1)[:, -2]
+        return cls(
+            labels=labels,
+            predicted=predicted,
+            score=score,
+            label_score=own,
+            margin=score - second,
+            rank=np.count_nonzero(is_before | is_equal, axis=1),
+        )
+
+    @classmethod
+    def empty(cls, n: int) -> "Guesses":
+        """Return zeros, to be filled in by `put`."""
+        return cls(
+            labels=np.zeros(n, np.int64),
+            predicted=np.zeros(n, np.int64),
+            score=np.zeros(n),
+            label_score=np.zeros(n),
+            margin=np.zeros(n),
+            rank=np.zeros(n, np.int64),
+        )
+
+    @classmethod
+    def concatenate(cls, parts: list["Guesses"]) -> "Guesses":
+        """Return the guesses of all parts, one part behind the other."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
+
+    def put(self, rows: NDArray[np.int64] | slice, guesses: "Guesses") -> None:
+        """Replace the guesses at `rows`, one for each row."""
+        for field in fields(self):
+            getattr(self, field.name)[rows] = getattr(guesses, field.name)
+
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def is_right(self) -> NDArray[np.bool_]:
         return np.equal(self.predicted, self.labels)
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """One image whose best label (or set of labels) is not its own; `score` is the wrong one's."""
-
-    path: str
-    label: str
-    predicted: str
-    score: float
 
 
 @dataclass(frozen=True)
@@ -75,7 +110,6 @@ class Evaluation:
             None for sets.
         mean_average_precision: Over the labels; None but for sets.
         guesses: One for each image, in the order of the examples.
-        mistakes: Most confident first.
     """
 
     images: int
@@ -88,7 +122,6 @@ class Evaluation:
     calibration_bins: list[CalibrationBin]
     confusion: NDArray[np.int64] | None
     guesses: Guesses | SetGuesses
-    mistakes: list[Mistake]
     mean_average_precision: float | None = None
 
 
@@ -101,7 +134,7 @@ def evaluate_head(
         heartbeat: Called now and then, to show that the work goes on.
     """
     if head.activation == SIGMOID:
-        return _evaluate_sets(guess_sets(head, examples, heartbeat), examples.paths, labels)
+        return _evaluate_sets(guess_sets(head, examples, heartbeat))
     guesses = guess_labels(head, examples, heartbeat)
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     np.add.at(confusion, (guesses.labels, guesses.predicted), 1)
@@ -117,11 +150,10 @@ def evaluate_head(
         calibration_bins=bins,
         confusion=confusion,
         guesses=guesses,
-        mistakes=_list_mistakes(guesses, examples.paths, labels),
     )
 
 
-def _evaluate_sets(guesses: SetGuesses, paths: list[str], labels: tuple[str, ...]) -> Evaluation:
+def _evaluate_sets(guesses: SetGuesses) -> Evaluation:
     by_label = figures_of_sets(guesses)
     bins = bin_calibration(guesses.probabilities.ravel(), guesses.labels.ravel())
     return Evaluation(
@@ -135,7 +167,6 @@ def _evaluate_sets(guesses: SetGuesses, paths: list[str], labels: tuple[str, ...
         calibration_bins=bins,
         confusion=None,
         guesses=guesses,
-        mistakes=_list_mistakes(guesses, paths, labels),
         mean_average_precision=mean_over_labels(by_label, "average_precision"),
     )
 
@@ -155,15 +186,13 @@ def apply_thresholds(
 
 def guess_labels(head: Head, examples: Examples, heartbeat: Heartbeat) -> Guesses:
     """Return what a head says of each example; probabilities are held for one block alone."""
-    parts = []
+    guesses = Guesses.empty(len(examples))
     for start in range(0, len(examples), _BLOCK):
         heartbeat()
-        stop = start + _BLOCK
-        probabilities = head.predict(examples.bottlenecks[start:stop])
-        parts.append(_summarise(probabilities, examples.labels[start:stop]))
-    if not parts:
-        parts = [_summarise(np.empty((0, len(head.bias))), examples.labels)]
-    return Guesses(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        rows = slice(start, start + _BLOCK)
+        probabilities = head.predict(examples.bottlenecks[rows])
+        guesses.put(rows, Guesses.from_probabilities(probabilities, examples.labels[rows]))
+    return guesses
 
 
 def log_loss(head: Head, examples: Examples, heartbeat: Heartbeat) -> float:
@@ -180,21 +209,6 @@ def log_loss(head: Head, examples: Examples, heartbeat: Heartbeat) -> float:
     return total / len(examples)
 
 
-def _summarise(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int64]
-) -> tuple[NDArray[np.generic], ...]:
-    rows = np.arange(len(labels))
-    predicted = probabilities.argmax(axis=1)
-    score, own = probabilities[rows, predicted], probabilities[rows, labels]
-    # Equal probabilities keep the order of the labels, as everywhere.
-    is_before = probabilities > own[:, np.newaxis]
-    is_equal = probabilities == own[:, np.newaxis]
-    is_equal &= np.arange(probabilities.shape[1]) < labels[:, np.newaxis]
-    rank = np.count_nonzero(is_before | is_equal, axis=1)
-    second = np.partition(probabilities, -2, axis=1)[:, -2]
-    return labels, predicted, score, own, score - second, rank
-
-
 def _losses(own_scores: NDArray[np.float64]) -> NDArray[np.float64]:
     # A probability of zero must not give infinity.
     return -np.log(np.maximum(own_scores, 1e-30))
@@ -202,21 +216,6 @@ def _losses(own_scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _mean(values: NDArray[np.bool_] | NDArray[np.float64]) -> float | None:
     return float(values.mean(dtype=np.float64)) if len(values) else None
-
-
-def _list_mistakes(
-    guesses: Guesses | SetGuesses, paths: list[str], labels: tuple[str, ...]
-) -> list[Mistake]:
-    mistakes = [
-        Mistake(
-            path=paths[i],
-            label=name_answer(guesses.labels[i], labels),
-            predicted=name_answer(guesses.predicted[i], labels),
-            score=round(float(guesses.score[i]), 6),
-        )
-        for i in np.flatnonzero(~guesses.is_right)
-    ]
-    return sorted(mistakes, key=lambda mistake: -mistake.score)
 
 
 def name_answer(answer: NDArray[Any], labels: tuple[str, ...]) -> str:

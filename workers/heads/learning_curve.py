@@ -1,14 +1,15 @@
 """The learning curve: figures at some steps of a fit, on the way and beside the model."""
 
+import contextlib
 import csv
-import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,14 +17,6 @@ from workers.heads.head import Head
 from workers.heads.losses import sum_losses
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import storage_errors
-
-CURVE_COLUMNS = (
-    "step",
-    "train_accuracy",
-    "train_cross_entropy",
-    "validation_accuracy",
-    "validation_cross_entropy",
-)
 
 
 @dataclass(frozen=True)
@@ -103,19 +96,10 @@ def measure_head(
     return hits / len(labels), float(loss)
 
 
-def write_curve(curve: Iterable[Step]) -> bytes:
-    """Return the content of the model's ``curve.csv``: the same fit gives the same bytes."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CURVE_COLUMNS)
-    writer.writerows([getattr(step, name) for name in CURVE_COLUMNS] for step in curve)
-    return text.getvalue().encode()
-
-
 class StepLog(AbstractContextManager["StepLog"]):
     """The run's ``steps.csv``: one line a step, appended while the fit goes on.
 
-    A hint for who watches. Another attempt appends to it too, so a step may come twice;
+    Only for watching a fit. Another attempt appends to it too, so a step may come twice;
     `read_steps` sorts that out.
 
     Raises:
@@ -126,15 +110,17 @@ class StepLog(AbstractContextManager["StepLog"]):
         self._path = path
         with storage_errors(f"write {path}"):
             self._file = path.open("a", encoding="utf-8")
-            # The first line break ends what a killed attempt may have left.
-            self._append("\n" if self._file.tell() else "", ",".join(_COLUMNS))
+            # Ends the line that a killed attempt may have left half written.
+            if self._file.tell():
+                self._file.write("\n")
+            self._append(_COLUMNS)
 
     def add(self, step: Step) -> None:
         with storage_errors(f"write {self._path}"):
-            self._append(",".join("" if value is None else repr(value) for value in astuple(step)))
+            self._append(astuple(step))
 
-    def _append(self, *words: str) -> None:
-        self._file.write("".join(words) + "\n")
+    def _append(self, row: tuple[object, ...]) -> None:
+        csv.writer(self._file, lineterminator="\n").writerow(row)
         self._file.flush()
 
     def __exit__(self, *_: object) -> None:
@@ -157,29 +143,21 @@ def read_steps(path: Path) -> list[Step]:
             return []
     found: dict[int, Step] = {}
     for line in lines:
-        step = _parse_step(line)
-        if step is not None:
+        # Headers, and what a killed attempt left, are no steps.
+        with contextlib.suppress(ValueError):
+            step = parse_step(dict(zip(_COLUMNS, line.split(","), strict=True)))
             found.setdefault(step.step, step)
     return [found[number] for number in sorted(found)]
 
 
-def _parse_step(line: str) -> Step | None:
-    values = line.split(",")
-    if len(values) != len(_COLUMNS):
-        return None
-    try:
-        step, accuracy, loss, held_out_accuracy, held_out_loss, images, when = values
-        return Step(
-            int(step),
-            float(accuracy),
-            float(loss),
-            float(held_out_accuracy) if held_out_accuracy else None,
-            float(held_out_loss) if held_out_loss else None,
-            int(images),
-            float(when),
-        )
-    except ValueError:
-        return None  # a header, or what a killed attempt left
+def parse_step(cells: dict[str, str]) -> Step:
+    """Return a step from the cells of a CSV file by their column; an empty one is None.
+
+    Raises:
+        ValueError: When they hold no step.
+    """
+    values = {name: cell or None for name, cell in cells.items()}
+    return msgspec.convert(values, Step, strict=False)
 
 
 def describe_step(step: Step) -> list[str]:

@@ -66,7 +66,7 @@ def guess_unseen(
         return fit_at_strength(chosen, n_labels, _JUDGES_STRENGTH * strength, options, heartbeat)
 
     folds = np.array([_fold(path) for path in training.paths], np.int64)
-    columns = [np.zeros(len(training), kind) for kind in (int, int, float, float, float, int)]
+    guesses = Guesses.empty(len(training))
     for fold in range(_FOLDS):
         judged, others = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         if not len(judged) or not len(others):
@@ -74,12 +74,10 @@ def guess_unseen(
         head = fit_on(others)
         for start in range(0, len(judged), _FOLD_EXAMPLES):
             rows = judged[start : start + _FOLD_EXAMPLES]
-            found = guess_labels(head, _take(training, rows), heartbeat)
-            for name, column in zip(vars(found), columns, strict=True):
-                column[rows] = getattr(found, name)
+            guesses.put(rows, guess_labels(head, _take(training, rows), heartbeat))
     head = fit_on(np.arange(len(training)))
     return {
-        split: Guesses(*columns) if split == "training" else guess_labels(head, part, heartbeat)
+        split: guesses if split == "training" else guess_labels(head, part, heartbeat)
         for split, part in examples.items()
     }
 
@@ -95,9 +93,8 @@ def find_label_errors(guesses: dict[str, Guesses], n_labels: int) -> list[LabelE
     Args:
         guesses: By split; each from a head that was fitted without the image.
     """
-    columns = zip(*(vars(one).values() for one in guesses.values()), strict=True)
-    every = Guesses(*map(np.concatenate, columns))
-    places = [(split, row) for split, one in guesses.items() for row in range(len(one))]
+    every = Guesses.concatenate(list(guesses.values()))
+    positions = [(split, row) for split, one in guesses.items() for row in range(len(one))]
     images = np.bincount(every.labels, minlength=n_labels)
     usual = np.bincount(every.labels, every.label_score, n_labels) / np.maximum(images, 1)
     counts = np.zeros((n_labels, n_labels))
@@ -109,7 +106,7 @@ def find_label_errors(guesses: dict[str, Guesses], n_labels: int) -> list[LabelE
     wrong = np.flatnonzero(~every.is_right)
     found = []
     for i in wrong[np.argsort(-certainty[wrong], kind="stable")]:
-        split, row = places[i]
+        split, row = positions[i]
         label, suggested = int(every.labels[i]), int(every.predicted[i])
         if left[label, suggested]:
             left[label, suggested] -= 1

@@ -1,154 +1,106 @@
-"""The reports of a model, as files beside it: figures, mistakes, and what looks wrong."""
+"""The results of a model as files beside it, and read back from them."""
 
 import csv
 import io
 import json
-from collections.abc import Iterable
-from dataclasses import asdict
-from typing import Any
+from dataclasses import astuple
+from operator import itemgetter
+from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from workers.bottlenecks.gathering import Gathered
-from workers.heads.evaluate import Evaluation, name_answer
-from workers.heads.metrics import macro_averages, wilson_interval
-from workers.heads.model_folder import ModelCard
-from workers.heads.multi_label_guesses import SetGuesses
-from workers.reports.findings import Findings
+from workers.errors import ModelError
+from workers.heads.learning_curve import parse_step
+from workers.reports.findings import Duplicate, Findings, Sighting, Suspect
+from workers.reports.results import Results
+from workers.storage.atomic import storage_errors
+from workers.storage.csv_files import csv_bytes
 
-_GATHERED = {"validation": "validation", "test": "testing"}
-_DIGITS = 6
+CURVE_COLUMNS = (
+    "step", "train_accuracy", "train_cross_entropy", "validation_accuracy",
+    "validation_cross_entropy",
+)  # fmt: skip
+_SUSPECTS = ("path", "split", "label", "suggested", "score", "reason")
+_DUPLICATES = ("path", "other", "split", "other_split", "label", "other_label", "similarity")
 
 
-def write_reports(
-    card: ModelCard,
-    gathered: Gathered,
-    evaluations: dict[str, Evaluation],
-    findings: Findings,
-) -> dict[str, bytes]:
-    """Return the content of each report by its file name."""
-    figures = {
-        "labels": card.labels,
-        "temperature": card.training["temperature"],
-        "near_duplicates_searched": findings.is_complete,
-        **{split: _figures(card, evaluation) for split, evaluation in evaluations.items()},
-    }
-    mistakes = [
-        (split, mistake.path, mistake.label, mistake.predicted, mistake.score)
-        for split, evaluation in evaluations.items()
-        for mistake in evaluation.mistakes
-    ]
-    suspects = [
-        (one.image.path, one.image.split, one.image.label, one.suggested, one.score, one.reason)
-        for one in findings.suspects
-    ]
-    duplicates = [
-        (
-            *(pair.image.path, pair.other.path),
-            *(pair.image.split, pair.other.split),
-            *(pair.image.label, pair.other.label),
-            pair.similarity,
-        )
-        for pair in findings.duplicates
-    ]
+def write_tables(results: Results) -> dict[str, bytes]:
+    """Return the content of each file by its name; the same results give the same bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(results.predictions, sink, compression="zstd")
+    suspects = (
+        (*astuple(one.image), one.suggested, one.score, one.reason)
+        for one in results.findings.suspects
+    )
+    duplicates = (
+        (one.path, other.path, one.split, other.split, one.label, other.label, pair.similarity)
+        for pair in results.findings.duplicates
+        for one, other in [(pair.image, pair.other)]
+    )
     return {
-        "evaluation.json": json.dumps(figures, indent=2, allow_nan=False).encode(),
-        "predictions.parquet": _predictions(card, gathered, evaluations),
-        "quarantine.csv": _table("path reason", sorted(gathered.quarantine)),
-        "mistakes.csv": _table("split path label predicted score", mistakes),
-        "suspects.csv": _table("path split label suggested score reason", suspects),
-        "duplicates.csv": _table(
-            "path other split other_split label other_label similarity", duplicates
+        "evaluation.json": json.dumps(results.figures, indent=2, allow_nan=False).encode(),
+        "predictions.parquet": bytes(sink.getvalue()),
+        "mistakes.csv": _mistakes(results.predictions),
+        "suspects.csv": csv_bytes(_SUSPECTS, suspects),
+        "duplicates.csv": csv_bytes(_DUPLICATES, duplicates),
+        "quarantine.csv": csv_bytes(("path", "reason"), results.quarantine),
+        "curve.csv": csv_bytes(
+            CURVE_COLUMNS, (astuple(step)[: len(CURVE_COLUMNS)] for step in results.curve)
         ),
     }
 
 
-def _figures(card: ModelCard, evaluation: Evaluation) -> dict[str, Any]:
-    thresholds = card.thresholds or {}
-    by_label = zip(card.labels, evaluation.by_label, strict=True)
-    return {
-        "images": evaluation.images,
-        "accuracy": evaluation.accuracy,
-        "accuracy_interval": evaluation.accuracy_interval,
-        "top5_accuracy": evaluation.top5_accuracy,
-        "mean_average_precision": evaluation.mean_average_precision,
-        "log_loss": evaluation.log_loss,
-        "calibration_error": evaluation.calibration_error,
-        "macro": macro_averages(evaluation.by_label),
-        "per_label": [
-            {"label": label, **asdict(figures), "threshold": thresholds.get(label)}
-            for label, figures in by_label
-        ],
-        "sure": _sure(card, evaluation) if card.thresholds is not None else None,
-        "confusion": None if evaluation.confusion is None else evaluation.confusion.tolist(),
-        "calibration_bins": [asdict(one) for one in evaluation.calibration_bins],
-    }
+def _mistakes(predictions: pa.Table) -> bytes:
+    """Return ``mistakes.csv``: split by split, the most confident first."""
+    columns = ["split", "path", "label", "predicted", "score"]
+    is_wrong = pc.field("label") != pc.field("predicted")
+    rows = predictions.select(columns).filter(is_wrong).to_pylist()
+    splits = list(dict.fromkeys(row["split"] for row in rows))
+    rows.sort(key=lambda row: (splits.index(row["split"]), -row["score"]))
+    return csv_bytes(columns, map(itemgetter(*columns), rows))
 
 
-def _sure(card: ModelCard, evaluation: Evaluation) -> dict[str, Any]:
-    """Return how many images reach the threshold of their label, and how right they are."""
-    is_right = [
-        bool(right)
-        for right, number, score in zip(*_best_labels(evaluation), strict=True)
-        if not card.is_unsure(card.labels[number], round(float(score), _DIGITS))
-    ]
-    return {
-        "images": len(is_right),
-        "accuracy": sum(is_right) / len(is_right) if is_right else None,
-        "accuracy_interval": wilson_interval(sum(is_right), len(is_right)),
-    }
+def read_tables(folder: Path) -> Results:
+    """Return the results of a model from the files in its folder.
 
-
-def _best_labels(
-    evaluation: Evaluation,
-) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64]]:
-    """Return of the best label of each image whether it is right, its number and its score."""
-    guesses = evaluation.guesses
-    if isinstance(guesses, SetGuesses):
-        rows, best = np.arange(len(guesses)), guesses.best
-        return guesses.labels[rows, best], best, guesses.probabilities[rows, best]
-    return guesses.is_right, guesses.predicted, guesses.score
-
-
-def _predictions(card: ModelCard, gathered: Gathered, evaluations: dict[str, Evaluation]) -> bytes:
-    tables = []
-    for split, evaluation in evaluations.items():
-        guesses = evaluation.guesses
-        columns = {
-            "path": pa.array(gathered.examples[_GATHERED[split]].paths, pa.string()),
-            "split": pa.array([split] * len(guesses), pa.string()),
-            "label": _names(card, guesses.labels),
-            "predicted": _names(card, guesses.predicted),
-            "score": guesses.score.round(_DIGITS),
-            "label_score": guesses.label_score.round(_DIGITS),
-            "margin": guesses.margin.round(_DIGITS),
+    Raises:
+        ModelError: When a file is damaged.
+        StorageError: When the storage refuses.
+    """
+    with storage_errors(f"read {folder}"):
+        content = (folder / "evaluation.json").read_bytes()
+        predictions = (folder / "predictions.parquet").read_bytes()
+        names = ("suspects", "duplicates", "quarantine", "curve")
+        texts = {name: (folder / f"{name}.csv").read_bytes() for name in names}
+    try:
+        rows = {
+            name: list(csv.DictReader(io.StringIO(text.decode(), newline="")))
+            for name, text in texts.items()
         }
-        tables.append(pa.table(columns))
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.concat_tables(tables), sink, compression="zstd")
-    return bytes(sink.getvalue())
+        figures = json.loads(content)
+        return Results(
+            figures=figures,
+            predictions=pq.read_table(io.BytesIO(predictions)),
+            findings=Findings(
+                [_suspect(row) for row in rows["suspects"]],
+                [_duplicate(row) for row in rows["duplicates"]],
+                figures["near_duplicates_searched"],
+            ),
+            quarantine=[(row["path"], row["reason"]) for row in rows["quarantine"]],
+            curve=[parse_step(row) for row in rows["curve"]],
+        )
+    except (ValueError, KeyError, TypeError, csv.Error, pa.ArrowException) as error:
+        raise ModelError(f"The reports of model {folder} are damaged: {error!r}.") from error
 
 
-def _names(card: ModelCard, answers: NDArray[Any]) -> pa.Array:
-    if answers.ndim == 1:
-        return pa.array(card.labels, pa.string()).take(pa.array(answers))
-    return pa.array([name_answer(row, card.labels) for row in answers], pa.string())
+def _suspect(row: dict[str, str]) -> Suspect:
+    image = Sighting(row["path"], row["split"], row["label"])
+    return Suspect(image, row["suggested"], float(row["score"]), row["reason"])
 
 
-class _Lines(io.StringIO):
-    """Takes the rows of a `csv.writer` that ends them with CR LF; they end with LF here."""
-
-    def write(self, row: str) -> int:
-        return super().write(row.removesuffix("\r\n") + "\n")
-
-
-def _table(columns: str, rows: Iterable[tuple[str | float, ...]]) -> bytes:
-    text = _Lines(newline="")
-    # What ends a row is quoted in a name; readers take a bare CR for an end, too.
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(columns.split())
-    writer.writerows(rows)
-    return text.getvalue().encode()
+def _duplicate(row: dict[str, str]) -> Duplicate:
+    image = Sighting(row["path"], row["split"], row["label"])
+    other = Sighting(row["other"], row["other_split"], row["other_label"])
+    return Duplicate(image, other, float(row["similarity"]))

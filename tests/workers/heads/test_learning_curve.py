@@ -1,6 +1,5 @@
 """The learning curve: what it measures, that it changes no head, and how it is read on the way."""
 
-import csv
 import re
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from tests.builders.heads import EMPTY, LABELS, SGD, figures, make_clusters
 from workers.errors import StorageError
 from workers.heads.fit import fit_head
-from workers.heads.learning_curve import Step, StepLog, describe_step, read_steps, write_curve
+from workers.heads.learning_curve import Step, StepLog, describe_step, read_steps
 from workers.processes.heartbeat import no_heartbeat
 from workers.storage.plan import TrainingOptions
 
@@ -126,29 +125,6 @@ def test_the_curve_of_lbfgs_leaves_out_strengths_that_were_tried_in_vain():
     assert fit.curve[-1].train_cross_entropy == pytest.approx(
         min(step.train_cross_entropy for step in fit.curve), rel=0.02
     )
-
-
-def test_the_curve_of_a_model_is_a_table():
-    steps = [Step(0, 0.5, 1.25, 0.25, 2.0, 100, 7.0), Step(10, 0.75, 0.5, time=8.0)]
-
-    rows = list(csv.DictReader(write_curve(steps).decode().splitlines()))
-
-    assert rows == [
-        {
-            "step": "0",
-            "train_accuracy": "0.5",
-            "train_cross_entropy": "1.25",
-            "validation_accuracy": "0.25",
-            "validation_cross_entropy": "2.0",
-        },
-        {
-            "step": "10",
-            "train_accuracy": "0.75",
-            "train_cross_entropy": "0.5",
-            "validation_accuracy": "",
-            "validation_cross_entropy": "",
-        },
-    ]
 
 
 FIRST = Step(0, 0.1 + 0.2, 1.25, 1 / 3, 2.0, 100, 1795500000.123456)

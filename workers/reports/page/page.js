@@ -2,28 +2,27 @@
 
 const GALLERIES = {
   mistakes: {
-    items: () => (data.mistakes[state.split] ?? []).map((number) => scored(photographs[number])),
+    items: () => data.mistakes[state.split].map((number) => scored(photographs[number])),
     about: () => `Wrong, and sure of it: the highest scores first.${data.isMultiLabel ? " The score is that of all predicted labels together." : ""}`,
     whenNone: () => `No ${held()} got a wrong label.`,
   },
   uncertain: {
-    items: () => (data.uncertain[state.split] ?? []).map((number) => doubtful(photographs[number])),
+    items: () => data.uncertain[state.split].map((number) => doubtful(photographs[number])),
     about: () => `The best ${data.isMultiLabel ? "set of labels" : "label"} hardly leads the second. Photographs like these teach the model most.`,
     whenNone: () => "",
-    isAbsent: () => !data.uncertain[state.split]?.length,
+    isAbsent: () => !data.uncertain[state.split].length,
   },
   suspects: {
-    items: () => (data.suspects ?? []).map(suspect),
+    items: () => data.suspects.map(suspect),
     about: () => "Of all splits: the model doubts the folder that they lie in. Look, and move those that are wrong.",
     whenNone: () => "No label looks wrong.",
     // With several labels only contradicting copies are listed.
-    isAbsent: () => data.suspects === null || (data.isMultiLabel && !data.suspects.length),
+    isAbsent: () => data.isMultiLabel && !data.suspects.length,
   },
   duplicates: {
-    items: () => (data.duplicates ?? []).map(pair),
+    items: () => data.duplicates.map(pair),
     about: () => "Nearly the same photograph twice. Under two labels one is wrong; in two splits the figures are flattered.",
     whenNone: () => (data.isSearched ? "No photograph is there twice." : "No exact copies were found; near ones were not searched for."),
-    isAbsent: () => data.duplicates === null,
   },
 };
 

@@ -7,7 +7,6 @@ import math
 import os
 import string
 import urllib.parse
-from collections.abc import Mapping
 from html import escape
 from importlib.resources import files as resources
 from pathlib import Path
@@ -15,30 +14,18 @@ from typing import Any
 
 from workers.errors import RunError
 from workers.heads.head import SIGMOID
+from workers.heads.learning_curve import Step
 from workers.heads.model_folder import ModelCard, read_card
 from workers.processes.heartbeat import Heartbeat
-from workers.reports.page.photographs import (
-    Listing,
-    Photograph,
-    list_photographs,
-    number_or_none,
-    read_rows,
-)
+from workers.reports.page.photographs import Listing, Photograph, list_photographs
 from workers.reports.page.thumbnails import make_thumbnails
-from workers.storage.atomic import create_once, storage_errors
+from workers.reports.results import Results
+from workers.reports.tables import CURVE_COLUMNS, read_tables
+from workers.storage.atomic import create_once
 from workers.storage.layout import RunFolder
 from workers.storage.names import decode_name
 from workers.storage.plan import OF_SGD, Plan, read_plan
 
-_SOURCES = (
-    "evaluation.json",
-    "predictions.parquet",
-    "mistakes.csv",
-    "suspects.csv",
-    "duplicates.csv",
-    "curve.csv",
-    "quarantine.csv",
-)
 # In this order they are one program.
 _SCRIPTS = ("elements.js", "photographs.js", "matrix.js", "charts.js", "figures.js", "page.js")
 _MOST_UNREADABLE = 200
@@ -46,28 +33,22 @@ _MOST_STEPS = 400
 
 
 def make_report(
-    folder: RunFolder,
-    plan: Plan,
-    card: ModelCard,
-    files: Mapping[str, bytes],
-    heartbeat: Heartbeat,
+    folder: RunFolder, plan: Plan, card: ModelCard, results: Results, heartbeat: Heartbeat
 ) -> bytes:
     """Return the page of a run.
 
     Args:
-        files: The other reports of the model, content by name; what is absent is left out
-            of the page.
         heartbeat: Called now and then, to show that the work goes on.
     """
-    listing = list_photographs(files)
+    listing = list_photographs(results.predictions, results.findings)
     heartbeat()
     paths = [photograph.path for photograph in listing.photographs]
     thumbnails = make_thumbnails(folder, plan, paths, heartbeat)
-    return _fill(card.name, _data(plan, card, files, listing, thumbnails))
+    return _fill(card.name, _data(plan, card, results, listing, thumbnails))
 
 
 def complete_report(folder: RunFolder) -> Path:
-    """Return the path of a run's page, which is made if an older poets made the model.
+    """Return the path of a run's page; a trial of a sweep gets it now, when it is asked for.
 
     Raises:
         RunError: When there is no such run, or it trains no model.
@@ -79,14 +60,10 @@ def complete_report(folder: RunFolder) -> Path:
         raise RunError(
             f"Run {plan.name!r} labels images and has no report. Give a run of submit-dataset."
         )
-    path = folder.report
-    if not path.exists():
-        card = read_card(folder.model)
-        with storage_errors(f"read {folder.model}"):
-            present = [name for name in _SOURCES if (folder.model / name).exists()]
-            files = {name: (folder.model / name).read_bytes() for name in present}
-        create_once(path, make_report(folder, plan, card, files, lambda: None))
-    return path
+    if not folder.report.exists():
+        card, results = read_card(folder.model), read_tables(folder.model)
+        create_once(folder.report, make_report(folder, plan, card, results, lambda: None))
+    return folder.report
 
 
 def _fill(title: str, data: dict[str, Any]) -> bytes:
@@ -109,7 +86,7 @@ def _hash(text: str) -> str:
 
 
 def _json(value: Any) -> str:
-    """Return JSON that cannot end the script element it stands in."""
+    """Return JSON that cannot end the script element around it."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -117,13 +94,12 @@ def _json(value: Any) -> str:
 def _data(
     plan: Plan,
     card: ModelCard,
-    files: Mapping[str, bytes],
+    results: Results,
     listing: Listing,
     thumbnails: list[bytes | None],
 ) -> dict[str, Any]:
-    evaluation = json.loads(files.get("evaluation.json", b"{}"))
-    unreadable = read_rows(files, "quarantine.csv")
-    # What only the other solver heeds would mislead.
+    figures = results.figures
+    # Options that only the other solver uses would mislead.
     unused = () if card.training.get("solver") == "sgd" else OF_SGD
     training = {name: value for name, value in card.training.items() if name not in unused}
     exceptions = training.pop("split_exceptions", {})
@@ -135,19 +111,19 @@ def _data(
         "root": plan.root,
         "link": _link(decode_name(plan.root).rstrip("/") + "/"),
         "images": plan.images,
-        "labels": evaluation.get("labels") or list(card.labels),
+        "labels": figures["labels"],
         "isMultiLabel": card.activation == SIGMOID,
-        "splits": {split: evaluation.get(split) for split in ("test", "validation")},
-        "temperature": evaluation.get("temperature"),
+        "splits": {split: figures[split] for split in ("test", "validation")},
+        "temperature": figures["temperature"],
         "photographs": [_row(photograph) for photograph in listing.photographs],
         "thumbnails": [base64.b64encode(picture or b"").decode() for picture in thumbnails],
         "mistakes": listing.mistakes,
         "uncertain": listing.uncertain,
-        "suspects": listing.suspects if "suspects.csv" in files else None,
-        "duplicates": listing.duplicates if "duplicates.csv" in files else None,
-        "isSearched": evaluation.get("near_duplicates_searched", True),
-        "unreadable": [[r["path"], r["reason"]] for r in unreadable[:_MOST_UNREADABLE]],
-        "curve": _curve(files),
+        "suspects": listing.suspects,
+        "duplicates": listing.duplicates,
+        "isSearched": results.findings.is_complete,
+        "unreadable": results.quarantine[:_MOST_UNREADABLE],
+        "curve": _curve(results.curve),
         "counts": card.counts,
         "settings": {
             "architecture": card.architecture,
@@ -182,8 +158,7 @@ def _link(path: str) -> str:
     return "file://" + urllib.parse.quote_from_bytes(os.fsencode(path))
 
 
-def _curve(files: Mapping[str, bytes]) -> dict[str, list[float | None]]:
-    rows = read_rows(files, "curve.csv")
-    stride = max(1, math.ceil(len(rows) / _MOST_STEPS))
-    kept = rows[::-stride][::-1]  # the last step is always there
-    return {name: [number_or_none(row[name]) for row in kept] for name in (rows[0] if rows else ())}
+def _curve(steps: list[Step]) -> dict[str, list[float | None]]:
+    stride = max(1, math.ceil(len(steps) / _MOST_STEPS))
+    kept = steps[::-stride][::-1]  # the last step is always there
+    return {name: [getattr(step, name) for step in kept] for name in CURVE_COLUMNS}

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.builders.datasets import make_data_set, make_shapes
-from tests.builders.reports import make_prediction, make_reports, write_page
+from tests.builders.reports import make_prediction, make_results, write_page
 from tests.builders.runs import make_run, trained
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -56,14 +56,14 @@ def page(tmp_path_factory):
         make_prediction("red/003.jpg", "test", "red", EVIL, 0.55),
         make_prediction("red/004.jpg", "validation", "red", "blue", 0.75),
     ]
-    files = make_reports(
+    results = make_results(
         LABELS,
         predictions,
         suspects=[("blue/005.jpg", "training", "blue", "red", 0.91, "its neighbours are red")],
         duplicates=[("red/004.jpg", "red/005.jpg", "validation", "training", "red", "red", 0.998)],
         unreadable=[("red/broken.jpg", "empty file")],
     )
-    return write_page(run, files, folder / "report.html")
+    return write_page(run, results, folder / "report.html")
 
 
 @pytest.fixture
@@ -287,8 +287,8 @@ def test_a_hundred_labels_are_walked_inside_their_box(browser, page, tmp_path):
         for i in range(6)
     ]
     (run,) = (page.parent / "storage" / "runs").iterdir()
-    files = make_reports(labels, rows)
-    browser.get(write_page(RunFolder(run), files, tmp_path / "big.html", labels).as_uri())
+    results = make_results(labels, rows)
+    browser.get(write_page(RunFolder(run), results, tmp_path / "big.html", labels).as_uri())
     browser.find_elements("css selector", "#pairs button")[11].click()
 
     assert len(browser.find_elements("css selector", ".matrix td")) == 10_000

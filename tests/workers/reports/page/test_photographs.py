@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import COLOURS, make_picture
-from tests.builders.reports import data_of, make_prediction, make_reports, write_page
+from tests.builders.reports import data_of, make_prediction, make_results, write_page
 from tests.builders.runs import make_run
 from workers.errors import ModelError, RunError
 from workers.processes.heartbeat import no_heartbeat
@@ -39,7 +39,7 @@ MISTAKE = make_prediction("blue/000.jpg", "test", "blue", "red", 0.8)
 def test_the_worst_mistake_comes_first_and_has_its_own_picture(run):
     worse = make_prediction("red/001.jpg", "test", "red", "blue", 0.95)
 
-    data = data_of(write_page(run, make_reports(("blue", "red"), [MISTAKE, worse])))
+    data = data_of(write_page(run, make_results(("blue", "red"), [MISTAKE, worse])))
 
     assert [row[0] for row in data["photographs"]] == ["red/001.jpg", "blue/000.jpg"]
     assert np.allclose(colour_of(data["thumbnails"][0]), COLOURS["red"], atol=12)
@@ -53,7 +53,7 @@ def test_photographs_that_are_gone_or_changed_leave_a_gap(run, tmp_path):
     (tmp_path / "photos/red/000.jpg").unlink()
     make_picture(tmp_path / "photos/red/001.jpg", COLOURS["green"], seed=77)
 
-    made = data_of(write_page(run, make_reports(("blue", "red"), rows)))["thumbnails"]
+    made = data_of(write_page(run, make_results(("blue", "red"), rows)))["thumbnails"]
 
     assert [bool(thumbnail) for thumbnail in made] == [False, False, True]
 
@@ -67,7 +67,7 @@ def test_no_label_or_name_can_become_html(storage, tmp_path):
     path = f"{label}/000.jpg"
 
     page = write_page(
-        run, make_reports(("blue", label), [make_prediction(path, "test", label, "blue")])
+        run, make_results(("blue", label), [make_prediction(path, "test", label, "blue")])
     )
 
     assert "<img src=x" not in page.read_text("utf-8")
@@ -82,7 +82,7 @@ def test_links_hold_the_bytes_of_the_name(storage, tmp_path):
     run = make_run(storage, photos)
     row = make_prediction(encode_name(f"red/{odd}"), "test", "red", "blue")
 
-    data = data_of(write_page(run, make_reports(("blue", "red"), [row])))
+    data = data_of(write_page(run, make_results(("blue", "red"), [row])))
 
     assert data["link"] + data["photographs"][0][7] == (photos / "red" / odd).as_uri()
     assert np.allclose(colour_of(data["thumbnails"][0]), COLOURS["red"], atol=12)
@@ -96,7 +96,8 @@ def test_what_is_listed_is_bounded_and_every_cell_has_its_share(monkeypatch):
         for i in range(3000)
     ]
 
-    listing = list_photographs(make_reports(labels, rows))
+    results = make_results(labels, rows)
+    listing = list_photographs(results.predictions, results.findings)
 
     cells = {(photograph.label, photograph.predicted) for photograph in listing.photographs}
     assert cells == {(row[2], row[3]) for row in rows}
@@ -132,31 +133,15 @@ def test_a_thumbnail_keeps_its_aspect_ratio_and_stands_upright(tmp_path):
         assert not image.getexif()
 
 
-def test_the_page_does_without_any_other_report(run):
-    data = data_of(write_page(run, {}))
-
-    assert data["photographs"] == []
-    assert data["suspects"] is None
-
-
-def test_mistakes_alone_are_enough_for_the_reports_of_older_models(run):
-    files = {"mistakes.csv": b"split,path,label,predicted,score\ntest,red/001.jpg,red,blue,0.7\n"}
-
-    data = data_of(write_page(run, files))
-
-    assert data["photographs"] == [["red/001.jpg", "test", "red", "blue", 0.7, None, None, None]]
-    assert data["mistakes"]["test"] == [0]
-
-
 def test_suspects_and_duplicates_bring_photographs_of_the_training_split(run):
-    files = make_reports(
+    results = make_results(
         ("blue", "red"),
         [MISTAKE],
         suspects=[("red/002.jpg", "training", "red", "blue", 0.9, "neighbours")],
         duplicates=[("red/003.jpg", "blue/000.jpg", "training", "test", "red", "blue", 0.999)],
     )
 
-    data = data_of(write_page(run, files))
+    data = data_of(write_page(run, results))
 
     paths = [row[0] for row in data["photographs"]]
     assert paths == ["blue/000.jpg", "red/002.jpg", "red/003.jpg"]
@@ -167,7 +152,7 @@ def test_suspects_and_duplicates_bring_photographs_of_the_training_split(run):
 
 
 def test_the_last_step_of_a_long_curve_is_kept(run):
-    data = data_of(write_page(run, make_reports(("blue", "red"), [MISTAKE], steps=1001)))
+    data = data_of(write_page(run, make_results(("blue", "red"), [MISTAKE], steps=1001)))
 
     assert data["curve"]["step"][-1] == 10_000
     assert len(data["curve"]["step"]) <= 400
