@@ -22,7 +22,7 @@ from orchestrator.runs import cancel_run, find_model, list_states, reopen_run, s
 from tests.builders.backbones import BACKBONE, BACKBONE_ID
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run
-from workers import tasks
+from tests.builders.workers import work_in_thread
 from workers.errors import ModelError, RunError, StorageError, UsageError
 from workers.heads.model_folder import copy_model
 from workers.leases import Keys, connect, report_failed_attempt
@@ -35,35 +35,10 @@ def run(ready_storage, tmp_path, broker_url):
     return make_run(ready_storage, make_data_set(tmp_path / "photos"))
 
 
-def work_through(broker_url, seconds=60.0):
-    """Do what waits in the queues, in this process, until told to stop."""
-    client, stop = connect(broker_url), threading.Event()
-    by_name = {
-        task.name: task for task in (tasks.compute_batch, tasks.label_batch, tasks.train_head)
-    }
-
-    def loop():
-        while not stop.is_set():
-            for queue in QUEUES:
-                message = client.rpop(queue)
-                if message:
-                    headers = json.loads(message)["headers"]
-                    run, item, _ = headers["id"].rsplit(":", 2)
-                    arguments = (run, int(item)) if item.isdigit() else (run,)
-                    by_name[headers["task"]](*arguments)
-            stop.wait(0.01)
-
-    thread = threading.Thread(target=loop, daemon=True)
-    thread.start()
-    return stop, thread
-
-
 @pytest.fixture
 def busy(broker_url):
-    stop, thread = work_through(broker_url)
-    yield
-    stop.set()
-    thread.join()
+    with work_in_thread(broker_url):
+        yield
 
 
 def drive(storage, run, on_progress=lambda _: None):
