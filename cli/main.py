@@ -1,4 +1,4 @@
-"""Entry point of `poets`: a group whose commands are imported only when they are called."""
+"""Entry point of `poets`."""
 
 import importlib
 from typing import Any
@@ -10,51 +10,52 @@ from workers.errors import PoetsError
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
-# Command -> what `poets --help` says of it; the module has the same name.
+# What `poets --help` says of each command: the first line of its own help (a test compares
+# them). The module of a command has the same name.
 SECTIONS: dict[str, dict[str, str]] = {
     "Main job": {
-        "check": "Look for what would spoil a run, before any work.",
-        "submit-dataset": "Turn a folder of label folders into a classifier.",
-        "train": "Fit another head on the photographs of a run.",
-        "sweep": "Try many settings at once and keep the best.",
-        "classify-dir": "Label every image below a folder.",
-        "classify": "Label a few images, here and now.",
-        "export": "Write a model for other tools: TensorFlow, Keras, LiteRT, ONNX.",
-        "retrain": "Train as the codelab's retrain.py does, by its command line.",
-        "label-image": "Label one image with a frozen graph, as the codelab does.",
-        "demo": "Draw a small data set and run the main job on it.",
+        "check": "Look in DIR for anything that would spoil a run.",
+        "submit-dataset": "Train a classifier on the photographs in DIR.",
+        "train": "Train another head on the photographs of RUN.",
+        "sweep": "Try many settings on the photographs of RUN and keep the best.",
+        "classify-dir": "Label every image below DIR.",
+        "classify": "Label each IMAGE and print its best labels.",
+        "export": "Export the model of RUN to TensorFlow, Keras, LiteRT and ONNX.",
+        "retrain": "Train with the command line of the codelab's retrain.py.",
+        "label-image": "Label one image with a frozen graph, as the codelab's label_image.py does.",
+        "demo": "Draw a small data set, train a classifier on it, and label a folder.",
     },
     "Runs": {
-        "runs": "List the runs and how they stand.",
-        "show": "Show one run.",
-        "report": "Print where the page of a run's photographs is, or open it.",
-        "resume": "Go on with a run that was stopped.",
-        "cancel": "Cancel a run.",
-        "quarantine": "List the images of a run that could not be read, and why.",
-        "retry": "Try the images again that failed in a run.",
-        "tensorboard": "Show learning curves and bottlenecks in a web page.",
+        "runs": "List the runs and their states, oldest first.",
+        "show": "Show the state of RUN, and its result once it has finished.",
+        "report": "Print the path of RUN's report, or open it.",
+        "resume": "Continue RUN where it stopped.",
+        "cancel": "Cancel RUN.",
+        "quarantine": "List the images of RUN that could not be read, and why.",
+        "retry": "Try the failed images of RUN again.",
+        "tensorboard": "Show learning curves and bottlenecks in TensorBoard.",
     },
     "Servers": {
-        "up": "Start the embedded stack and keep it up.",
-        "down": "Stop the embedded stack.",
-        "status": "Show broker, queues and workers.",
+        "up": "Start Valkey, a worker and a coordinator in the background.",
+        "down": "Stop what `poets up` started.",
+        "status": "Show the broker, the queues and the workers.",
         "worker": "Run a worker on this machine.",
-        "coordinator": "Drive detached runs on a shared broker.",
-        "flower": "Start the Flower dashboard.",
+        "coordinator": "Keep detached runs going.",
+        "flower": "Show workers and tasks in Flower, a web page.",
     },
     "Set-up": {
-        "architectures": "List the backbones there are.",
-        "fetch-weights": "Bring pretrained weights into storage ahead of time.",
-        "bench": "Measure how long your photographs take on this machine.",
-        "doctor": "Check this installation; each line is ok or says what to do.",
-        "completion": "Print the completion script of a shell.",
+        "architectures": "List the pretrained networks (backbones).",
+        "fetch-weights": "Copy the pretrained weights of ARCH into storage.",
+        "bench": "Measure how long the images below DIR take on this machine.",
+        "doctor": "Check this installation and say what to fix.",
+        "completion": "Print the completion script for SHELL.",
     },
 }
 _COMMANDS = {name: text for section in SECTIONS.values() for name, text in section.items()}
 
 
 class _LazyGroup(click.Group):
-    """`poets --help` takes 0.1 s because it imports no command."""
+    """A group that imports a command only when it is called: `poets --help` takes 0.1 s."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -107,12 +108,12 @@ def _describe(error: BaseException) -> tuple[str, int]:
 @debug_option
 @click.version_option(package_name="poets", message="poets %(version)s")
 def main() -> None:
-    """Turn folders of photographs into a classifier, and label all others with it.
+    """Train an image classifier on folders of photographs, and label other photographs.
 
     \b
     Examples:
       poets submit-dataset flower_photos     a trained, evaluated, saved classifier
-      poets classify-dir holiday_photos      labels.csv, one row for each image
+      poets classify-dir holiday_photos      labels.csv, with one row for each image
     """
 
 

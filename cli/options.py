@@ -51,28 +51,33 @@ debug_option = click.option(
     help="Show the traceback of an error.",
 )
 _STORAGE = click.option(
-    "--storage", metavar="FOLDER", help="Runs, models and bottlenecks. [~/.poets]"
+    "--storage", metavar="FOLDER", help="Folder for runs, models and bottlenecks. [~/.poets]"
 )
 _BROKER_URL = click.option(
-    "--broker-url", metavar="URL", help="Redis or Valkey. [a server of its own]"
+    "--broker-url", metavar="URL", help="Redis or Valkey server. [poets starts its own]"
 )
 _WEIGHTS_DIR = click.option(
-    "--weights-dir", metavar="FOLDER", help="Searched for pretrained weights, subfolders too."
+    "--weights-dir",
+    metavar="FOLDER",
+    help="Folder to search for pretrained weights, with its subfolders.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
-quiet = click.option("--quiet", "-q", is_flag=True, help="No progress, only the result.")
+quiet = click.option("--quiet", "-q", is_flag=True, help="Show no progress, only the result.")
 detach = click.option(
-    "--detach", is_flag=True, help="Return at once; the run goes on in the background."
+    "--detach", is_flag=True, help="Return at once; the run continues in the background."
 )
 multi_label = click.option(
     "--multi-label",
     "label_file",
     metavar="CSV",
     type=click.Path(path_type=Path),
-    help="Labels of each image, any number of them; folders are none then.",
+    help="CSV file that lists the labels of each image; folder names are then ignored.",
 )
 batch_size = click.option(
-    "--batch-size", type=click.IntRange(1, 4096), metavar="N", help="Images a task. [by size]"
+    "--batch-size",
+    type=click.IntRange(1, 4096),
+    metavar="N",
+    help="Images per task. [chosen by the number of images]",
 )
 
 

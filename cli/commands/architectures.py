@@ -11,7 +11,9 @@ from cli.options import debug_option
 @json_option
 @debug_option
 def command(as_json: bool) -> None:
-    """List the backbones: name, input and bottleneck size, parameters, source.
+    """List the pretrained networks (backbones).
+
+    Prints their name, input size, bottleneck size, number of parameters and source.
 
     \b
     Example:

@@ -16,12 +16,12 @@ from workers.settings import Settings
     metavar="NAME",
     default="mobilenet_0.50_224",
     show_default=True,
-    help="The backbone; `poets architectures` lists all.",
+    help="Pretrained network; `poets architectures` lists all.",
 )
 @click.option(
     "--weights",
     metavar="PATH",
-    help="Keras weights file, or random-SEED for none. [found or downloaded]",
+    help="Keras weights file, or random-SEED for random weights. [found or downloaded]",
 )
 @click.option(
     "--images",
@@ -29,7 +29,7 @@ from workers.settings import Settings
     default=1_000_000,
     show_default=True,
     metavar="N",
-    help="How many to forecast for.",
+    help="Number of images to forecast for.",
 )
 @click.option(
     "--machines",
@@ -37,7 +37,7 @@ from workers.settings import Settings
     default=4,
     show_default=True,
     metavar="N",
-    help="Machines like this one, for the second forecast.",
+    help="Number of machines like this one, for the second forecast.",
 )
 @options.as_json
 @options.quiet
@@ -52,11 +52,11 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Measure how long the images below DIR take on this machine, stage by stage.
+    """Measure how long the images below DIR take on this machine.
 
-    A random sample of up to 400 is read, decoded and computed by the worker's own loop: in
-    one process, then in one a core. It takes about 15 seconds, besides the first use of a
-    backbone, and leaves no run behind.
+    Reads, decodes and computes a random sample of up to 400 images as a worker does, stage by
+    stage: in one process, then in one process per core. This takes about 15 seconds, or longer
+    with a new backbone, and leaves no run behind.
 
     \b
     Examples:

@@ -13,9 +13,10 @@ from workers.settings import Settings, needed_flags
 @options.quiet
 @options.with_settings
 def command(settings: Settings, run: str, as_json: bool, quiet: bool) -> None:
-    """Cancel RUN: nothing more is sent, and what is queued is skipped.
+    """Cancel RUN.
 
-    The bottlenecks that it has computed stay, and serve other runs.
+    No more tasks are sent, and queued ones are skipped. What was computed is kept, and other
+    runs use it.
 
     \b
     Example:

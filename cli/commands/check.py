@@ -21,7 +21,10 @@ _EXAMPLES = 3
 @options.multi_label
 @training_options(SPLIT_OPTIONS)
 @click.option(
-    "--quick", "is_quick", is_flag=True, help="Read headers only; finds no copies, less damage."
+    "--quick",
+    "is_quick",
+    is_flag=True,
+    help="Read headers only: faster, but misses copies and some damage.",
 )
 @options.as_json
 @options.quiet
@@ -35,12 +38,12 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Look for what would spoil a run on DIR, before any work.
+    """Look in DIR for anything that would spoil a run.
 
-    Every image is read and decoded: unreadable ones, wrong endings, copies under two labels
-    or in two splits, labels that look like one or are too small. Nothing is changed or
-    deleted. Exit code 1 when something would spoil a run; unreadable images alone do not,
-    since a run sets them aside.
+    Reads and decodes every image, and finds unreadable images, wrong file extensions, copies
+    under two labels or in two splits, and labels that look alike or are too small. Nothing is
+    changed or deleted. The exit code is 1 when something would spoil a run; unreadable images
+    alone do not, since a run leaves them out.
 
     \b
     Examples:

@@ -26,8 +26,8 @@ def command(
 ) -> None:
     """Label each IMAGE and print its best labels.
 
-    With a model that was trained for a --target-precision, `unsure` follows a best label
-    whose score is too low for it.
+    With a model that was trained for a --target-precision, a best label whose score is too
+    low for that is marked `unsure`.
 
     \b
     Examples:

@@ -28,10 +28,15 @@ _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "p
     type=click.Path(path_type=Path),
     default=Path("labels.csv"),
     show_default=True,
-    help="The file to write; its ending chooses the format.",
+    help="File to write; its extension chooses the format.",
 )
-@click.option("--force", is_flag=True, help="Overwrite the output.")
-@click.option("--format", "file_format", type=click.Choice(["csv", "jsonl", "parquet"]))
+@click.option("--force", is_flag=True, help="Overwrite the output if it exists.")
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["csv", "jsonl", "parquet"]),
+    help="Format of the output. [by its extension]",
+)
 @click.option(
     "--top-k", type=click.IntRange(1), default=5, show_default=True, help="Labels in each row."
 )
@@ -55,11 +60,11 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Label every image below DIR, and write one row for each.
+    """Label every image below DIR.
 
-    An image that cannot be read has a row with the reason; it never ends the job.
-    With a model that was trained for a --target-precision, the status of an image is
-    `unsure` when its score is too low for it.
+    Writes one row for each image. An image that cannot be read has a row with the reason; it
+    never ends the job. With a model that was trained for a --target-precision, the status of
+    an image is `unsure` when its score is too low for that.
 
     \b
     Examples:

@@ -10,7 +10,7 @@ from cli.options import debug_option
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @debug_option
 def command(shell: str) -> None:
-    """Print the completion script of SHELL.
+    """Print the completion script for SHELL.
 
     \b
     Example:

@@ -10,7 +10,9 @@ from workers.settings import Settings
 @click.command("coordinator")
 @options.with_settings
 def command(settings: Settings) -> None:
-    """Drive every run that nobody attends, until Ctrl-C. Several may run; one acts at a time.
+    """Keep detached runs going.
+
+    Runs until Ctrl-C. You may start several; one is active, the others stand by.
 
     \b
     Example:

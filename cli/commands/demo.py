@@ -25,16 +25,16 @@ _SMALL = ("mobilenet_v3_small", "random-0")
     type=click.Path(path_type=Path),
     default=Path("poets-demo"),
     show_default=True,
-    help="Where to draw and to keep everything.",
+    help="Folder to keep everything in.",
 )
 @options.as_json
 @options.quiet
 @options.with_weights_settings
 def command(settings: Settings, folder: Path, as_json: bool, quiet: bool) -> None:
-    """Draw five made-up flower species, train a classifier, and label a folder with it.
+    """Draw a small data set, train a classifier on it, and label a folder.
 
-    Everything lies below one folder; delete it when you are done. The stack is its own,
-    also when a broker is configured.
+    The data set is five made-up species of flowers. Everything is kept below one folder;
+    delete it when you are done. A configured broker is not used.
 
     \b
     Example:

@@ -11,7 +11,10 @@ from workers.settings import Settings
 @options.as_json
 @options.with_settings
 def command(settings: Settings, as_json: bool) -> None:
-    """Check versions, storage, broker, workers and weights. Exit code 1 if one needs you.
+    """Check this installation and say what to fix.
+
+    Checks versions, storage, broker, workers, weights and this machine. The exit code is 1 if
+    something needs your attention.
 
     \b
     Example:

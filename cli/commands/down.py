@@ -12,7 +12,9 @@ from workers.settings import Settings
 @options.quiet
 @options.with_settings
 def command(settings: Settings, as_json: bool, quiet: bool) -> None:
-    """Stop the embedded stack. Runs that are under way can be resumed.
+    """Stop what `poets up` started.
+
+    Runs in progress can be resumed.
 
     \b
     Example:

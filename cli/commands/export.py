@@ -19,14 +19,14 @@ from workers.settings import Settings
     metavar="DIR",
     required=True,
     type=click.Path(path_type=Path),
-    help="The folder to write; it must not exist yet.",
+    help="Folder to write; it must not exist yet.",
 )
 @click.option(
     "--format",
     "formats",
     multiple=True,
     type=click.Choice(list(FORMATS)),
-    help="May be given several times. [all that are possible]",
+    help="Format to export; give it once for each. [all that are possible]",
 )
 @click.option(
     "--final-tensor-name",
@@ -49,10 +49,10 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Write the model of RUN for other tools: TensorFlow 1 and 2, Keras, LiteRT, ONNX.
+    """Export the model of RUN to TensorFlow, Keras, LiteRT and ONNX.
 
-    Each format is compared with `poets classify` before it is handed out. DIR also gets a
-    model card, and what `poets classify --model DIR` needs.
+    Each export is compared with `poets classify` first. DIR also gets a model card, and the
+    files that `poets classify --model DIR` needs.
 
     \b
     Examples:

@@ -13,7 +13,9 @@ from workers.settings import Settings
 @options.quiet
 @options.with_settings
 def command(settings: Settings, architecture: str, as_json: bool, quiet: bool) -> None:
-    """Bring the pretrained weights of ARCH into storage: found here, or downloaded once.
+    """Copy the pretrained weights of ARCH into storage.
+
+    They are searched for on this machine, and downloaded if they are not found.
 
     \b
     Example:

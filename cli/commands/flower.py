@@ -10,20 +10,26 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 @click.command("flower")
-@click.option("--port", type=click.IntRange(1, 65535), default=5555, show_default=True)
-@click.option("--address", default="127.0.0.1", show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=5555,
+    show_default=True,
+    help="Port of the page.",
+)
+@click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--basic-auth",
     metavar="USER:PASSWORD",
     envvar="POETS_FLOWER_AUTH",
-    help="Asked for by the page. [env POETS_FLOWER_AUTH]",
+    help="Login for the page. [env POETS_FLOWER_AUTH]",
 )
 @options.with_settings
 def command(settings: Settings, port: int, address: str, basic_auth: str | None) -> None:
-    """Show workers and tasks in a web page, read-only, until Ctrl-C.
+    """Show workers and tasks in Flower, a web page.
 
-    On any other address than 127.0.0.1 it wants --basic-auth. Flower's /metrics page
-    stays open even then.
+    Runs until Ctrl-C. The page is read-only. Any address other than 127.0.0.1 requires
+    --basic-auth; Flower's /metrics page stays open even then.
 
     \b
     Example:

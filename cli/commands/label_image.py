@@ -11,7 +11,11 @@ _TOP = 5
 
 @click.command("label-image")
 @click.option(
-    "--image", metavar="FILE", required=True, type=click.Path(path_type=Path), help="JPEG, PNG, ..."
+    "--image",
+    metavar="FILE",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The image: JPEG, PNG, ...",
 )
 @click.option(
     "--graph",
@@ -36,7 +40,7 @@ _TOP = 5
     default=224,
     show_default=True,
     metavar="N",
-    help="Of the graph's input, in pixels.",
+    help="Height of the graph's input, in pixels.",
 )
 @click.option(
     "--input-width",
@@ -45,7 +49,7 @@ _TOP = 5
     default=224,
     show_default=True,
     metavar="N",
-    help="Of the graph's input, in pixels.",
+    help="Width of the graph's input, in pixels.",
 )
 @click.option(
     "--input-mean",
@@ -54,7 +58,7 @@ _TOP = 5
     default=128,
     show_default=True,
     metavar="X",
-    help="Taken from each pixel.",
+    help="Subtracted from each pixel.",
 )
 @click.option(
     "--input-std",
@@ -63,7 +67,7 @@ _TOP = 5
     default=128,
     show_default=True,
     metavar="X",
-    help="Each pixel is divided by it, after that.",
+    help="Each pixel is then divided by this.",
 )
 @click.option(
     "--input-layer",
@@ -71,7 +75,7 @@ _TOP = 5
     default="input",
     show_default=True,
     metavar="NAME",
-    help="The node that is fed.",
+    help="The node that takes the image.",
 )
 @click.option(
     "--output-layer",
@@ -93,10 +97,10 @@ def command(
     input_layer: str,
     output_layer: str,
 ) -> None:
-    """Label one image with a frozen graph, exactly as the codelab's label_image.py does.
+    """Label one image with a frozen graph, as the codelab's label_image.py does.
 
-    It prepares the image as that script does, so the scores are those of the script. `poets
-    classify` prepares it as in training: turned upright, and resized without skipping pixels.
+    Prepares the image as that script does, so the scores are the same. `poets classify`
+    prepares it as in training: rotated upright, and resized without skipping pixels.
 
     \b
     Examples:

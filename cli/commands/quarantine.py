@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     "target",
     type=options.FOLDER,
     metavar="DIR",
-    help="Copy the files there too, with a quarantine.csv.",
+    help="Also copy the files to DIR, with the list as quarantine.csv.",
 )
 @options.as_json
 @options.quiet
 @options.with_settings
 def command(settings: Settings, run: str, target: Path | None, as_json: bool, quiet: bool) -> None:
-    """List the images of RUN that could not be read, with the reasons.
+    """List the images of RUN that could not be read, and why.
 
-    RUN is a training run or a labelling job. Of one that has not finished, the list holds
-    what is known so far.
+    RUN is a training run or a labelling job. If it has not finished, the list holds what is
+    known so far.
 
     \b
     Examples:

@@ -9,13 +9,14 @@ from workers.settings import Settings
 
 @click.command("report")
 @click.argument("run", metavar="RUN")
-@click.option("--open", "is_opened", is_flag=True, help="Open it in the browser.")
+@click.option("--open", "is_opened", is_flag=True, help="Open the report in the browser.")
 @options.as_json
 @options.with_settings
 def command(settings: Settings, run: str, is_opened: bool, as_json: bool) -> None:
-    """Print where the report of RUN is: a page of its figures and photographs.
+    """Print the path of RUN's report, or open it.
 
-    It needs no server and no network; for a run of an older poets it is made now.
+    The report is a web page with the figures and photographs of the run. It needs no server
+    and no network.
 
     \b
     Examples:

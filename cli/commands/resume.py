@@ -18,9 +18,10 @@ from workers.settings import Settings
 @options.quiet
 @options.with_settings
 def command(settings: Settings, run: str, detach: bool, as_json: bool, quiet: bool) -> None:
-    """Go on with RUN where it stopped. What is in storage is not done again.
+    """Continue RUN where it stopped.
 
-    A run of `poets retrain` also leaves the graph and the labels that it was asked for.
+    Finished work is not repeated. A run of `poets retrain` also writes the graph and the labels
+    that were asked for.
 
     \b
     Example:

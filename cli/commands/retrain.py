@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--weights",
     metavar="PATH",
-    help="Keras weights file, or random-SEED for none. [found or downloaded]",
+    help="Keras weights file, or random-SEED for random weights. [found or downloaded]",
 )
 @options.as_json
 @options.quiet
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 def command(
     settings: Settings, weights: str | None, as_json: bool, quiet: bool, **given: Any
 ) -> None:
-    """Train by gradient descent, by the command line of the codelab's retrain.py.
+    """Train with the command line of the codelab's retrain.py.
 
-    All its flags are here, spelled with "_" or "-". `poets submit-dataset` gives a better
-    model in less time.
+    Takes all its flags, spelled with "_" or "-", and trains by gradient descent. `poets
+    submit-dataset` gives a better model in less time.
 
     \b
     Examples:

@@ -20,11 +20,12 @@ from workers.settings import Settings
 def command(
     settings: Settings, run: str, name: str | None, detach: bool, as_json: bool, quiet: bool
 ) -> None:
-    """Try the images again that failed in RUN: files were mended, or a mount is back.
+    """Try the failed images of RUN again.
 
-    RUN stays as it is. A new run has its images, labels, splits and settings; each image that
-    failed is read anew, whatever the reason was, and all else comes from the cache. A
-    training run gets a new model, a labelling job a new output in place of the old one.
+    Use it when files were repaired, or a mount is back. RUN stays as it is. A new run gets its
+    images, labels, splits and settings; each image that failed is read again, whatever the
+    reason was, and everything else comes from the cache. A training run gets a new model; a
+    labelling job replaces its output.
 
     \b
     Examples:

@@ -11,7 +11,7 @@ from workers.settings import Settings
 @options.as_json
 @options.with_settings
 def command(settings: Settings, as_json: bool) -> None:
-    """List the runs in storage, oldest first.
+    """List the runs and their states, oldest first.
 
     \b
     Example:

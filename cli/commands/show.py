@@ -13,7 +13,7 @@ from workers.settings import Settings
 @options.as_json
 @options.with_settings
 def command(settings: Settings, run: str, as_json: bool) -> None:
-    """Show how one run stands, and its result when it has finished.
+    """Show the state of RUN, and its result once it has finished.
 
     \b
     Example:

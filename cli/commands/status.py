@@ -11,7 +11,7 @@ from workers.settings import Settings
 @options.as_json
 @options.with_settings
 def command(settings: Settings, as_json: bool) -> None:
-    """Show whether a broker and workers are there, and what waits in the queues.
+    """Show the broker, the queues and the workers.
 
     \b
     Example:

@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     metavar="NAME",
     default="mobilenet_0.50_224",
     show_default=True,
-    help="The backbone; `poets architectures` lists all.",
+    help="Pretrained network; `poets architectures` lists all.",
 )
 @options.multi_label
 @training_options(SPLIT_OPTIONS, HEAD_OPTIONS, DISTORTION_OPTIONS)
 @click.option(
     "--weights",
     metavar="PATH",
-    help="Keras weights file, or random-SEED for none. [found or downloaded]",
+    help="Keras weights file, or random-SEED for random weights. [found or downloaded]",
 )
 @click.option(
     "--assert-accuracy-at-least",
     "least_accuracy",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="End with exit code 1 when the test accuracy is below, such as 0.9.",
+    help="End with exit code 1 if the test accuracy is lower than this, such as 0.9.",
 )
 @options.batch_size
 @options.detach
@@ -64,11 +64,11 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Turn the photographs in DIR into a classifier.
+    """Train a classifier on the photographs in DIR.
 
-    DIR holds one folder for each label, with its images in it, at any depth. With
-    --multi-label, a CSV says which labels each image has: a column `path`, and either a
-    column `labels` (beach;people) or a column of 0 and 1 for each label.
+    DIR holds one folder for each label, with its images at any depth. With --multi-label, a
+    CSV file lists the labels of each image: a column `path`, and either a column `labels`
+    (such as beach;people) or a column of 0 and 1 for each label.
 
     \b
     Examples:

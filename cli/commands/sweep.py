@@ -45,20 +45,20 @@ def _swept(command: Callable[..., Any]) -> Callable[..., Any]:
     "--architecture",
     type=_Values(click.STRING),
     metavar="A,B,...",
-    help="Backbones; the bottlenecks of new ones are computed first.",
+    help="Pretrained networks; a new one first computes all photographs.",
 )
 @_swept
-@click.option("--name", help="Name of the run that the best becomes. [RUN-sweep-1, ...]")
+@click.option("--name", help="Name of the run for the best. [RUN-sweep-1, ...]")
 @options.as_json
 @options.quiet
 @options.with_settings
 def command(
     settings: Settings, run: str, name: str | None, as_json: bool, quiet: bool, **grid: Any
 ) -> None:
-    """Train a head on the photographs of RUN for each combination of the values given.
+    """Try many settings on the photographs of RUN and keep the best.
 
-    The best by validation accuracy is kept as a run of its own, and only that one is then
-    evaluated on the test photographs.
+    Trains a head for each combination of the values given. The one with the best validation
+    accuracy becomes a run, and only that one is evaluated on the test photographs.
 
     \b
     Examples:

@@ -16,14 +16,26 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 @click.command("tensorboard")
 @click.argument("run", metavar="[RUN]", required=False)
-@click.option("--port", type=click.IntRange(1, 65535), default=6006, show_default=True)
-@click.option("--address", default="127.0.0.1", show_default=True, help="Of this machine only.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=6006,
+    show_default=True,
+    help="Port of the page.",
+)
+@click.option(
+    "--address",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; of this machine only.",
+)
 @options.with_settings
 def command(settings: Settings, run: str | None, port: int, address: str) -> None:
-    """Show learning curves in a web page, also while a run is trained, until Ctrl-C.
+    """Show learning curves and bottlenecks in TensorBoard.
 
-    Without RUN it shows all runs, and new ones as they come. With RUN it first prepares
-    thumbnails for the embedding projector, once; later calls without RUN show them too.
+    Runs until Ctrl-C, and follows runs while they train. Without RUN it shows all runs, and
+    new ones as they come. With RUN it first prepares thumbnails for the embedding projector,
+    once; later calls without RUN show them too.
 
     \b
     Examples:

@@ -29,10 +29,11 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Fit a new head on the photographs of RUN, with other settings.
+    """Train another head on the photographs of RUN.
 
-    The images, labels and held-out ones are those of RUN, and so is every setting that is
-    not given. No photograph is read again.
+    A head is the small classifier on top of the pretrained network. The images, labels and
+    splits are those of RUN, and so is every setting that you do not give. No photograph is
+    read again.
 
     \b
     Examples:

@@ -12,10 +12,10 @@ from workers.settings import Settings
 @options.quiet
 @options.with_settings
 def command(settings: Settings, as_json: bool, quiet: bool) -> None:
-    """Start Valkey, a worker and a coordinator, and keep them up until `poets down`.
+    """Start Valkey, a worker and a coordinator in the background.
 
-    Commands start such a stack by themselves; keeping it up saves a second or two each
-    time, and lets detached runs go on.
+    They run until `poets down`. Other commands start such a stack when they need one; keeping
+    it up saves each of them a second or two, and lets detached runs continue.
 
     \b
     Example:

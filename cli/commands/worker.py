@@ -18,7 +18,7 @@ from workers.settings import DEVICES, QUEUES, Settings
     "--concurrency",
     type=click.IntRange(1),
     metavar="N",
-    help="Processes. [as many as cores and memory allow; one on a GPU]",
+    help="Number of processes. [as many as cores and memory allow; one on a GPU]",
 )
 @click.option("--name", help="Name of the worker in Flower. [celery]")
 @click.option(
@@ -26,17 +26,20 @@ from workers.settings import DEVICES, QUEUES, Settings
     type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
     default="INFO",
     show_default=True,
+    help="How much to log.",
 )
 @click.option(
     "--device",
     type=click.Choice(DEVICES),
-    help="auto: the GPU where a driver is loaded. [auto]",
+    help="auto: the GPU if a driver is loaded. [auto]",
 )
 @options.with_settings
 def command(
     settings: Settings, queues: str, concurrency: int | None, name: str | None, log_level: str
 ) -> None:
-    """Run a worker until Ctrl-C or SIGTERM. Other workers redo what it leaves unfinished.
+    """Run a worker on this machine.
+
+    Runs until Ctrl-C or SIGTERM. Other workers redo what it leaves unfinished.
 
     \b
     Examples:

@@ -37,12 +37,12 @@ def test_every_command_has_help_with_an_example(name):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_the_help_that_the_overview_promises(name):
-    import importlib
+def test_the_overview_says_what_the_help_of_a_command_begins_with(name):
+    texts = {command: text for section in SECTIONS.values() for command, text in section.items()}
 
-    module = importlib.import_module(f"cli.commands.{name.replace('-', '_')}")
+    lines = invoke(name, "--help").stdout.splitlines()
 
-    assert module.command.name == name
+    assert lines[2].strip() == texts[name]
 
 
 def test_the_overview_lists_every_command():
