@@ -8,7 +8,8 @@ import numpy as np
 
 from workers.backbones.litert import CHUNK, LiteRTBackbone
 from workers.bottlenecks.batches import ImageResult, Request
-from workers.heads.model_folder import Model, check_backbone, load_model
+from workers.heads.model_backbone import check_backbone
+from workers.heads.model_folder import Model, load_model
 from workers.storage.layout import RunFolder
 from workers.storage.manifest import Batch
 from workers.storage.names import encode_name

@@ -18,7 +18,7 @@ from workers.heads.fit import Fit, fit_head
 from workers.heads.head import Head
 from workers.heads.kept_heads import keep_head
 from workers.heads.learning_curve import Step, StepLog
-from workers.heads.model_folder import ModelCard, save_model
+from workers.heads.model_folder import ModelCard, Preprocessing, save_model
 from workers.heads.temperature import calibrate_head, find_thresholds
 from workers.processes.heartbeat import Heartbeat
 from workers.reports.findings import NOTHING_EXAMINED, REPORTED, examine_images
@@ -188,12 +188,11 @@ def _card(
         backbone_id=plan.backbone_id,
         weights=plan.weights_digest,
         backbone_sha256=backbone["sha256"],
-        preprocessing={
-            "input_size": backbone["input_size"],
-            "mode": backbone["preprocessing"],
-            "resize": "bilinear (averaged first below a third), aspect ratio not kept",
-            "inside_backbone": True,
-        },
+        preprocessing=Preprocessing(
+            input_size=backbone["input_size"],
+            mode=backbone["preprocessing"],
+            resize="bilinear (averaged first below a third), aspect ratio not kept",
+        ),
         bottleneck_size=backbone["bottleneck_size"],
         labels=plan.labels,
         counts=dict(gathered.counts),

@@ -23,7 +23,8 @@ from workers.errors import ExportError, UsageError, WeightsError
 from workers.exports.formats import FORMATS
 from workers.exports.model_readme import ReadmeContent, write_readme
 from workers.exports.request import ExportRequest, to_json
-from workers.heads.model_folder import MODEL_FILES, ModelCard, check_backbone, read_card, read_head
+from workers.heads.model_backbone import check_backbone
+from workers.heads.model_folder import MODEL_FILES, ModelCard, read_card, read_head
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors, sync_folder
 from workers.storage.layout import RunFolder, Storage

@@ -18,7 +18,8 @@ from orchestrator.runs import find_model
 from workers.errors import ExportError, UsageError
 from workers.exports.formats import GRAPH, LABELS
 from workers.exports.request import ExportRequest
-from workers.heads.model_folder import MODEL_FILES, ModelCard, check_backbone, read_card, read_head
+from workers.heads.model_backbone import check_backbone
+from workers.heads.model_folder import MODEL_FILES, ModelCard, read_card, read_head
 from workers.settings import Settings
 from workers.storage.atomic import write_whole
 from workers.storage.layout import RunFolder, Storage

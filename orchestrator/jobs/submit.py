@@ -22,7 +22,8 @@ from orchestrator.progress import OnProgress
 from orchestrator.runs import find_model
 from workers.backbones.table import BackboneChoice, find_spec
 from workers.errors import RunError, UsageError
-from workers.heads.model_folder import copy_model, install_backbone, read_card, read_head
+from workers.heads.model_backbone import install_backbone
+from workers.heads.model_folder import copy_model, read_card, read_head
 from workers.settings import Settings, needed_flags
 from workers.storage.atomic import check_storage
 from workers.storage.layout import RunFolder, Storage

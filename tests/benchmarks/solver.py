@@ -46,7 +46,7 @@ class Course:
     heads: list[Head] = field(default_factory=list)
     whole: float = 0.0
 
-    def note(self, head: Head) -> None:
+    def note(self, head: Head, _: object = None) -> None:
         self.seconds.append(time.perf_counter() - self.started)
         self.heads.append(head)
 

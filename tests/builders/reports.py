@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from tests.builders.backbones import BACKBONE_ID
 from workers.heads.learning_curve import Step
-from workers.heads.model_folder import ModelCard
+from workers.heads.model_folder import ModelCard, Preprocessing
 from workers.processes.heartbeat import no_heartbeat
 from workers.reports.findings import Duplicate, Findings, Sighting, Suspect
 from workers.reports.page.page import make_report
@@ -117,7 +117,7 @@ def card_of(plan):
         backbone_id=BACKBONE_ID,
         weights=plan.weights_digest,
         backbone_sha256="0" * 64,
-        preprocessing={"input_size": [128, 128]},
+        preprocessing=Preprocessing((128, 128), "tf"),
         bottleneck_size=256,
         labels=plan.labels,
         counts={"training": 20, "validation": 2, "testing": 2},

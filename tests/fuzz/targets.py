@@ -23,7 +23,7 @@ from orchestrator.dataset.label_file import read_label_file
 from tests.builders.paths import DATA
 from tests.builders.pictures import decode_image, make_picture
 from workers.errors import DatasetError, ImageError, ModelError, RunError, SettingsError, ShardError
-from workers.heads.model_folder import ModelCard, read_card, read_head
+from workers.heads.model_folder import ModelCard, Preprocessing, read_card, read_head
 from workers.images.decoding import make_thumbnail
 from workers.settings import load_settings
 from workers.storage.layout import RunFolder
@@ -177,7 +177,7 @@ _CARD = ModelCard(
     backbone_id="b",
     weights="w",
     backbone_sha256="0",
-    preprocessing={"input_size": [32, 32], "mode": "tf"},
+    preprocessing=Preprocessing((32, 32), "tf"),
     bottleneck_size=4,
     labels=("x", "y"),
     counts={},

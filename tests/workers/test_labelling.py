@@ -16,11 +16,11 @@ from workers.backbones.weights import seed_of
 from workers.bottlenecks.batches import ImageResult
 from workers.errors import ModelError
 from workers.heads.head import Head
+from workers.heads.model_backbone import check_backbone, install_backbone
 from workers.heads.model_folder import (
     Model,
     ModelCard,
-    check_backbone,
-    install_backbone,
+    Preprocessing,
     load_model,
     save_model,
 )
@@ -40,7 +40,7 @@ def model(tmp_path, converted):
         backbone_id=BACKBONE_ID,
         weights=WEIGHTS,
         backbone_sha256=hashlib.sha256(backbone.read_bytes()).hexdigest(),
-        preprocessing={"input_size": [128, 128], "mode": "tf"},
+        preprocessing=Preprocessing((128, 128), "tf"),
         bottleneck_size=256,
         labels=LABELS,
         counts={},

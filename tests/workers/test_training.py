@@ -22,7 +22,8 @@ from workers.bottlenecks.gathering import SPLITS, gather_bottlenecks
 from workers.errors import BottlenecksMissingError, DatasetError, LeaseLostError, ModelError
 from workers.heads import temperature
 from workers.heads.learning_curve import read_steps
-from workers.heads.model_folder import check_backbone, load_model
+from workers.heads.model_backbone import check_backbone
+from workers.heads.model_folder import load_model
 from workers.processes.heartbeat import no_heartbeat
 from workers.reports.page.page import complete_report
 from workers.storage.manifest import read_batches
@@ -77,7 +78,7 @@ def test_the_model_says_what_it_is(ready_storage, photos):
     )
     assert card.labels == ("blue", "red")
     assert card.bottleneck_size == 256
-    assert card.preprocessing["input_size"] == [128, 128]
+    assert card.preprocessing.input_size == (128, 128)
     assert card.training["solver"] == "lbfgs"
     assert card.training["l2"] > 0
     assert card.versions["poets"]

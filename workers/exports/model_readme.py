@@ -47,7 +47,7 @@ def write_readme(content: ReadmeContent) -> str:
 
 def _summary(content: ReadmeContent) -> str:
     card = content.card
-    height, width = card.preprocessing["input_size"]
+    height, width = card.preprocessing.input_size
     spec = find_spec(card.architecture)
     task, head = "a probability", "softmax regression"
     if card.activation == SIGMOID:
@@ -158,7 +158,7 @@ probability, and how often the best label is the same.
 
 
 def _loading(content: ReadmeContent) -> str:
-    height, width = content.card.preprocessing["input_size"]
+    height, width = content.card.preprocessing.input_size
     answer = "`labels[scores.argmax()]` is the answer"
     if content.card.activation == SIGMOID:
         answer = "`[label for label, score in zip(labels, scores) if score >= 0.5]` are the answers"

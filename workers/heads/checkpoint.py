@@ -1,4 +1,4 @@
-"""The checkpoint of gradient descent: all that it takes to go on as if nothing had happened."""
+"""The checkpoint of gradient descent: all that it takes to resume it without a trace."""
 
 import hashlib
 import io
@@ -17,7 +17,7 @@ from workers.heads.learning_curve import Step
 from workers.storage.atomic import write_whole
 from workers.storage.plan import TrainingOptions
 
-# What reading raises for a file that is not, or not any more, a checkpoint of ours.
+# What reading raises for a file that is no checkpoint, or a damaged one.
 _DAMAGED = (
     OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, OverflowError,
     zipfile.BadZipFile, zlib.error,
@@ -26,14 +26,14 @@ _DAMAGED = (
 
 @dataclass
 class Descent:
-    """Gradient descent under way.
+    """Gradient descent in progress.
 
     Attributes:
         weights: float32, shape (bottleneck_size, labels).
         bias: float32, shape (labels,).
-        steps_done: Steps that are in the weights.
+        steps_done: Steps that led to these weights.
         batches: Draws the training batches.
-        evaluation: Draws the validation batches; apart, so that the head does not depend
+        evaluation: Draws the validation batches; separate, so that the head does not depend
             on how often it is evaluated.
         curve: What was measured so far.
     """
@@ -49,9 +49,9 @@ class Descent:
 def fingerprint_fit(
     training: Examples, validation: Examples, n_labels: int, options: TrainingOptions
 ) -> str:
-    """Return what tells one fit from another: options, images and their labels.
+    """Return a digest that tells one fit from another: of options, images and their labels.
 
-    The bottlenecks themselves are left out: within a run a path has one.
+    The bottlenecks themselves are left out: within a run they follow from the paths.
     """
     facts = [asdict(options), n_labels, np.__version__]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
@@ -63,7 +63,7 @@ def fingerprint_fit(
 
 
 def write_checkpoint(path: Path, fingerprint: str, descent: Descent) -> None:
-    """Write where the descent stands, whole or not at all.
+    """Write the state of the descent, whole or not at all.
 
     Raises:
         StorageError: When the storage refuses.
@@ -86,7 +86,7 @@ def write_checkpoint(path: Path, fingerprint: str, descent: Descent) -> None:
 
 
 def read_checkpoint(path: Path, fingerprint: str, start: Descent) -> Descent:
-    """Return where an interrupted descent goes on; `start` when there is nothing to go on from.
+    """Return the state of an interrupted descent, or `start` when there is no checkpoint.
 
     A checkpoint that is damaged, or belongs to another fit, counts as none.
     """

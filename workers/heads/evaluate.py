@@ -1,4 +1,4 @@
-"""How good a head is on images that it was not fitted on, and which it gets wrong."""
+"""How good a head is on images that it was not fitted on."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -104,11 +104,11 @@ class Evaluation:
         accuracy: Share of images whose label, or whole set of labels, is right.
         accuracy_interval: 95 %, from low to high.
         top5_accuracy: Share of images whose true label is among the best five; None for sets.
-        log_loss: Mean, in nats; for sets over the labels too.
-        calibration_bins: Of best scores; for sets of the scores of all labels.
+        log_loss: Mean in nats; for sets, over the labels too.
+        calibration_bins: Of the best scores; for sets, of the scores of all labels.
         confusion: int64, shape (labels, labels); rows are true labels, columns predicted.
             None for sets.
-        mean_average_precision: Over the labels; None but for sets.
+        mean_average_precision: Over the labels; only for sets.
         guesses: One for each image, in the order of the examples.
     """
 
@@ -131,7 +131,7 @@ def evaluate_head(
     """Return the figures of `head` on one split.
 
     Args:
-        heartbeat: Called now and then, to show that the work goes on.
+        heartbeat: Called now and then, to show that work is going on.
     """
     if head.activation == SIGMOID:
         return _evaluate_sets(guess_sets(head, examples, heartbeat))
@@ -176,7 +176,7 @@ def apply_thresholds(
 ) -> Evaluation:
     """Return the figures of a multi-label head with each label decided at its own threshold.
 
-    With one label an image nothing changes: thresholds only say which images are sure.
+    With one label an image nothing changes: its thresholds only say which images are sure.
     """
     if not isinstance(evaluation.guesses, SetGuesses):
         return evaluation
@@ -185,7 +185,7 @@ def apply_thresholds(
 
 
 def guess_labels(head: Head, examples: Examples, heartbeat: Heartbeat) -> Guesses:
-    """Return what a head says of each example; probabilities are held for one block alone."""
+    """Return what a head says of each example, holding the probabilities of one block only."""
     guesses = Guesses.empty(len(examples))
     for start in range(0, len(examples), _BLOCK):
         heartbeat()
@@ -196,7 +196,7 @@ def guess_labels(head: Head, examples: Examples, heartbeat: Heartbeat) -> Guesse
 
 
 def log_loss(head: Head, examples: Examples, heartbeat: Heartbeat) -> float:
-    """Return the mean cross entropy in nats, for sigmoids over the labels too."""
+    """Return the mean cross entropy in nats; for sigmoids, over the labels too."""
     total = 0.0
     for start in range(0, len(examples), _BLOCK):
         heartbeat()
@@ -219,7 +219,7 @@ def _mean(values: NDArray[np.bool_] | NDArray[np.float64]) -> float | None:
 
 
 def name_answer(answer: NDArray[Any], labels: tuple[str, ...]) -> str:
-    """Return the label with this number, or the text of a set of labels, bool (labels,)."""
+    """Return the label with this index, or the text of a set of labels, bool, shape (labels,)."""
     if answer.ndim:
         return name_labels(np.flatnonzero(answer).tolist(), labels, is_multi_label=True)
     return labels[int(answer)]

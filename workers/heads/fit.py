@@ -1,47 +1,56 @@
-"""Fit a head: the convex problem solved properly, or the codelab's gradient descent.
+"""Fit a head: solve the convex problem, or descend step by step as the codelab does.
 
-NumPy and SciPy rather than TensorFlow: 3,670 x 512 bottlenecks with 5 labels take 0.4 s, the
-choice of L2 included, while importing TensorFlow alone takes 4 to 11 s.
+With NumPy and SciPy rather than TensorFlow: 3,670 x 512 bottlenecks with 5 labels take 0.4 s
+including the choice of L2, while importing TensorFlow alone takes 4 to 11 s.
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.heads.evaluate import log_loss
 from workers.heads.head import Examples, Head
-from workers.heads.lbfgs import Problem
-from workers.heads.learning_curve import KeepHead, OnStep, Step, Watch, ignore_step, keep_no_head
+from workers.heads.lbfgs import Figures, OnIteration, Problem, ignore_iteration
+from workers.heads.learning_curve import (
+    KeepHead,
+    OnStep,
+    Step,
+    Watch,
+    ignore_step,
+    keep_no_head,
+    measure_head,
+)
 from workers.heads.sgd import descend
 from workers.processes.capacity import find_capacity
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.plan import TrainingOptions
 
-# Strengths of the L2 penalty that are tried, strongest first so that each fit starts
-# from the one before; chosen by the log loss on the validation split.
+# Strengths of the L2 penalty to try, strongest first so that each fit starts from the one
+# before; the log loss on the validation split chooses.
 L2_STRENGTHS = tuple(10.0 ** (half / 2) for half in range(1, -11, -1))
-# Without a validation split nothing can choose; this is right for hundreds of images.
+# For want of a validation split; right for hundreds of images.
 L2_WITHOUT_VALIDATION = 10.0**-2
-# The strength is chosen on at most so many examples: it hardly depends on the number.
+# Most examples that the strength is chosen on: it hardly depends on their number.
 _CHOICE_EXAMPLES = 20_000
-# Which is best shows before each is solved to the end: 3,000 x 512 with 100 labels took 166
-# looks at the loss, 212 with a tenth of this.
+# The best strength shows before each problem is solved exactly: 3,000 x 512 with 100 labels
+# took 166 evaluations of the loss, 212 with a tenth of this.
 _CHOICE_TOLERANCE = 1e-6
-# Held-out examples that the learning curve of L-BFGS looks at, always the same ones.
+# Held-out examples that each point of the learning curve of L-BFGS is measured on.
 _CURVE_EXAMPLES = 1_000
-# Below this all runs in one thread: with two, 3,332 x 512 and 5 labels took 0.30 rather
-# than 0.41 s, but 12 rather than 0.7 s while others kept both cores busy.
+# Smaller problems run in one thread: with two, 3,332 x 512 and 5 labels took 0.30 rather
+# than 0.41 s, but 12 rather than 0.7 s while other programs kept both cores busy.
 _MANY_MULTIPLICATIONS = 10**9
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted head and how it came about."""
+    """A fitted head, the solver's settings, and its learning curve."""
 
     head: Head
     details: dict[str, float | str]
@@ -77,16 +86,16 @@ def fit_at_strength(
     strength: float,
     options: TrainingOptions,
     heartbeat: Heartbeat,
-    note: Callable[[Head], None] = lambda head: None,
+    on_iteration: OnIteration = ignore_iteration,
 ) -> Head:
-    """Solve the convex problem with one given strength of L2, without choosing any.
+    """Solve the convex problem with one given strength of L2.
 
     Args:
-        note: Called with the head after each iteration.
+        on_iteration: See `Problem.solve`.
     """
     with _fitting_threads(training, n_labels):
         problem = Problem(training, n_labels, heartbeat, options.class_weight)
-        return problem.head(problem.solve(strength, np.zeros(problem.size), note))
+        return problem.head(problem.solve(strength, np.zeros(problem.size), on_iteration))
 
 
 @contextmanager
@@ -105,10 +114,10 @@ def _fitting_threads(training: Examples, n_labels: int) -> Iterator[None]:
 
 
 def limit_scipy() -> AbstractContextManager[object]:
-    """Let SciPy's own copy of BLAS, where it has one, use one thread, and NumPy's all.
+    """Let SciPy's own copy of BLAS, if it has one, use one thread, and NumPy's use all.
 
-    The threads of two copies wait for each other, spinning: 20,000 x 512 and 100 labels took
-    24 s at one strength with two threads for both, 10 s with one.
+    The threads of the two copies spin while they wait for each other: 20,000 x 512 and 100
+    labels took 24 s at one strength with two threads for both, 10 s with one for SciPy's.
     """
     import scipy.linalg  # noqa: F401
     from threadpoolctl import ThreadpoolController
@@ -134,16 +143,23 @@ def _fit_lbfgs(
         strength, start, curve = _choose_strength(
             training, validation, observed, n_labels, options, watch.heartbeat
         )
-    # They are known only now: those of strengths that were tried in vain are no way here.
+    # Only now, since the curves of the other strengths are not reported.
     for step in curve:
         watch.on_step(step, None)
 
-    def note(head: Head) -> None:
-        curve.append(problem.measure(len(curve), head, observed))
+    def on_iteration(head: Head, figures: Figures) -> None:
+        curve.append(_measure(len(curve), head, figures, observed))
         watch.on_step(curve[-1], head)
 
-    head = problem.head(problem.solve(strength, start, note))
+    head = problem.head(problem.solve(strength, start, on_iteration))
     return Fit(head, {"solver": "lbfgs", "l2": strength}, curve)
+
+
+def _measure(step: int, head: Head, figures: Figures, held_out: Examples) -> Step:
+    if not len(held_out):
+        return Step(step, *figures, time=time.time())
+    measured = measure_head(head, held_out.bottlenecks, held_out.labels)
+    return Step(step, *figures, *measured, len(held_out), time.time())
 
 
 def _observed_part(validation: Examples, seed: int) -> Examples:
@@ -154,6 +170,15 @@ def _observed_part(validation: Examples, seed: int) -> Examples:
     return Examples(validation.bottlenecks[chosen], validation.labels[chosen], [])
 
 
+class _Trial(NamedTuple):
+    """A strength of L2 that was tried; `steps` of the curve lead to its solution."""
+
+    loss: float
+    strength: float
+    solution: NDArray[np.float64]
+    steps: int
+
+
 def _choose_strength(
     training: Examples,
     validation: Examples,
@@ -162,27 +187,28 @@ def _choose_strength(
     options: TrainingOptions,
     heartbeat: Heartbeat,
 ) -> tuple[float, NDArray[np.float64], list[Step]]:
+    """Return the best strength, its rough solution, and the curve that led there."""
     if len(training) > _CHOICE_EXAMPLES:
         generator = np.random.default_rng(options.seed)
         chosen = np.sort(generator.choice(len(training), _CHOICE_EXAMPLES, replace=False))
         training = Examples(training.bottlenecks[chosen], training.labels[chosen], [])
     problem = Problem(training, n_labels, heartbeat, options.class_weight)
     solution = np.zeros(problem.size)
-    tried = []
+    trials: list[_Trial] = []
     curve: list[Step] = []
 
-    def note(head: Head) -> None:
-        curve.append(problem.measure(len(curve), head, observed))
+    def on_iteration(head: Head, figures: Figures) -> None:
+        curve.append(_measure(len(curve), head, figures, observed))
 
     for strength in L2_STRENGTHS:
-        solution = problem.solve(strength, solution, note, _CHOICE_TOLERANCE)
+        solution = problem.solve(strength, solution, on_iteration, _CHOICE_TOLERANCE)
         loss = log_loss(problem.head(solution), validation, heartbeat)
-        tried.append((loss, strength, solution, len(curve)))
-        # The loss is convex-like in the strength: once well past its minimum, stop.
-        if tried[-1][0] > 1.05 * min(tried)[0] + 1e-6:
+        trials.append(_Trial(loss, strength, solution, len(curve)))
+        best = min(trials, key=lambda trial: trial.loss)
+        # The loss has one minimum in the strength; stop once well past it.
+        if loss > 1.05 * best.loss + 1e-6:
             break
-    _, strength, solution, length = min(tried, key=lambda row: row[0])
-    return strength, solution, curve[:length]
+    return best.strength, best.solution, curve[: best.steps]
 
 
 def _fit_sgd(

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-SOFTMAX, SIGMOID = "softmax", "sigmoid"
+Activation = Literal["softmax", "sigmoid"]
+SOFTMAX: Final = "softmax"
+SIGMOID: Final = "sigmoid"
 _Float = TypeVar("_Float", np.float32, np.float64)
 
 
@@ -23,13 +25,13 @@ class Head:
 
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
-    activation: str = SOFTMAX
+    activation: Activation = SOFTMAX
 
     def predict(self, bottlenecks: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return probabilities, shape (n, labels), for bottlenecks (n, bottleneck_size).
 
-        In float64: a product in float32 is summed in another order for another n, so an
-        image's sixth digit would depend on its neighbours.
+        In float64: in float32 the order of summation depends on n, so an image's sixth digit
+        would depend on how many others are predicted with it.
         """
         return self.activate(bottlenecks.astype(np.float64) @ self.weights + self.bias)
 
@@ -41,12 +43,12 @@ class Head:
 
 @dataclass(frozen=True)
 class Examples:
-    """Bottlenecks with the number of their label, or with the set of their labels.
+    """Bottlenecks with the index of their label, or with the set of their labels.
 
     Attributes:
         bottlenecks: float32, shape (n, k); may be memory-mapped.
         labels: int64, shape (n,); in a multi-label data set bool, shape (n, labels).
-        paths: Where each came from, for the list of mistakes.
+        paths: Where each came from.
     """
 
     bottlenecks: NDArray[np.float32]
@@ -57,8 +59,8 @@ class Examples:
         return len(self.labels)
 
     @property
-    def activation(self) -> str:
-        """That of the head which learns from such labels."""
+    def activation(self) -> Activation:
+        """The activation of a head that learns from such labels."""
         return SIGMOID if self.labels.ndim == 2 else SOFTMAX
 
 
@@ -76,7 +78,7 @@ def sigmoid(logits: NDArray[_Float]) -> NDArray[_Float]:
     return probabilities
 
 
-ACTIVATIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+ACTIVATIONS: dict[Activation, Callable[[NDArray[Any]], NDArray[Any]]] = {
     SOFTMAX: softmax,
     SIGMOID: sigmoid,
 }

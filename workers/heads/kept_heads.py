@@ -1,4 +1,4 @@
-"""Heads that a gradient descent keeps on its way, as small files beside the model."""
+"""Heads that gradient descent keeps at some of its steps, as small files beside the model."""
 
 import io
 from pathlib import Path
@@ -10,7 +10,7 @@ from workers.storage.atomic import storage_errors, write_whole
 
 
 def keep_head(folder: Path, step: int, head: Head) -> None:
-    """Write the head after a step, with the arrays of a model's ``head.npz``, whole or not at all.
+    """Write the head after a step in the format of ``head.npz``, whole or not at all.
 
     Raises:
         StorageError: When the storage refuses.

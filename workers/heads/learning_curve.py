@@ -1,4 +1,4 @@
-"""The learning curve: figures at some steps of a fit, on the way and beside the model."""
+"""The learning curve: figures at some steps of a fit, and the log that shows them at once."""
 
 import contextlib
 import csv
@@ -54,13 +54,13 @@ def keep_no_head(step: int, head: Head) -> None:
 
 @dataclass(frozen=True)
 class Watch:
-    """What a solver tells while it works; none of it changes the head.
+    """What a solver reports while it works; none of it changes the head.
 
     Attributes:
-        heartbeat: Called now and then, to show that the work goes on.
-        on_step: Called with each step of the learning curve, and with the head there where
-            the solver has one; the arrays of that head change after the call.
-        checkpoint: File that an interrupted "sgd" goes on from; who gives it removes it.
+        heartbeat: Called now and then, to show that work is going on.
+        on_step: Called with each step of the learning curve, and with the head at that step
+            if the solver has one; the arrays of that head change after the call.
+        checkpoint: File to resume "sgd" from; the caller deletes it.
         keep_head: Called by "sgd" with the head after each step that is a multiple of
             `store_interval`; an interrupted fit may call it twice for a step.
     """

@@ -1,8 +1,7 @@
 """The loss of a head and its slope: cross entropy of one label, or logistic for each label.
 
-What an image's answer is decides: labels of shape (n,) hold one number for each image and
-belong to softmax; of shape (n, labels) they say of each label whether the image has it, and
-belong to sigmoids.
+The shape of the labels decides which: labels of shape (n,) hold one index for each image, for
+softmax; labels of shape (n, labels) say of each label whether the image has it, for sigmoids.
 """
 
 from typing import Any, NamedTuple
@@ -10,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# From this probability on an image is said to have a label.
+# An image is said to have a label from this probability on.
 HAS_LABEL = 0.5
 _SMALLEST = 1e-30
 
 
 class Loss(NamedTuple):
-    """Sums over examples: the loss with weights and without, and how many are all right."""
+    """Sums over examples: the loss with and without label weights, and how many are right."""
 
     weighted: float
     plain: float
@@ -52,7 +51,7 @@ def turn_to_slope(
     labels: NDArray[Any],
     label_weights: NDArray[np.float32],
 ) -> None:
-    """Make probabilities, shape (n, labels), the slope of the weighted loss by the logits."""
+    """Replace probabilities, shape (n, labels), by the gradient of the weighted loss in logits."""
     if labels.ndim == 1:
         probabilities[np.arange(len(labels)), labels] -= 1
         probabilities *= label_weights[labels][:, np.newaxis]
@@ -63,7 +62,7 @@ def turn_to_slope(
 
 def logistic_losses(logits: NDArray[np.float32], labels: NDArray[Any]) -> NDArray[np.float32]:
     """Return the loss of each label of each example, in nats, shape (n, labels)."""
-    # From the logits: 1 - p has lost its digits where p is nearly 1.
+    # From the logits, since 1 - p loses its digits where p is nearly 1.
     losses: NDArray[np.float32] = np.log1p(np.exp(-np.abs(logits)))
     losses += np.maximum(logits, 0) - logits * labels
     return losses
@@ -77,10 +76,10 @@ def _spread(label_weights: NDArray[np.float32], labels: NDArray[Any]) -> NDArray
 def weigh_labels(labels: NDArray[Any], n_labels: int, class_weight: str) -> NDArray[np.float32]:
     """Return one weight a label: 1, or with "balanced" n / (n_labels * examples of the label).
 
-    scikit-learn's definition: the weights of all examples add up to n, so the strength of
-    L2 keeps its meaning. With several labels an image, shape (n, labels), each label is a
-    question of its own: row 0 of the result, shape (2, labels), is for images without the
-    label, row 1 for those with it.
+    As scikit-learn defines it: the weights of all examples add up to n, so the strength of
+    L2 keeps its meaning. With several labels an image, shape (n, labels), each label is
+    weighed alone: row 0 of the result, shape (2, labels), is for images without the label,
+    row 1 for those with it.
     """
     if class_weight == "none":
         return np.ones(n_labels if labels.ndim == 1 else (2, n_labels), np.float32)

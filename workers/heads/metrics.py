@@ -12,14 +12,14 @@ _Z_95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 
 @dataclass(frozen=True)
 class LabelFigures:
-    """Figures of one label; None where nothing can be divided.
+    """Figures of one label; None where the divisor would be 0.
 
     Attributes:
-        precision: Of the images predicted so, the share that is; None without any.
-        recall: Of the images that are so, the share predicted so; None without any.
-        f1: 2 true positives / (2 true positives + both kinds of mistake); None without any.
-        support: Images that are so.
-        average_precision: Of a multi-label head alone, see `average_precision`.
+        precision: Share of the images predicted to have the label that have it.
+        recall: Share of the images with the label that are predicted to have it.
+        f1: 2 true positives / (2 true positives + both kinds of mistake).
+        support: Images with the label.
+        average_precision: Only for a multi-label head, see `average_precision`.
     """
 
     precision: float | None
@@ -31,7 +31,7 @@ class LabelFigures:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Images whose best score lies from `low` to `high`, the upper end left out but for 1.
+    """Images whose best score is at least `low` and less than `high` (or 1).
 
     Attributes:
         mean_score, accuracy: None when the bin is empty.
@@ -48,7 +48,7 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float] | None:
     """Return the 95 % score interval of a share; None without trials.
 
     Wilson 1927, "Probable inference, the law of succession, and statistical inference". Unlike
-    the textbook one it stays inside 0 and 1 and is not a point when all trials succeed.
+    the usual interval it stays within 0 and 1, and is no single point when all trials succeed.
     """
     if not trials:
         return None
@@ -117,10 +117,7 @@ def average_precision(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> 
 
 def macro_averages(by_label: list[LabelFigures]) -> dict[str, float | None]:
     """Return the plain means over labels; a label whose figure is undefined is left out."""
-    means: dict[str, float | None] = {}
-    for name in ("precision", "recall", "f1"):
-        means[name] = mean_over_labels(by_label, name)
-    return means
+    return {name: mean_over_labels(by_label, name) for name in ("precision", "recall", "f1")}
 
 
 def mean_over_labels(by_label: list[LabelFigures], name: str) -> float | None:
@@ -136,27 +133,27 @@ def bin_calibration(
 
     Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
     """
-    places = np.minimum((scores * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    counts = np.bincount(places, minlength=CALIBRATION_BINS).tolist()
-    sums = np.bincount(places, scores, CALIBRATION_BINS).tolist()
-    hits = np.bincount(places, is_right, CALIBRATION_BINS).tolist()
+    indices = np.minimum((scores * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    counts = np.bincount(indices, minlength=CALIBRATION_BINS).tolist()
+    sums = np.bincount(indices, scores, CALIBRATION_BINS).tolist()
+    hits = np.bincount(indices, is_right, CALIBRATION_BINS).tolist()
     return [
         CalibrationBin(
-            low=place / CALIBRATION_BINS,
-            high=(place + 1) / CALIBRATION_BINS,
-            count=counts[place],
-            mean_score=_share(sums[place], counts[place]),
-            accuracy=_share(hits[place], counts[place]),
+            low=i / CALIBRATION_BINS,
+            high=(i + 1) / CALIBRATION_BINS,
+            count=counts[i],
+            mean_score=_share(sums[i], counts[i]),
+            accuracy=_share(hits[i], counts[i]),
         )
-        for place in range(CALIBRATION_BINS)
+        for i in range(CALIBRATION_BINS)
     ]
 
 
 def expected_calibration_error(bins: list[CalibrationBin]) -> float | None:
     """Return the mean distance of score and accuracy over the bins, weighted by their images.
 
-    Guo et al. 2017. None without images. With few images it is above 0 by chance alone:
-    about 0.06 for 100.
+    Guo et al. 2017. None without images. With few images it is above 0 by chance alone: about
+    0.06 for 100 images.
     """
     total = sum(one.count for one in bins)
     if not total:

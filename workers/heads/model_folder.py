@@ -1,4 +1,4 @@
-"""The folder of a saved model: all that is needed to use it elsewhere; no program in it.
+"""The folder of a saved model: all that is needed to use it elsewhere, and no program.
 
 ``model.json`` says what it is, ``head.npz`` holds plain arrays, ``labels.txt`` the labels
 in order, ``backbone.tflite`` the converted backbone.
@@ -10,22 +10,35 @@ import os
 import shutil
 import uuid
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from workers.backbones.store import has_backbone, read_description, write_backbone
-from workers.backbones.table import find_spec
-from workers.backbones.weights import digest_file
 from workers.errors import ModelError
-from workers.heads.head import ACTIVATIONS, SOFTMAX, Head
+from workers.heads.head import SOFTMAX, Activation, Head
 from workers.storage.atomic import storage_errors, sync_folder
-from workers.storage.layout import Storage
 
 MODEL_VERSION = 1
 MODEL_FILES = ("model.json", "head.npz", "labels.txt", "backbone.tflite")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What is done to an image before the backbone sees it.
+
+    Attributes:
+        input_size: Height and width in pixels.
+        mode: How `workers.backbones.keras` scales pixels.
+        inside_backbone: Whether ``backbone.tflite`` scales them itself.
+    """
+
+    input_size: tuple[int, int]
+    mode: str | None = None
+    resize: str = ""
+    inside_backbone: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,7 @@ class ModelCard:
     backbone_id: str
     weights: str
     backbone_sha256: str
-    preprocessing: dict[str, Any]
+    preprocessing: Preprocessing
     bottleneck_size: int
     labels: tuple[str, ...]
     counts: dict[str, int]
@@ -56,11 +69,16 @@ class ModelCard:
     training: dict[str, Any]
     versions: dict[str, str]
     thresholds: dict[str, float | None] | None = None
-    activation: str = SOFTMAX
-    version: int = field(default=MODEL_VERSION)
+    activation: Activation = SOFTMAX
+    version: int = MODEL_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse labels that cannot be told apart."""
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels must all be different")
 
     def is_unsure(self, label: str, score: float) -> bool:
-        """Return whether a best label with this score misses the precision asked for."""
+        """Whether a best label with this score misses the precision that was asked for."""
         if self.thresholds is None:
             return False
         threshold = self.thresholds.get(label)
@@ -123,6 +141,11 @@ def copy_model(source: Path, target: Path) -> None:
         shutil.copyfile(source / name, target / name)
 
 
+@dataclass(frozen=True)
+class _Versioned:
+    version: int
+
+
 def read_card(folder: Path) -> ModelCard:
     """Return what a model is, checked: a model folder may come from anywhere.
 
@@ -130,46 +153,20 @@ def read_card(folder: Path) -> ModelCard:
         ModelError: When the folder holds no model that this poets can use.
     """
     try:
-        values = json.loads((folder / "model.json").read_bytes())
-        if values["version"] != MODEL_VERSION:
+        content = (folder / "model.json").read_bytes()
+        version = msgspec.json.decode(content, type=_Versioned).version
+        if version != MODEL_VERSION:
             raise ModelError(
-                f"Model {folder} has version {values['version']}; this poets reads "
-                f"{MODEL_VERSION}. Use the version of poets that made it."
+                f"Model {folder} has version {version}; this poets reads {MODEL_VERSION}. "
+                "Use the version of poets that made it."
             )
-        _check_values(values)
-        return ModelCard(**{**values, "labels": tuple(values["labels"])})
+        return msgspec.json.decode(content, type=ModelCard)
     except FileNotFoundError as error:
         raise ModelError(
             f"{folder} holds no model (no model.json). Give a run, a model folder, or 'latest'."
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelError(f"The model {folder} is damaged: {error!r}.") from error
-
-
-def _check_values(values: dict[str, Any]) -> None:
-    """Raise ValueError, TypeError or KeyError for what no trainer of ours writes."""
-    kinds = {"labels": list, "bottleneck_size": int, "preprocessing": dict, "metrics": dict}
-    texts = ("name", "created", "architecture", "backbone_id", "weights", "backbone_sha256")
-    for name, kind in {**kinds, **dict.fromkeys(texts, str)}.items():
-        if not isinstance(values[name], kind):
-            raise TypeError(f"{name} is {values[name]!r}")
-    activation = values.get("activation", SOFTMAX)
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation is {activation!r}")
-    thresholds = values.get("thresholds")
-    if thresholds is not None and not (
-        isinstance(thresholds, dict)
-        and all(number is None or isinstance(number, int | float) for number in thresholds.values())
-    ):
-        raise TypeError(f"thresholds is {thresholds!r}")
-    labels = values["labels"]
-    if not all(isinstance(label, str) for label in labels) or len(set(labels)) != len(labels):
-        raise ValueError("labels must be texts, all different")
-    # Text that no file can hold.
-    "".join([*labels, *(values[name] for name in texts)]).encode()
-    height, width = values["preprocessing"]["input_size"]
-    if not (isinstance(height, int) and isinstance(width, int)):
-        raise TypeError(f"input_size is {height!r}, {width!r}")
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"The model {folder} is damaged: {error}.") from error
 
 
 def read_head(folder: Path, card: ModelCard) -> Head:
@@ -197,7 +194,7 @@ def read_head(folder: Path, card: ModelCard) -> Head:
 
 
 def _check_sizes(archive: io.BytesIO, card: ModelCard) -> None:
-    # A few kilobytes can unpack to many gigabytes.
+    # A file of a few kilobytes can unpack to many gigabytes.
     most_bytes = 8 * (card.bottleneck_size + 1) * len(card.labels) + 4096
     with zipfile.ZipFile(archive) as members:
         unpacked = sum(member.file_size for member in members.infolist())
@@ -211,10 +208,6 @@ def _link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-# Stands for the weights of a backbone that was not converted here.
-UNKNOWN_WEIGHTS = "unknown"
 
 
 @dataclass(frozen=True)
@@ -233,46 +226,3 @@ def load_model(folder: Path) -> Model:
     """
     card = read_card(folder)
     return Model(card, read_head(folder, card))
-
-
-def check_backbone(folder: Path, card: ModelCard) -> Path:
-    """Return the backbone file of a model after comparing its hash.
-
-    Raises:
-        ModelError: When it is missing or altered.
-    """
-    path = folder / "backbone.tflite"
-    if not path.is_file():
-        raise ModelError(f"The model {folder} has no backbone.tflite; copy the whole folder.")
-    if digest_file(path) != card.backbone_sha256:
-        raise ModelError(f"The backbone of model {folder} was altered; it is not used.")
-    return path
-
-
-def install_backbone(storage: Storage, folder: Path, card: ModelCard) -> tuple[str, str]:
-    """Make sure that storage has the backbone of a model; return its identity and weights.
-
-    A model may come from anywhere, so its card alone proves nothing: what is not the very
-    file that poets converted here is kept under its own hash, and never serves a run that
-    trains.
-
-    Raises:
-        ModelError: When the model's own copy is missing or altered.
-    """
-    if has_backbone(storage, card.backbone_id):
-        known = read_description(storage, card.backbone_id)
-        if known["sha256"] == card.backbone_sha256:
-            return card.backbone_id, known["weights"]
-    backbone_id = f"{find_spec(card.architecture).name}-{card.backbone_sha256}"
-    if not has_backbone(storage, backbone_id):
-        description = {
-            "architecture": card.architecture,
-            "weights": UNKNOWN_WEIGHTS,
-            "input_size": card.preprocessing["input_size"],
-            "preprocessing": card.preprocessing.get("mode"),
-            "bottleneck_size": card.bottleneck_size,
-            "sha256": card.backbone_sha256,
-        }
-        content = check_backbone(folder, card).read_bytes()
-        write_backbone(storage, backbone_id, content, description)
-    return backbone_id, UNKNOWN_WEIGHTS

@@ -10,7 +10,7 @@ from workers.heads.losses import HAS_LABEL
 from workers.heads.metrics import LabelFigures, average_precision, figures_of_label
 from workers.processes.heartbeat import Heartbeat
 
-# Digits of every score that poets writes; thresholds are compared with written scores.
+# Digits of every score that poets writes; thresholds are compared with rounded scores.
 DIGITS = 6
 _BLOCK = 65_536
 _SMALLEST = 1e-30
@@ -20,12 +20,12 @@ _SMALLEST = 1e-30
 class SetGuesses:
     """Probabilities of all labels, and what follows from them.
 
-    `score`, `label_score` and `margin` mean what they mean with one label an image, with sets of
-    labels for labels: the probability of a set is the product over its decisions.
+    `score`, `label_score` and `margin` are those of sets of labels, where `Guesses` has those
+    of labels: the probability of a set is the product over its decisions.
 
     Attributes:
-        labels, predicted: bool, shape (n, labels), what the image has and what it is said to
-            have at HAS_LABEL.
+        labels, predicted: bool, shape (n, labels): which labels an image has, and which are
+            predicted at HAS_LABEL.
         probabilities: float64, shape (n, labels).
         score, label_score: float64, shape (n,), probability of the predicted set, the most
             probable one, and of the true set.
@@ -47,16 +47,6 @@ class SetGuesses:
         """Whether every label of an image is right, shape (n,)."""
         return np.asarray((self.predicted == self.labels).all(axis=1))
 
-    @property
-    def written(self) -> NDArray[np.float64]:
-        """The probabilities as they are written."""
-        return self.probabilities.round(DIGITS)
-
-    @property
-    def best(self) -> NDArray[np.int64]:
-        """The number of the most probable label of each example, shape (n,)."""
-        return np.asarray(self.probabilities.argmax(axis=1))
-
 
 def guess_sets(head: Head, examples: Examples, heartbeat: Heartbeat) -> SetGuesses:
     """Return what a head of sigmoids says of each example."""
@@ -68,7 +58,7 @@ def guess_sets(head: Head, examples: Examples, heartbeat: Heartbeat) -> SetGuess
     predicted = probabilities.round(DIGITS) >= HAS_LABEL
     certainty = np.where(predicted, probabilities, 1 - probabilities)
     score = certainty.prod(axis=1)
-    # The second best set differs in the decision that is the least sure.
+    # The second best set differs in the least certain decision.
     doubt = np.maximum(certainty.min(axis=1, initial=1), HAS_LABEL)
     return SetGuesses(
         labels=examples.labels,
@@ -95,17 +85,18 @@ def figures_of_sets(
     """Return the figures of each label, with average precision.
 
     Args:
-        thresholds: Scores from which on an image has the label, one a label, None where no
-            score will do; HAS_LABEL for all of them when they are left out.
+        thresholds: For each label the score from which on an image has it, None where no
+            score will do; HAS_LABEL for all labels by default.
     """
     if thresholds is None:
         thresholds = [HAS_LABEL] * guesses.labels.shape[1]
-    columns = zip(guesses.labels.T, guesses.written.T, guesses.probabilities.T, strict=True)
+    rounded = guesses.probabilities.round(DIGITS)
+    columns = zip(guesses.labels.T, rounded.T, guesses.probabilities.T, strict=True)
     return [
         figures_of_label(
             truth,
-            written >= (np.inf if threshold is None else threshold),
+            scores >= (np.inf if threshold is None else threshold),
             average_precision(truth, probabilities),
         )
-        for (truth, written, probabilities), threshold in zip(columns, thresholds, strict=True)
+        for (truth, scores, probabilities), threshold in zip(columns, thresholds, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Gradient descent as in the codelab's ``retrain.py``; an interrupted one goes on."""
+"""Gradient descent as in the codelab's ``retrain.py``; an interrupted fit resumes."""
 
 import time
 
@@ -11,8 +11,8 @@ from workers.heads.learning_curve import Step, Watch, measure_head
 from workers.heads.losses import turn_to_slope, weigh_labels
 from workers.storage.plan import TrainingOptions
 
-# Seconds of work between two checkpoints: what a killed trainer loses at most. Few fits
-# take so long (4,000 steps on 3,670 x 512 and 5 labels: 0.7 s) and they need none.
+# Seconds of work between two checkpoints, the most that a killed trainer loses. Few fits take
+# that long: 4,000 steps on 3,670 x 512 and 5 labels take 0.7 s.
 CHECKPOINT_EVERY_S = 5.0
 
 
@@ -25,7 +25,7 @@ def descend(
 ) -> tuple[Head, list[Step]]:
     """Return a head after ``options.steps`` steps, and its learning curve.
 
-    The same input gives the same head, however often the way there was interrupted.
+    The same input gives the same head, however often the fit was interrupted.
 
     Args:
         watch: Its `on_step` is called every ``options.eval_step_interval`` steps and after
@@ -50,14 +50,14 @@ def descend(
         if step % options.eval_step_interval == 0 or step + 1 == options.steps:
             descent.curve.append(_measure(step, head, batch, validation, options, descent))
             watch.on_step(descent.curve[-1], head)
-        # Step 0 is no step on the way, as in the codelab.
+        # Step 0 does not count, as in the codelab.
         if options.store_interval and step and step % options.store_interval == 0:
             watch.keep_head(step, head)
         if watch.checkpoint and time.monotonic() >= due_s:
             began_s = time.monotonic()
             write_checkpoint(watch.checkpoint, fingerprint, descent)
             took_s = time.monotonic() - began_s
-            # A slow storage gets fewer of them: at most a twentieth of the time.
+            # On a slow storage they are fewer: they take at most a twentieth of the time.
             due_s = time.monotonic() + max(CHECKPOINT_EVERY_S, 20 * took_s)
         watch.heartbeat()
     return head, descent.curve
@@ -80,7 +80,7 @@ def _start(training: Examples, n_labels: int, options: TrainingOptions) -> Desce
 def _move(
     head: Head, batch: Examples, label_weights: NDArray[np.float32], learning_rate: float
 ) -> None:
-    # Batches drawn with replacement, plain gradient descent on the mean cross entropy.
+    # Plain gradient descent on the mean cross entropy of a batch drawn with replacement.
     residual = head.activate(batch.bottlenecks @ head.weights + head.bias)
     turn_to_slope(residual, batch.labels, label_weights)
     residual *= np.float32(learning_rate / len(batch))

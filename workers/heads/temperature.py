@@ -1,4 +1,4 @@
-"""Scores that mean what they say: a temperature, and thresholds for a wanted precision."""
+"""Calibrated scores: a temperature, and thresholds that reach a target precision."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from workers.heads.head import Examples, Head
 from workers.heads.multi_label_guesses import DIGITS, SetGuesses
 from workers.processes.heartbeat import Heartbeat
 
-# With fewer, the noise of the fit is as large as what there is to mend: over 12 random
+# With fewer, the noise of the fit is as large as the error it corrects: over 12 random
 # splits of 925 flowers the temperature of 100 images varied by 10 %, and the log loss on
 # 200 others went from 0.447 to 0.449; with 200 images it went from 0.455 to 0.450 (sgd:
 # 0.506 to 0.477), with 350 from 0.486 to 0.482 (sgd: 0.555 to 0.513).
@@ -49,17 +49,17 @@ def find_thresholds(
 ) -> dict[str, float | None]:
     """Return for each label the lowest score from which on its precision reaches `target`.
 
-    Precision is counted on the validation images that got the label with at least that
-    score, as they are: 20 images that are all right give 100 %, though their 95 % interval
-    begins at 84 %. None when no score reaches the target, or no image got the label. With
-    several labels an image, each label is counted on all images.
+    The precision is that of the validation images that got the label with at least that
+    score: 20 images that are all right give 100 %, though their 95 % interval begins at
+    84 %. None when no score reaches the target, or no image got the label. With several
+    labels an image, each label is counted on all images.
 
     Args:
         target: 0 to 1.
     """
     return {
-        label: _threshold(*_answers(validation, number), target)
-        for number, label in enumerate(labels)
+        label: _threshold(*_answers(validation, index), target)
+        for index, label in enumerate(labels)
     }
 
 

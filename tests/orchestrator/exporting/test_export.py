@@ -17,7 +17,7 @@ from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run
 from workers.errors import ExportError, ModelError, UsageError, WeightsError
 from workers.heads.head import Head
-from workers.heads.model_folder import ModelCard, save_model
+from workers.heads.model_folder import ModelCard, Preprocessing, save_model
 from workers.settings import Settings
 from workers.storage.plan import read_plan
 
@@ -32,7 +32,7 @@ def save(storage, folder, weights=WEIGHTS):
     card = ModelCard(
         name="run", created="2026-01-01", architecture=ARCHITECTURE, backbone_id=BACKBONE_ID,
         weights=weights, backbone_sha256=hashlib.sha256(backbone.read_bytes()).hexdigest(),
-        preprocessing={"input_size": [128, 128], "mode": "tf"}, bottleneck_size=256,
+        preprocessing=Preprocessing((128, 128), "tf"), bottleneck_size=256,
         labels=("a", "b"), counts={}, metrics={}, training={}, versions={},
     )  # fmt: skip
     head = Head(np.zeros((256, 2), np.float32), np.array([1, 0], np.float32))

@@ -20,7 +20,7 @@ from workers.exports.model_readme import ReadmeContent, write_readme
 from workers.exports.program import export_formats
 from workers.exports.request import ExportRequest
 from workers.heads.head import Head
-from workers.heads.model_folder import ModelCard, load_model, save_model
+from workers.heads.model_folder import ModelCard, Preprocessing, load_model, save_model
 from workers.storage.layout import Storage
 from workers.storage.plan import Plan
 
@@ -44,7 +44,7 @@ def make_model(folder, architecture):
         name="run", created="2026-01-01T00:00:00+00:00", architecture=architecture,
         backbone_id=backbone_id, weights=WEIGHTS,
         backbone_sha256=hashlib.sha256(backbone.read_bytes()).hexdigest(),
-        preprocessing={"input_size": list(spec.input_size), "mode": spec.preprocessing},
+        preprocessing=Preprocessing(spec.input_size, spec.preprocessing),
         bottleneck_size=spec.bottleneck_size, labels=LABELS, counts={"training": 5},
         metrics={"test_accuracy": None}, training={"solver": "lbfgs"}, versions={"poets": "0"},
     )  # fmt: skip

@@ -61,10 +61,10 @@ def test_the_gradient_is_that_of_the_loss():
     place, step = generator.normal(size=(2, problem.size)) * 0.1
     small = 1e-2
 
-    _, gradient = problem._loss_and_gradient(place, 0.1)
+    _, gradient, _ = problem.evaluate(place, 0.1)
 
-    above, _ = problem._loss_and_gradient(place + small * step, 0.1)
-    below, _ = problem._loss_and_gradient(place - small * step, 0.1)
+    above, *_ = problem.evaluate(place + small * step, 0.1)
+    below, *_ = problem.evaluate(place - small * step, 0.1)
     assert gradient @ step == pytest.approx((above - below) / (2 * small), rel=3e-3)
 
 
@@ -219,10 +219,13 @@ def test_the_solver_finds_the_lowest_loss_there_is():
     solution = problem.solve(0.01, np.zeros(problem.size))
 
     lowest = minimize(
-        problem._loss_and_gradient, solution, args=(0.01,), jac=True, options={"maxiter": 200}
+        lambda place: problem.evaluate(place, 0.01)[:2],
+        solution,
+        jac=True,
+        options={"maxiter": 200},
     ).fun
 
-    assert problem._loss_and_gradient(solution, 0.01)[0] == pytest.approx(lowest, abs=1e-5)
+    assert problem.evaluate(solution, 0.01)[0] == pytest.approx(lowest, abs=1e-5)
 
 
 def make_uneven(count, seed):
@@ -237,13 +240,13 @@ def make_uneven(count, seed):
 def test_uneven_directions_cost_few_looks_at_the_loss(monkeypatch):
     problem = Problem(make_uneven(500, 1), len(LABELS), lambda: None)
     looked = []
-    look = Problem._loss_and_gradient
+    look = Problem.evaluate
 
     def count(self, *place):
         looked.append(place)
         return look(self, *place)
 
-    monkeypatch.setattr(Problem, "_loss_and_gradient", count)
+    monkeypatch.setattr(Problem, "evaluate", count)
 
     found = problem.solve(1e-4, np.zeros(problem.size))
     with_basis = len(looked)

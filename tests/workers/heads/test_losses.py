@@ -7,7 +7,7 @@ from tests.builders.heads import EMPTY, LABELS, SGD, make_clusters
 from workers.heads import sgd
 from workers.heads.fit import fit_head
 from workers.heads.head import Head, sigmoid, softmax
-from workers.heads.lbfgs import Problem
+from workers.heads.lbfgs import Figures, Problem
 from workers.heads.losses import logistic_losses
 from workers.storage.plan import TrainingOptions
 
@@ -31,12 +31,12 @@ def loss_and_gradient(self, solution, strength):
         residual *= weight[:, np.newaxis]
         product += block.T @ residual
         total += residual.sum(axis=0, dtype=np.float64)
-    self._figures = (hits / count, unweighted / count)
+    figures = Figures(hits / count, unweighted / count)
     weights, _ = self._split(solution)
     slope = self._scale * (product - np.outer(self._mean, total)) / count
     slope += strength * weights
     gradient = np.vstack([slope, total / count])
-    return loss / count + strength / 2 * float((weights**2).sum()), gradient.ravel()
+    return loss / count + strength / 2 * float((weights**2).sum()), gradient.ravel(), figures
 
 
 def move(head, batch, label_weights, learning_rate):
@@ -63,7 +63,7 @@ def test_a_head_of_one_label_an_image_is_what_it_was(monkeypatch, solver, class_
         return fit_head(training, validation, len(LABELS), options, lambda: None)
 
     now = fit()
-    monkeypatch.setattr(Problem, "_loss_and_gradient", loss_and_gradient)
+    monkeypatch.setattr(Problem, "evaluate", loss_and_gradient)
     monkeypatch.setattr(sgd, "_move", move)
     before = fit()
 

@@ -16,6 +16,7 @@ from workers.heads.head import Head
 from workers.heads.model_folder import (
     MODEL_FILES,
     ModelCard,
+    Preprocessing,
     copy_model,
     read_card,
     read_head,
@@ -29,7 +30,7 @@ CARD = ModelCard(
     backbone_id="id",
     weights="abc",
     backbone_sha256="0" * 64,
-    preprocessing={"input_size": [128, 128], "mode": "tf"},
+    preprocessing=Preprocessing((128, 128), "tf"),
     bottleneck_size=4,
     labels=("gänse\\xff", "red"),
     counts={"training": 9},
@@ -168,6 +169,9 @@ def test_a_damaged_card_is_refused(model, content):
         ("metrics", None),
         ("thresholds", "a"),
         ("thresholds", {"a": "high"}),
+        ("thresholds", {"a": float("nan")}),
+        ("counts", {"training": "many"}),
+        ("versions", ["poets"]),
     ],
 )
 def test_a_card_that_no_trainer_writes_is_refused(model, key, value):

@@ -86,9 +86,9 @@ def test_the_gradient_is_that_of_the_loss():
     place, step = generator.normal(size=(2, problem.size)) * 0.1
     small = 1e-2
 
-    ahead, _ = problem._loss_and_gradient(place + small * step, 0.1)
-    behind, _ = problem._loss_and_gradient(place - small * step, 0.1)
-    _, gradient = problem._loss_and_gradient(place, 0.1)
+    ahead, *_ = problem.evaluate(place + small * step, 0.1)
+    behind, *_ = problem.evaluate(place - small * step, 0.1)
+    _, gradient, _ = problem.evaluate(place, 0.1)
 
     assert (ahead - behind) / (2 * small) == pytest.approx(gradient @ step, rel=1e-3)
 

@@ -127,7 +127,7 @@ def _data(
         "counts": card.counts,
         "settings": {
             "architecture": card.architecture,
-            "input size": " × ".join(str(n) for n in card.preprocessing["input_size"]),
+            "input size": " × ".join(str(n) for n in card.preprocessing.input_size),
             "bottleneck size": card.bottleneck_size,
             "weights (SHA-256)": card.weights,
             "backbone": card.backbone_id,

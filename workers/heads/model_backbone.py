@@ -1,0 +1,56 @@
+"""The backbone that comes with a model: checked, and taken into the storage."""
+
+from pathlib import Path
+
+from workers.backbones.store import has_backbone, read_description, write_backbone
+from workers.backbones.table import find_spec
+from workers.backbones.weights import digest_file
+from workers.errors import ModelError
+from workers.heads.model_folder import ModelCard
+from workers.storage.layout import Storage
+
+# Stands for the weights of a backbone that was not converted here.
+UNKNOWN_WEIGHTS = "unknown"
+
+
+def check_backbone(folder: Path, card: ModelCard) -> Path:
+    """Return the backbone file of a model after comparing its hash.
+
+    Raises:
+        ModelError: When it is missing or altered.
+    """
+    path = folder / "backbone.tflite"
+    if not path.is_file():
+        raise ModelError(f"The model {folder} has no backbone.tflite; copy the whole folder.")
+    if digest_file(path) != card.backbone_sha256:
+        raise ModelError(f"The backbone of model {folder} was altered; it is not used.")
+    return path
+
+
+def install_backbone(storage: Storage, folder: Path, card: ModelCard) -> tuple[str, str]:
+    """Make sure that storage has the backbone of a model; return its id and its weights.
+
+    A model may come from anywhere, so its card alone proves nothing: a backbone that is not
+    the very file that poets converted here is kept under its own hash, and never used by a
+    run that trains.
+
+    Raises:
+        ModelError: When the model's own copy is missing or altered.
+    """
+    if has_backbone(storage, card.backbone_id):
+        known = read_description(storage, card.backbone_id)
+        if known["sha256"] == card.backbone_sha256:
+            return card.backbone_id, known["weights"]
+    backbone_id = f"{find_spec(card.architecture).name}-{card.backbone_sha256}"
+    if not has_backbone(storage, backbone_id):
+        description = {
+            "architecture": card.architecture,
+            "weights": UNKNOWN_WEIGHTS,
+            "input_size": card.preprocessing.input_size,
+            "preprocessing": card.preprocessing.mode,
+            "bottleneck_size": card.bottleneck_size,
+            "sha256": card.backbone_sha256,
+        }
+        content = check_backbone(folder, card).read_bytes()
+        write_backbone(storage, backbone_id, content, description)
+    return backbone_id, UNKNOWN_WEIGHTS
