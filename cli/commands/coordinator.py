@@ -12,7 +12,7 @@ from workers.settings import Settings
 def command(settings: Settings) -> None:
     """Keep detached runs going.
 
-    Runs until Ctrl-C. You may start several; one is active, the others stand by.
+    Runs until Ctrl-C. You may start several; one of them drives each run.
 
     \b
     Example:

@@ -21,6 +21,8 @@ def command(settings: Settings, as_json: bool, quiet: bool) -> None:
     Example:
       poets up
     """
+    from dataclasses import asdict
+
     from orchestrator.embedded.users import keep_stack
     from workers.errors import SettingsError
     from workers.storage.atomic import check_storage
@@ -32,9 +34,10 @@ def command(settings: Settings, as_json: bool, quiet: bool) -> None:
         )
     check_storage(settings.storage)
     stack = keep_stack(settings)
-    facts = stack.running() or {}
+    running = stack.running()
+    facts = asdict(running) if running else {}
     if as_json:
         print_json({"broker_url": stack.broker_url, "log": str(stack.log), **facts})
     else:
         say(f"The stack is up with {facts.get('concurrency')} worker processes.", quiet)
-        say(f"Its broker is {stack.broker_url}, its log {stack.log}; `poets down` stops it.", quiet)
+        say(f"Broker: {stack.broker_url}. Log: {stack.log}. `poets down` stops it.", quiet)

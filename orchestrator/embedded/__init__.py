@@ -1,1 +1,1 @@
-"""A server and workers of our own, for whoever has no broker; never needed on a rack."""
+"""The embedded stack: a server and workers for a storage without a broker; no rack needs it."""

