@@ -126,3 +126,5 @@ def test_where_to_change_what_names_existing_files_for_at_least_ten_tasks():
         files = re.findall(r"`((?:workers|orchestrator|cli|tests)/[^`]*)`", places)
         assert files, f"{task!r} names no file"
         assert all((ROOT / name).exists() for name in files), task
+        for name, file in re.findall(r"`(\w+)` (?:in|of) `([^`]+\.py)`", places):
+            assert re.search(rf"\b{name}\b", (ROOT / file).read_text("utf-8")), f"{name} in {file}"
