@@ -1,7 +1,5 @@
-"""Copies of bad images, for a person to look at: never over a file, never out of the folder."""
+"""Copies of bad images for a person to look at; nothing is overwritten or leaves the folder."""
 
-import csv
-import io
 import os
 import uuid
 from collections.abc import Callable, Iterable
@@ -13,6 +11,7 @@ from orchestrator.progress import OnProgress, Progress, counted
 from workers.errors import ImageError, UsageError
 from workers.images.files import open_regular
 from workers.storage.atomic import put_new, storage_errors
+from workers.storage.csv_files import csv_bytes
 from workers.storage.names import check_utf8, decode_name
 from workers.storage.plan import Plan
 
@@ -33,7 +32,7 @@ def check_target(plan: Plan, target: Path) -> None:
     root = os.path.realpath(decode_name(plan.root))
     if _is_within(os.path.realpath(target), root):
         raise UsageError(
-            f"{target} lies in the data set {plan.root}, and would become part of it. "
+            f"{target} is inside the data set {plan.root}, and would become part of it. "
             "Give a folder elsewhere."
         )
     if (target / LIST_NAME).exists():
@@ -45,34 +44,32 @@ def check_target(plan: Plan, target: Path) -> None:
 def copy_images(
     plan: Plan, images: Iterable[BadImage], target: Path, on_progress: OnProgress
 ) -> list[str]:
-    """Copy each image to its path below `target`, and write quarantine.csv there at last.
+    """Copy each image to its path below `target`, then write quarantine.csv there.
 
     Returns:
-        For each image "copied", "already there", or why it could not be copied.
+        For each image "copied", "already there", or why it was not copied.
 
     Raises:
-        StorageError: When `target` cannot be written. The same call goes on from there.
+        StorageError: When `target` cannot be written. The same call continues from there.
     """
     images = list(images)
-    ends = [
+    outcomes = [
         _copy(plan, image, target)
         for image in counted(images, lambda n: on_progress(Progress("copying", n, len(images))))
     ]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "label", "reason", "copy"))
-    writer.writerows(
-        (image.path, image.label, image.reason, end)
-        for image, end in zip(images, ends, strict=True)
+    rows = (
+        (image.path, image.label, image.reason, outcome)
+        for image, outcome in zip(images, outcomes, strict=True)
     )
-    _put(target / LIST_NAME, lambda file: file.write(text.getvalue().encode()))
-    return ends
+    content = csv_bytes(("path", "label", "reason", "copy"), rows)
+    _put(target / LIST_NAME, lambda file: file.write(content))
+    return outcomes
 
 
 def _copy(plan: Plan, image: BadImage, target: Path) -> str:
     root, path = decode_name(plan.root), decode_name(image.path)
     source, copy = Path(root, path), Path(target, path)
-    # A folder on the way may have become a link since the run was planned.
+    # A folder in the path may have become a link since the run was planned.
     if not _is_within(os.path.realpath(source.parent), os.path.realpath(root)):
         return "not copied: a link leads out of the data set"
     if not _is_within(os.path.realpath(copy.parent), os.path.realpath(target)):
@@ -85,7 +82,7 @@ def _copy(plan: Plan, image: BadImage, target: Path) -> str:
 
 
 def _put(path: Path, write: Callable[[IO[bytes]], object]) -> bool:
-    """Write a file whole; return whether there was none of that name."""
+    """Write a whole file unless one of that name exists; return whether it was written."""
     temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
     with storage_errors(f"write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)

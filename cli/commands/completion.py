@@ -1,13 +1,15 @@
 """``poets completion``: completion for bash, zsh and fish."""
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from cli.options import debug_option
 
+_SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+
 
 @click.command("completion")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(list(_SHELLS)))
 @debug_option
 def command(shell: str) -> None:
     """Print the completion script for SHELL.
@@ -16,8 +18,5 @@ def command(shell: str) -> None:
     Example:
       eval "$(poets completion bash)"
     """
-    found = get_completion_class(shell)
-    if found is None:
-        raise click.UsageError(f"No completion for {shell}.")
     root = click.get_current_context().find_root().command
-    click.echo(found(root, {}, "poets", "_POETS_COMPLETE").source())
+    click.echo(_SHELLS[shell](root, {}, "poets", "_POETS_COMPLETE").source())
