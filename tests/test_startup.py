@@ -7,6 +7,7 @@ import time
 import pytest
 
 from cli.main import SECTIONS
+from tests.builders.backbones import TINY_FILE
 
 COMMANDS = [name for section in SECTIONS.values() for name in section]
 HEAVY = ("tensorflow", "keras", "numpy", "celery", "pyarrow", "redis", "PIL", "rich")
@@ -41,15 +42,12 @@ def test_a_worker_child_and_the_orchestrator_never_import_tensorflow(module):
     assert modules_after(f"import {module}").isdisjoint({"tensorflow", "keras"})
 
 
-def test_computing_bottlenecks_never_imports_tensorflow(converted):
-    from tests.builders.backbones import BACKBONE_ID
-
-    path = converted.backbone(BACKBONE_ID) / "backbone.tflite"
+def test_computing_bottlenecks_never_imports_tensorflow():
     code = (
         "import numpy\n"
         "from pathlib import Path\n"
         "from workers.backbones.litert import LiteRTBackbone\n"
-        f"backbone = LiteRTBackbone(Path({str(path)!r}))\n"
+        f"backbone = LiteRTBackbone(Path({str(TINY_FILE)!r}))\n"
         "backbone.compute(numpy.zeros((1, *backbone.input_size, 3), 'u1'))\n"
         "print()"
     )
