@@ -18,16 +18,7 @@ from workers.backbones.loading import default_chunk
 from workers.backbones.table import DEFAULT_ARCHITECTURE, find_spec
 from workers.backbones.weights import find_weights
 from workers.errors import PoetsError
-from workers.processes.capacity import (
-    BESIDE_BYTES,
-    CHILD_BYTES,
-    MEGABYTE,
-    default_concurrency,
-    default_threads,
-    find_capacity,
-    has_gpu,
-    is_too_small,
-)
+from workers.processes import capacity
 from workers.settings import QUEUES, Settings
 from workers.storage.atomic import check_storage
 
@@ -90,8 +81,8 @@ def examine(settings: Settings) -> Iterator[HealthCheck]:
         "weights": lambda: _weights(settings),
         "device": lambda: _device(settings),
         "memory": _memory,
-        "processes": lambda: default_concurrency(settings.device),
-        "threads": lambda: default_threads(settings.device),
+        "processes": lambda: capacity.default_concurrency(settings.device),
+        "threads": lambda: capacity.default_threads(settings.device),
         "batches": lambda: _batches(settings),
     }
     for name, check in checks.items():
@@ -155,13 +146,13 @@ def _weights(settings: Settings) -> str:
 
 
 def _memory() -> str:
-    capacity = find_capacity()
-    if is_too_small(capacity):
-        least = (BESIDE_BYTES + CHILD_BYTES) // MEGABYTE
+    found = capacity.find_capacity()
+    if capacity.is_too_small(found):
+        least = (capacity.BESIDE_BYTES + capacity.CHILD_BYTES) // capacity.MEGABYTE
         raise PoetsError(
-            f"There are only {capacity.memory_text}; a worker takes up to {least} MB. Allow more."
+            f"There are only {found.memory_text}; a worker takes up to {least} MB. Allow more."
         )
-    return capacity.memory_text
+    return found.memory_text
 
 
 def _batches(settings: Settings) -> str:
@@ -173,5 +164,5 @@ def _batches(settings: Settings) -> str:
 
 
 def _device(settings: Settings) -> str:
-    gpu = "an NVIDIA driver is loaded" if has_gpu() else "no NVIDIA driver"
+    gpu = "an NVIDIA driver is loaded" if capacity.has_gpu() else "no NVIDIA driver"
     return f"{settings.device} ({gpu}), {sys.platform} {platform.machine()}"

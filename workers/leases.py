@@ -53,40 +53,29 @@ def run_of(driver_lock: str) -> str:
     return driver_lock.removeprefix("poets:").removesuffix(":reconciler")
 
 
-@dataclass(frozen=True)
 class Keys:
-    """Names in Redis of everything that belongs to one run."""
+    """Names in Redis of everything that belongs to one run.
 
-    run: str
+    Attributes:
+        driver_lock: Held by the process that drives the run.
+        starts: Hash: item -> how often it was started and neither finished nor gave up.
+        done: List of JSON [batch, failed images], oldest first.
+        failed_attempts: Hash: item -> why its last attempt gave up (storage full, ...).
+    """
 
-    def of(self, name: str) -> str:
-        return f"poets:{self.run}:{name}"
+    def __init__(self, run: str) -> None:
+        self._prefix = f"poets:{run}:"
+        self.driver_lock = self._prefix + "reconciler"
+        self.starts = self._prefix + "starts"
+        self.done = self._prefix + "done"
+        self.failed_attempts = self._prefix + "troubles"
 
     def lease(self, item: str) -> str:
-        return self.of(f"lease:{item}")
+        return f"{self._prefix}lease:{item}"
 
     def fence(self, item: str) -> str:
         """Counter: the token of the newest holder."""
-        return self.of(f"fence:{item}")
-
-    @property
-    def driver_lock(self) -> str:
-        return self.of("reconciler")
-
-    @property
-    def starts(self) -> str:
-        """Hash: item -> how often it was started and neither finished nor gave up."""
-        return self.of("starts")
-
-    @property
-    def done(self) -> str:
-        """List of JSON [batch, failed images], oldest first."""
-        return self.of("done")
-
-    @property
-    def failed_attempts(self) -> str:
-        """Hash: item -> why its last attempt gave up (storage full, ...)."""
-        return self.of("troubles")
+        return f"{self._prefix}fence:{item}"
 
 
 @dataclass

@@ -25,7 +25,7 @@ _VARIABLES = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What every process of poets must agree on.
+    """What all processes of poets must agree on.
 
     Attributes:
         storage: Shared folder that holds runs, bottlenecks, weights and models.
@@ -57,11 +57,11 @@ class Settings:
         return url.replace(f":{password}@", ":***@") if password else url
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that give a child process these very settings."""
+        """Return the variables that give a child process exactly these settings."""
         values = {
             "POETS_STORAGE": str(self.storage),
             "POETS_DEVICE": self.device,
-            # All is said here; another folder's poets.toml must not add to it.
+            # Nothing else counts, such as a poets.toml where the child runs.
             "POETS_CONFIG": os.devnull,
         }
         if self.broker_url:
@@ -81,10 +81,10 @@ def load_settings(
     Args:
         flags: Values of command line flags by setting name; None or "" counts as not given.
         environ: The environment; ``POETS_CONFIG`` names a configuration file.
-        default_storage: The storage where nothing names one.
+        default_storage: The storage when nothing names one.
 
     Raises:
-        SettingsError: When a file is unreadable, or a name or value is not known.
+        SettingsError: When the file cannot be read, or a name or value is unknown.
     """
     values = _from_file(environ)
     for name, variable in _VARIABLES.items():
@@ -118,7 +118,7 @@ def needed_flags(settings: Settings, environ: Mapping[str, str] = os.environ) ->
     """
     try:
         found = load_settings(environ=environ)
-    except SettingsError:
+    except SettingsError:  # the command that needs flags will report it; all are needed
         found = Settings(Path())
     flags = ""
     if found.storage != settings.storage:
@@ -129,7 +129,7 @@ def needed_flags(settings: Settings, environ: Mapping[str, str] = os.environ) ->
 
 
 def _with_certificates(broker_url: str | None) -> str | None:
-    """Ask for certificates to be checked, which kombu does not do by itself."""
+    """Let a rediss:// URL ask for certificates to be checked; kombu does not by itself."""
     if broker_url is None:
         return None
     try:
@@ -138,10 +138,9 @@ def _with_certificates(broker_url: str | None) -> str | None:
         raise SettingsError(f"The broker URL cannot be read: {error}.") from error
     if not broker_url.startswith("rediss://"):
         return broker_url
-    # redis-py and kombu compare the name in the certificate, unless they are told not to.
-    wanted = {"ssl_cert_reqs": ["required"], "ssl_check_hostname": ["true"]}
-    for name, value in wanted.items():
-        if name in asked and [text.lower() for text in asked[name]] != value:
+    # redis-py and kombu compare the name in the certificate unless told not to.
+    for name, wanted in (("ssl_cert_reqs", "required"), ("ssl_check_hostname", "true")):
+        if name in asked and [text.lower() for text in asked[name]] != [wanted]:
             raise SettingsError(
                 f"The broker URL asks for {name}={asked[name][0]}, so anybody could pose as the "
                 "broker. Leave it out, and name your own authority with ssl_ca_certs=FILE."
@@ -173,7 +172,7 @@ def _from_file(environ: Mapping[str, str]) -> dict[str, str]:
         is_list = name == "weights_dir" and isinstance(value, list)
         text = os.pathsep.join(map(str, value)) if is_list else value
         if not isinstance(text, str):
-            raise SettingsError(f"Setting {name!r} in {path} must be a text, not {value!r}.")
+            raise SettingsError(f"Setting {name!r} in {path} must be text, not {value!r}.")
         values[name] = text
     return values
 

@@ -51,22 +51,17 @@ class UnfinishedRuns:
         Raises:
             OSError: When the storage does not answer.
         """
-        if self._may_have_changed(time.monotonic()):
-            self._folders = list_runs(self.storage.runs)
-        self._folders = [folder for folder in self._folders if _is_unfinished(folder)]
-        return self._folders
-
-    def _may_have_changed(self, now: float) -> bool:
+        now = time.monotonic()
         try:
             changed_ns = self.storage.runs.stat().st_mtime_ns
         except FileNotFoundError:
             changed_ns = 0
         if changed_ns != self._changed_ns:
             self._changed_ns, self._changed = changed_ns, now
-        if now - self._changed > _SAME_TIME_S and now - self._listed < _LIST_EVERY_S:
-            return False
-        self._listed = now
-        return True
+        if now - self._changed <= _SAME_TIME_S or now - self._listed >= _LIST_EVERY_S:
+            self._folders, self._listed = list_runs(self.storage.runs), now
+        self._folders = [folder for folder in self._folders if _is_unfinished(folder)]
+        return self._folders
 
 
 def _is_unfinished(folder: RunFolder) -> bool:

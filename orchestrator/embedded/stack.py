@@ -31,51 +31,28 @@ class RunningStack:
     version: str | None = None
 
 
-@dataclass(frozen=True)
 class Stack:
-    """The files of the embedded stack of one storage."""
+    """The files of the embedded stack of one storage.
 
-    folder: Path
+    Attributes:
+        state: A `RunningStack` as JSON.
+        users: Locked shared by each user, exclusively by a supervisor that is ending.
+        alive: Locked exclusively by the supervisor, whose process id it holds. The lock is
+            what counts: another process could have got the id meanwhile.
+        starting: Locked exclusively from before the supervisor is started until all is up.
+        keep: While this file exists, the stack stays up without users (`poets up`).
+    """
 
-    @property
-    def state(self) -> Path:
-        """A `RunningStack` as JSON."""
-        return self.folder / "stack.json"
-
-    @property
-    def users(self) -> Path:
-        """Locked shared by each user, exclusively by a supervisor that is ending."""
-        return self.folder / "users.lock"
-
-    @property
-    def alive(self) -> Path:
-        """Locked exclusively by the supervisor, whose process id it holds.
-
-        The lock is what counts: another process could have got the id meanwhile.
-        """
-        return self.folder / "alive.lock"
-
-    @property
-    def starting(self) -> Path:
-        """Locked exclusively from before the supervisor is started until the stack is up."""
-        return self.folder / "start.lock"
-
-    @property
-    def keep(self) -> Path:
-        """While this file exists, the stack stays up without users (`poets up`)."""
-        return self.folder / "keep"
-
-    @property
-    def socket(self) -> Path:
-        return self.folder / "valkey.sock"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "stack.log"
-
-    @property
-    def broker_url(self) -> str:
-        return f"redis+socket://{self.socket}?virtual_host=0"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = folder / "stack.json"
+        self.users = folder / "users.lock"
+        self.alive = folder / "alive.lock"
+        self.starting = folder / "start.lock"
+        self.keep = folder / "keep"
+        self.socket = folder / "valkey.sock"
+        self.log = folder / "stack.log"
+        self.broker_url = f"redis+socket://{self.socket}?virtual_host=0"
 
     def supervisor(self) -> int | None:
         """Return the process id of the supervisor, also while it starts or ends."""

@@ -126,7 +126,7 @@ def test_an_unknown_name_like_no_other_is_refused_with_all(config):
 
 @pytest.mark.parametrize("line", ["storage = 1", "device = ['cpu']", "broker_url = false"])
 def test_a_value_that_is_no_text_is_refused(config, line):
-    with pytest.raises(SettingsError, match="must be a text"):
+    with pytest.raises(SettingsError, match="must be text"):
         load_settings({}, config(line))
 
 
