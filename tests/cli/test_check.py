@@ -11,7 +11,7 @@ import pytest
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture
 from tests.builders.programs import invoke, start, wait_until
-from tests.builders.traps import lay_traps
+from tests.builders.traps import DEADLY_IMAGES, lay
 
 RED = (220, 30, 30)
 
@@ -105,7 +105,7 @@ def test_awkward_photographs(data):
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 def test_ctrl_c_ends_it_in_order_and_leaves_no_process(photos, tmp_path):
     picture = make_picture(photos / "blue" / "hangs_once.jpg", RED)
-    check = start("check", photos, **lay_traps(tmp_path / "traps"))
+    check = start("check", photos, **lay(tmp_path / "traps", DEADLY_IMAGES))
 
     wait_until(Path(f"{picture}.pid").exists)
     tasks = Path(f"/proc/{check.pid}/task").iterdir()

@@ -10,7 +10,7 @@ from tests.builders.backbones import TINY_OPTIONS
 from tests.builders.pictures import COLOURS, make_picture
 from tests.builders.programs import poets, poets_json, start, wait_until
 from tests.builders.reports import read_table
-from tests.builders.traps import lay_traps
+from tests.builders.traps import DEADLY_IMAGES, lay
 from workers.settings import load_settings
 from workers.storage.layout import Storage
 
@@ -29,7 +29,12 @@ def test_mended_images_get_into_a_new_model_and_the_old_run_stays(photos, tmp_pa
     (photos / "red" / "empty.jpg").touch()
     make_picture(photos / "red" / "kills.jpg", COLOURS["red"], 2)
     first = poets_json(
-        "submit-dataset", photos, *TINY_OPTIONS, "--name", "spring", **lay_traps(tmp_path / "traps")
+        "submit-dataset",
+        photos,
+        *TINY_OPTIONS,
+        "--name",
+        "spring",
+        **lay(tmp_path / "traps", DEADLY_IMAGES),
     )
     listed = poets_json("quarantine", "spring", "--copy-to", tmp_path / "bad")
 
@@ -92,7 +97,7 @@ def test_a_retry_that_was_interrupted_is_resumed(photos, tmp_path):
     poets("submit-dataset", photos, *TINY_OPTIONS, "--name", "spring", "-q")
     bad.write_bytes(whole)
 
-    process = start("retry", "spring", "--name", "mended", **lay_traps(tmp_path / "traps"))
+    process = start("retry", "spring", "--name", "mended", **lay(tmp_path / "traps", DEADLY_IMAGES))
     wait_until(bad.with_name(bad.name + ".pid").exists)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

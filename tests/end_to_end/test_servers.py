@@ -18,7 +18,7 @@ from tests.builders.paths import ROOT
 from tests.builders.pictures import COLOURS, make_picture
 from tests.builders.programs import kill, our_processes, poets, poets_json, start, wait_until
 from tests.builders.runs import make_run
-from tests.builders.traps import lay_traps
+from tests.builders.traps import DEADLY_IMAGES, lay
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 
@@ -105,7 +105,9 @@ def test_a_detached_run_is_not_running_where_nobody_will_drive_it(photos, ready_
     """The stack of an attached command has no coordinator."""
     make_run(ready_storage, photos, "other").detached.touch()
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
-    process = start("submit-dataset", photos, *TINY_OPTIONS, **lay_traps(tmp_path / "traps"))
+    process = start(
+        "submit-dataset", photos, *TINY_OPTIONS, **lay(tmp_path / "traps", DEADLY_IMAGES)
+    )
     wait_until(trap.with_name(trap.name + ".pid").exists)
 
     assert state_of("other") == "stalled"
@@ -207,7 +209,12 @@ def test_up_right_after_another_command_stays_up(photos):
 def test_down_under_a_submit_ends_it_with_what_to_do(photos, tmp_path, runtime):
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
     process = start(
-        "submit-dataset", photos, *TINY_OPTIONS, "--name", "spring", **lay_traps(tmp_path / "traps")
+        "submit-dataset",
+        photos,
+        *TINY_OPTIONS,
+        "--name",
+        "spring",
+        **lay(tmp_path / "traps", DEADLY_IMAGES),
     )
     wait_until(trap.with_name(trap.name + ".pid").exists)
 

@@ -1,4 +1,4 @@
-"""Every test of a fault starts from a converted backbone and leaves no process behind."""
+"""Every test of a fault starts from a real backbone and leaves no process behind."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +10,15 @@ from tests.faults.rack import Rack, set_up_rack
 from tests.faults.small import few, undisturbed_few
 from tests.faults.under_way import slow
 from tests.faults.undisturbed import undisturbed
+from workers.storage.layout import Storage
 
 __all__ = ["few", "no_orphans", "photos", "runtime", "slow", "undisturbed", "undisturbed_few"]
+
+
+@pytest.fixture
+def ready_storage(real_storage: Storage) -> Storage:
+    """A storage with a backbone that takes as long as one in earnest."""
+    return real_storage
 
 
 @pytest.fixture

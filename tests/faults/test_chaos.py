@@ -12,8 +12,8 @@ from tests.builders.datasets import make_data_set
 from tests.builders.once import make_once
 from tests.builders.paths import DATA
 from tests.builders.programs import kill, wait_until
+from tests.builders.traps import lay_trap
 from tests.faults.rack import children_of
-from tests.faults.traps import lay_trap
 from tests.faults.undisturbed import Undisturbed, run_undisturbed
 from workers.leases import Keys
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.builders.accounting import assert_all_accounted, assert_same_model
 from tests.builders.programs import kill, start, wait_until
+from tests.builders.traps import HOLD_WORKER, SHIFT_CLOCK, lay, wait_for_held
 from tests.faults.small import SMALL
-from tests.faults.tampering import HOLD_WORKER, SHIFT_CLOCK, lay, wait_for_held
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 HOUR_S = 3600

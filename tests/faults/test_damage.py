@@ -6,8 +6,8 @@ import pytest
 
 from tests.builders.accounting import assert_all_accounted, assert_same_model, stored_results
 from tests.builders.programs import poets_json, start
+from tests.builders.traps import HOLD_TRAINER, lay, let_go, wait_for_held
 from tests.faults.small import SMALL
-from tests.faults.tampering import HOLD_TRAINER, lay, let_go, wait_for_held
 
 pytestmark = pytest.mark.stack
 

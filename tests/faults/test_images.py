@@ -13,8 +13,8 @@ from PIL import Image
 from tests.builders.accounting import assert_all_accounted, assert_same_model, stored_results
 from tests.builders.pictures import COLOURS, make_picture
 from tests.builders.programs import poets_json, start
+from tests.builders.traps import HOLD_WORKER, RECORD, lay, let_go, opened, wait_for_held
 from tests.faults.small import SMALL
-from tests.faults.tampering import HOLD_WORKER, RECORD, lay, let_go, opened, wait_for_held
 from workers.images.files import MAX_BYTES
 from workers.storage.plan import read_plan
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.builders.programs import wait_until
+from tests.builders.traps import CALL_AGAIN, KILL, KILL_THE_WORKER, lay_trap
 from tests.faults.rack import recovery
-from tests.faults.traps import CALL_AGAIN, KILL, KILL_THE_WORKER, lay_trap
 from tests.faults.undisturbed import JOB
 from workers import app as application
 from workers.app import make_app

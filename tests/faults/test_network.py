@@ -15,8 +15,8 @@ from tests.builders.accounting import assert_all_accounted, assert_same_model
 from tests.builders.paths import ROOT
 from tests.builders.programs import start, wait_until
 from tests.builders.servers import valkey
+from tests.builders.traps import HOLD_WORKER, lay, let_go, wait_for_held
 from tests.faults.small import SMALL
-from tests.faults.tampering import HOLD_WORKER, lay, let_go, wait_for_held
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 # POETS_TEST_CUT_S=60 takes the minute that the table of faults speaks of. (The fixture that

@@ -8,8 +8,8 @@ import pytest
 from tests.builders.accounting import assert_all_accounted, assert_same_model
 from tests.builders.pictures import COLOURS, make_picture
 from tests.builders.programs import poets_json
+from tests.builders.traps import DEADLY_IMAGES, HUNGRY, QUICK_VERDICTS, lay
 from tests.faults.small import SMALL
-from tests.faults.tampering import HUNGRY, POISON, QUICK_VERDICTS, lay
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 KILLED = "killed the process that read it (SIGKILL)"
@@ -24,7 +24,7 @@ def make_poison(path):
 
 
 def submit(photos, tmp_path):
-    traps = lay(tmp_path / "traps", POISON, HUNGRY, QUICK_VERDICTS)
+    traps = lay(tmp_path / "traps", DEADLY_IMAGES, HUNGRY, QUICK_VERDICTS)
     return poets_json("submit-dataset", photos, *SMALL, **traps)
 
 

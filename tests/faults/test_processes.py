@@ -11,9 +11,8 @@ from tests.builders.accounting import assert_all_accounted
 from tests.builders.backbones import TINY_OPTIONS
 from tests.builders.pictures import COLOURS, make_picture
 from tests.builders.programs import kill, our_processes, poets, poets_json, start, wait_until
-from tests.builders.traps import lay_traps
+from tests.builders.traps import DEADLY_IMAGES, lay, lay_trap
 from tests.faults.rack import recovery
-from tests.faults.traps import lay_trap
 from tests.faults.undisturbed import JOB
 from workers.settings import load_settings
 
@@ -74,7 +73,12 @@ def parent_of(pid):
 def test_a_supervisor_that_is_killed_takes_its_busy_worker_with_it(photos, tmp_path, runtime):
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
     process = start(
-        "submit-dataset", photos, *TINY_OPTIONS, "--name", "spring", **lay_traps(tmp_path / "traps")
+        "submit-dataset",
+        photos,
+        *TINY_OPTIONS,
+        "--name",
+        "spring",
+        **lay(tmp_path / "traps", DEADLY_IMAGES),
     )
     wait_until(trap.with_name(trap.name + ".pid").exists)
 
@@ -88,7 +92,7 @@ def test_a_supervisor_that_is_killed_takes_its_busy_worker_with_it(photos, tmp_p
 def test_images_that_kill_their_worker_become_rows_and_take_no_neighbour(photos, tmp_path):
     make_picture(photos / "red" / "0_kills.jpg", COLOURS["red"], 1)
     make_picture(photos / "red" / "1_kills.jpg", COLOURS["red"], 2)
-    traps = lay_traps(tmp_path / "traps")
+    traps = lay(tmp_path / "traps", DEADLY_IMAGES)
 
     result = poets_json("submit-dataset", photos, *TINY_OPTIONS, **traps)
 
@@ -112,7 +116,12 @@ def test_ctrl_c_on_a_command_that_only_watches_leaves_the_run_to_its_driver(phot
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
     name = ("--name", "spring")
     driver = start(
-        "submit-dataset", photos, *TINY_OPTIONS, *name, "--json", **lay_traps(tmp_path / "t")
+        "submit-dataset",
+        photos,
+        *TINY_OPTIONS,
+        *name,
+        "--json",
+        **lay(tmp_path / "t", DEADLY_IMAGES),
     )
     marker = trap.with_name(trap.name + ".pid")
     child = int(wait_until(lambda: marker.exists() and marker.read_text()))
@@ -134,7 +143,9 @@ def test_ctrl_c_on_a_command_that_only_watches_leaves_the_run_to_its_driver(phot
 
 def test_a_command_that_is_killed_leaves_no_process(photos, tmp_path, runtime):
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
-    process = start("submit-dataset", photos, *TINY_OPTIONS, **lay_traps(tmp_path / "traps"))
+    process = start(
+        "submit-dataset", photos, *TINY_OPTIONS, **lay(tmp_path / "traps", DEADLY_IMAGES)
+    )
     wait_until(trap.with_name(trap.name + ".pid").exists)
 
     process.kill()

@@ -17,7 +17,7 @@ from tests.builders.backbones import TINY_OPTIONS
 from tests.builders.paths import ROOT
 from tests.builders.pictures import COLOURS, make_picture
 from tests.builders.programs import kill, our_processes, poets, poets_json, start, wait_until
-from tests.builders.traps import lay_traps
+from tests.builders.traps import DEADLY_IMAGES, lay
 from workers.settings import Settings
 from workers.storage.layout import Storage
 
@@ -66,7 +66,7 @@ def test_a_run_is_resumed_on_another_machine_with_only_its_storage(photos, tmp_p
     second = tmp_path / "second"
     shutil.copytree(tmp_path / "storage" / "backbones", second / "backbones")
     poets("submit-dataset", photos, *how, "-q", POETS_STORAGE=str(second))
-    process = start("submit-dataset", photos, *how, **lay_traps(tmp_path / "traps"))
+    process = start("submit-dataset", photos, *how, **lay(tmp_path / "traps", DEADLY_IMAGES))
     wait_until(trap.with_name(trap.name + ".pid").exists)
     wait_until(lambda: shards_of(tmp_path / "storage"))
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.builders.accounting import assert_same_model
 from tests.builders.programs import wait_until
-from tests.faults.traps import lay_trap
+from tests.builders.traps import lay_trap
 from tests.faults.undisturbed import JOB
 from workers.leases import Keys
 

@@ -11,9 +11,8 @@ from tests.builders.accounting import assert_all_accounted
 from tests.builders.backbones import TINY_OPTIONS
 from tests.builders.pictures import COLOURS, make_picture
 from tests.builders.programs import our_processes, poets, poets_json, start, wait_until
-from tests.builders.traps import lay_traps
+from tests.builders.traps import DEADLY_IMAGES, lay, lay_trap
 from tests.faults.rack import recovery
-from tests.faults.traps import lay_trap
 from tests.faults.undisturbed import JOB
 from workers.leases import Keys
 
@@ -82,7 +81,9 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed_and_no_process(
         if command == "submit-dataset"
         else ("-o", output, "--model", undisturbed.model)
     )
-    process = start(command, photos, *options, "--name", "spring", **lay_traps(tmp_path / "traps"))
+    process = start(
+        command, photos, *options, "--name", "spring", **lay(tmp_path / "traps", DEADLY_IMAGES)
+    )
     wait_until(trap.with_name(trap.name + ".pid").exists)
 
     interrupt(process, times)
@@ -113,7 +114,7 @@ def interrupt(process, times):
 def test_ctrl_c_ends_a_classification_of_single_images_at_once(undisturbed, tmp_path):
     """Row 18. All of it happens in the one process."""
     trap = make_picture(tmp_path / "hangs_once.jpg", COLOURS["red"], 1)
-    traps = lay_traps(tmp_path / "traps")
+    traps = lay(tmp_path / "traps", DEADLY_IMAGES)
     process = start("classify", trap, "--model", undisturbed.model, **traps)
     wait_until(trap.with_name(trap.name + ".pid").exists)
 

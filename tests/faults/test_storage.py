@@ -9,8 +9,8 @@ import pytest
 
 from tests.builders.accounting import assert_all_accounted, assert_same_model
 from tests.builders.programs import poets, poets_json, start
+from tests.builders.traps import HOLD_WORKER, IMPATIENT, lay, let_go, wait_for_held
 from tests.faults.small import SMALL
-from tests.faults.tampering import HOLD_WORKER, IMPATIENT, lay, let_go, wait_for_held
 
 pytestmark = pytest.mark.stack
 

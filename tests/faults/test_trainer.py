@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from tests.builders.programs import wait_until
+from tests.builders.traps import KILL, STOP, lay_trap
 from tests.faults.rack import recovery
-from tests.faults.traps import KILL, STOP, lay_trap
 from tests.faults.undisturbed import JOB
 from workers.leases import Keys
 

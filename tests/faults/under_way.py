@@ -3,7 +3,7 @@
 import pytest
 
 from tests.builders.programs import wait_until
-from tests.faults.traps import lay_trap
+from tests.builders.traps import lay_trap
 from tests.faults.undisturbed import JOB
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, TINY_FILE, WEIGHTS
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture
 from workers.backbones.loading import open_backbone
@@ -30,16 +30,15 @@ LABELS = ("cat", "dog", "owl")
 
 
 @pytest.fixture
-def model(tmp_path, converted):
-    """A model whose head was drawn at random, scaled to the tiny bottlenecks of random weights."""
-    backbone = converted.backbone(BACKBONE_ID) / "backbone.tflite"
+def model(tmp_path):
+    """A model with the tiny backbone and a random head."""
     card = ModelCard(
         name="run",
         created="",
         architecture=ARCHITECTURE,
         backbone_id=BACKBONE_ID,
         weights=WEIGHTS,
-        backbone_sha256=hashlib.sha256(backbone.read_bytes()).hexdigest(),
+        backbone_sha256=hashlib.sha256(TINY_FILE.read_bytes()).hexdigest(),
         preprocessing=Preprocessing((128, 128), "tf"),
         bottleneck_size=256,
         labels=LABELS,
@@ -48,8 +47,8 @@ def model(tmp_path, converted):
         training={},
         versions={},
     )
-    weights = np.random.default_rng(0).normal(size=(256, 3)).astype(np.float32) * np.float32(1e17)
-    save_model(tmp_path / "model", card, Head(weights, np.zeros(3, np.float32)), backbone, {})
+    weights = np.random.default_rng(0).normal(size=(256, 3)).astype(np.float32)
+    save_model(tmp_path / "model", card, Head(weights, np.zeros(3, np.float32)), TINY_FILE, {})
     return tmp_path / "model"
 
 
@@ -206,7 +205,7 @@ def test_the_score_that_is_written_is_the_one_that_is_compared(model):
     assert found.status == "ok"
 
 
-def test_the_backbone_of_a_model_made_elsewhere_is_put_into_storage(model, storage, converted):
+def test_the_backbone_of_a_model_made_elsewhere_is_put_into_storage(model, storage):
     card = load_model(model).card
 
     backbone_id, weights = install_backbone(storage, model, card)

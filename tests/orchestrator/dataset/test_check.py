@@ -318,15 +318,15 @@ def test_a_quick_check_finds_what_names_and_headers_tell(photos, check):
 
 
 def test_poisonous_images_are_rows_and_all_others_are_looked_at(poison, photos, check):
-    for number, name in enumerate(["abort.jpg", "kill.jpg", "exit.jpg"]):
+    for number, name in enumerate(["aborts.jpg", "kills.jpg", "exits.jpg"]):
         make_picture(photos / "red" / name, RED, 900 + number)
 
     found = check(photos)
 
     assert [(concern.files[0].path, concern.reason) for concern in found.concerns] == [
-        ("red/abort.jpg", "killed the process that read it (SIGABRT)"),
-        ("red/exit.jpg", "ended the process that read it (exit code 7)"),
-        ("red/kill.jpg", "killed the process that read it (SIGKILL)"),
+        ("red/aborts.jpg", "killed the process that read it (SIGABRT)"),
+        ("red/exits.jpg", "ended the process that read it (exit code 7)"),
+        ("red/kills.jpg", "killed the process that read it (SIGKILL)"),
     ]
     assert (found.images, found.unreadable) == (43, 3)
 

@@ -21,6 +21,8 @@ from workers.heads.model_folder import ModelCard, Preprocessing, save_model
 from workers.settings import Settings
 from workers.storage.plan import read_plan
 
+pytestmark = pytest.mark.tensorflow
+
 
 @pytest.fixture
 def settings(ready_storage):

@@ -24,6 +24,8 @@ from workers.processes.capacity import default_concurrency, has_gpu, uses_gpu
 from workers.storage.layout import Storage
 from workers.storage.plan import Plan
 
+pytestmark = pytest.mark.tensorflow
+
 REAL = "mobilenet_0.50_224"
 REAL_FILE = "weights/from_8bit_graph/mobilenet_5_0_224_tf_no_top.h5"
 

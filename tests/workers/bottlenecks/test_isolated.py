@@ -40,9 +40,9 @@ def reasons(results):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("abort.jpg", "killed the process that read it (SIGABRT)"),
-        ("kill.jpg", "killed the process that read it (SIGKILL)"),
-        ("exit.jpg", "ended the process that read it (exit code 7)"),
+        ("aborts.jpg", "killed the process that read it (SIGABRT)"),
+        ("kills.jpg", "killed the process that read it (SIGKILL)"),
+        ("exits.jpg", "ended the process that read it (exit code 7)"),
     ],
 )
 def test_an_image_that_ends_its_process_is_named_and_the_others_are_kept(
@@ -56,7 +56,7 @@ def test_an_image_that_ends_its_process_is_named_and_the_others_are_kept(
 
 
 def test_any_number_of_poisonous_images_are_named(poison, ready_storage, tmp_path):
-    images = pictures(tmp_path, "1/abort.jpg", "2/exit.jpg", "good.jpg", "3/abort.jpg")
+    images = pictures(tmp_path, "1/aborts.jpg", "2/exits.jpg", "good.jpg", "3/aborts.jpg")
 
     found = reasons(isolated(ready_storage, images))
 
@@ -66,9 +66,9 @@ def test_any_number_of_poisonous_images_are_named(poison, ready_storage, tmp_pat
 def test_an_image_whose_process_was_killed_from_outside_is_tried_again(
     poison, ready_storage, tmp_path
 ):
-    results = isolated(ready_storage, pictures(tmp_path, "once.jpg", "b.jpg"))
+    results = isolated(ready_storage, pictures(tmp_path, "aborts_once.jpg", "b.jpg"))
 
-    assert (tmp_path / "once.jpg.seen").exists()
+    assert (tmp_path / "aborts_once.jpg.pid").exists()
     assert reasons(results) == [None, None]
 
 
@@ -79,7 +79,7 @@ def test_an_image_that_hangs_is_given_up_in_time(poison, ready_storage, tmp_path
         compute_isolated(
             ready_storage,
             PLAN,
-            pictures(tmp_path, "hang.jpg", "b.jpg"),
+            pictures(tmp_path, "hangs.jpg", "b.jpg"),
             lambda: beats.append(1),
             timeout_s=1,
         )
@@ -198,7 +198,7 @@ def test_a_poisonous_image_takes_its_variants_with_it_in_two_attempts(
 
     monkeypatch.setattr(subprocess, "Popen", note)
 
-    results = isolated(ready_storage, with_variants(pictures(tmp_path, "abort.jpg", "b.jpg"), 8))
+    results = isolated(ready_storage, with_variants(pictures(tmp_path, "aborts.jpg", "b.jpg"), 8))
 
     reason = "killed the process that read it (SIGABRT)"
     assert reasons(results) == [reason] * 9 + [None] * 9

@@ -7,6 +7,8 @@ from ai_edge_litert.interpreter import Interpreter
 from workers.exports.float16_rounding import halve_kernels, round_to_halves
 from workers.exports.keras_classifier import freeze, trace_classifier
 
+pytestmark = pytest.mark.tensorflow
+
 
 @pytest.fixture(scope="module")
 def inputs():

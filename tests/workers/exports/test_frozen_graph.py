@@ -7,6 +7,8 @@ from PIL import Image
 from workers.errors import ImageError, ModelError
 from workers.exports.frozen_graph import GraphInput, label_image
 
+pytestmark = pytest.mark.tensorflow
+
 OUTPUT = "MobilenetV1/Predictions/Reshape_1"
 
 

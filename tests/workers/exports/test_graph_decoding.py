@@ -7,6 +7,8 @@ from PIL import Image
 from tests.builders.pictures import decode_image
 from workers.exports.graph_decoding import decode_images
 
+pytestmark = pytest.mark.tensorflow
+
 SIZE = (40, 60)
 
 

@@ -24,6 +24,8 @@ from workers.heads.model_folder import ModelCard, Preprocessing, load_model, sav
 from workers.storage.layout import Storage
 from workers.storage.plan import Plan
 
+pytestmark = pytest.mark.tensorflow
+
 WEIGHTS = "random-0"
 LABELS = ("gänse blümchen", "back\\slash", "owl")
 

@@ -121,10 +121,10 @@ def test_another_process_says_the_same(tmp_path, is_quick):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("abort.jpg", "killed the process that read it (SIGABRT)"),
-        ("exit.jpg", "ended the process that read it (exit code 7)"),
-        ("hang.jpg", "hangs: gave no result within 1 s"),
-        ("once.jpg", None),
+        ("aborts.jpg", "killed the process that read it (SIGABRT)"),
+        ("exits.jpg", "ended the process that read it (exit code 7)"),
+        ("hangs.jpg", "hangs: gave no result within 1 s"),
+        ("aborts_once.jpg", None),
     ],
 )
 def test_an_image_that_ends_or_hangs_its_process_is_named(poison, tmp_path, name, reason):

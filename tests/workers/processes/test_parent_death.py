@@ -12,7 +12,7 @@ from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
 from tests.builders.paths import ROOT
 from tests.builders.pictures import make_picture
 from tests.builders.programs import kill, wait_until
-from tests.builders.traps import lay_traps
+from tests.builders.traps import DEADLY_IMAGES, lay
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can do this")
 
@@ -77,7 +77,7 @@ def test_the_conversion_ends_with_who_asked_for_it(storage):
 
 def test_the_process_for_single_images_ends_with_who_asked_for_it(ready_storage, tmp_path):
     picture = make_picture(tmp_path / "hangs_once.jpg", (9, 99, 200))
-    parent = start(ISOLATE, ready_storage, picture, **lay_traps(tmp_path / "traps"))
+    parent = start(ISOLATE, ready_storage, picture, **lay(tmp_path / "traps", DEADLY_IMAGES))
     marker = picture.with_name(picture.name + ".pid")
     child = int(wait_until(lambda: marker.exists() and marker.read_text()))
 
