@@ -25,8 +25,8 @@ pytestmark = pytest.mark.tensorflow
 
 
 @pytest.fixture
-def settings(ready_storage):
-    return Settings(ready_storage.root)
+def settings(real_storage):
+    return Settings(real_storage.root)
 
 
 def save(storage, folder, weights=WEIGHTS):
@@ -43,8 +43,8 @@ def save(storage, folder, weights=WEIGHTS):
 
 
 @pytest.fixture
-def model(ready_storage, tmp_path):
-    return save(ready_storage, tmp_path / "model")
+def model(real_storage, tmp_path):
+    return save(real_storage, tmp_path / "model")
 
 
 def names(folder):
@@ -116,21 +116,21 @@ def test_what_is_not_possible_is_left_out_when_nothing_was_asked_for(
     assert int8["reason"] in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_altered_weights_are_not_used(settings, ready_storage, tmp_path):
+def test_altered_weights_are_not_used(settings, real_storage, tmp_path):
     digest = "ab" * 32
-    model = save(ready_storage, tmp_path / "model", digest)
-    ready_storage.weights(digest).parent.mkdir()
-    ready_storage.weights(digest).write_bytes(b"other weights")
+    model = save(real_storage, tmp_path / "model", digest)
+    real_storage.weights(digest).parent.mkdir()
+    real_storage.weights(digest).write_bytes(b"other weights")
 
     with pytest.raises(WeightsError, match=r"were altered. Delete the file and export again"):
         export_model(settings, options(model, tmp_path / "out"))
 
 
-def test_other_weights_than_the_models_are_not_used(ready_storage, tmp_path):
-    model = save(ready_storage, tmp_path / "model", "ab" * 32)
+def test_other_weights_than_the_models_are_not_used(real_storage, tmp_path):
+    model = save(real_storage, tmp_path / "model", "ab" * 32)
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "mobilenet_2_5_128_tf_no_top.h5").write_bytes(b"other weights")
-    settings = Settings(ready_storage.root, weights_dirs=(tmp_path / "weights",))
+    settings = Settings(real_storage.root, weights_dirs=(tmp_path / "weights",))
 
     with pytest.raises(WeightsError, match="are not those of run"):
         export_model(settings, options(model, tmp_path / "out"))
@@ -190,9 +190,9 @@ def test_a_head_of_another_model_is_refused_and_no_graph_is_written(settings, mo
     assert not graph.exists()
 
 
-def test_the_images_to_calibrate_on_are_training_images_of_every_label(ready_storage, tmp_path):
+def test_the_images_to_calibrate_on_are_training_images_of_every_label(real_storage, tmp_path):
     make_data_set(tmp_path / "photos", per_label=150)
-    run = make_run(ready_storage, tmp_path / "photos")
+    run = make_run(real_storage, tmp_path / "photos")
 
     chosen, reason = choose_photographs(run, read_plan(run))
 

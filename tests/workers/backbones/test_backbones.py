@@ -160,10 +160,10 @@ def test_a_converted_backbone_is_described(converted, tiny_file):
     }
 
 
-def test_a_conversion_is_not_repeated(ready_storage, monkeypatch):
+def test_a_conversion_is_not_repeated(real_storage, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", None)
 
-    convert_backbone(ready_storage, plan_for(ARCHITECTURE), lambda: None)
+    convert_backbone(real_storage, plan_for(ARCHITECTURE), lambda: None)
 
 
 def test_the_same_seed_gives_the_same_random_weights_and_another_others():
@@ -294,11 +294,11 @@ def test_loading_a_backbone_says_nothing_on_the_terminal(tiny_file, capfd):
 
 
 @pytest.mark.parametrize(("device", "kind"), [("cpu", LiteRTBackbone), ("gpu", KerasBackbone)])
-def test_the_device_decides_what_computes(ready_storage, device, kind):
-    backbone = open_backbone(ready_storage, ARCHITECTURE, BACKBONE_ID, WEIGHTS, device)
+def test_the_device_decides_what_computes(real_storage, device, kind):
+    backbone = open_backbone(real_storage, ARCHITECTURE, BACKBONE_ID, WEIGHTS, device)
 
     assert isinstance(backbone, kind)
-    assert open_backbone(ready_storage, ARCHITECTURE, BACKBONE_ID, WEIGHTS, device) is backbone
+    assert open_backbone(real_storage, ARCHITECTURE, BACKBONE_ID, WEIGHTS, device) is backbone
 
 
 def test_eight_bit_weights_give_the_same_bottlenecks_on_every_device(storage):
@@ -311,8 +311,8 @@ def test_eight_bit_weights_give_the_same_bottlenecks_on_every_device(storage):
 
 
 @pytest.mark.parametrize("damage", ["altered", "gone"])
-def test_a_damaged_backbone_is_never_used_and_comes_again(ready_storage, damage):
-    path = ready_storage.backbone(BACKBONE_ID) / "backbone.tflite"
+def test_a_damaged_backbone_is_never_used_and_comes_again(real_storage, damage):
+    path = real_storage.backbone(BACKBONE_ID) / "backbone.tflite"
     content = bytearray(path.read_bytes())
     path.unlink()
     if damage == "altered":
@@ -320,10 +320,10 @@ def test_a_damaged_backbone_is_never_used_and_comes_again(ready_storage, damage)
         path.write_bytes(content)
 
     with pytest.raises(StorageError, match="prepared again"):
-        open_backbone(ready_storage, ARCHITECTURE, BACKBONE_ID, WEIGHTS, "cpu")
+        open_backbone(real_storage, ARCHITECTURE, BACKBONE_ID, WEIGHTS, "cpu")
 
-    convert_backbone(ready_storage, plan_for(ARCHITECTURE), lambda: None)
-    assert open_backbone(ready_storage, ARCHITECTURE, BACKBONE_ID, WEIGHTS, "cpu")
+    convert_backbone(real_storage, plan_for(ARCHITECTURE), lambda: None)
+    assert open_backbone(real_storage, ARCHITECTURE, BACKBONE_ID, WEIGHTS, "cpu")
 
 
 def test_a_gpu_that_is_hidden_is_not_used(monkeypatch):
@@ -350,7 +350,7 @@ def test_a_backbone_is_loaded_and_used_without_tensorflow(converted, tiny_file):
     assert found.stdout == "[]\n"
 
 
-def test_storages_in_two_places_do_not_share_a_backbone(ready_storage, tmp_path):
+def test_storages_in_two_places_do_not_share_a_backbone(real_storage, tmp_path):
     other = Storage(tmp_path / "other")
 
     with pytest.raises(ModelError):

@@ -77,6 +77,7 @@ def test_every_name_of_the_codelab_says_its_width_and_size(name):
 
 
 @pytest.mark.parametrize("name", ["mobilenet_0.25_128", "mobilenet_v2", "mobilenet_v3_small"])
+@pytest.mark.tensorflow
 def test_keras_builds_what_the_table_says(name):
     spec = find_spec(name)
 
@@ -88,6 +89,7 @@ def test_keras_builds_what_the_table_says(name):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.tensorflow
 def test_the_preprocessing_of_every_row_is_keras_own(name):
     import keras
 

@@ -64,6 +64,7 @@ def has_ended(pid):
     return stat.rsplit(")", 1)[1].split()[0] in "ZX"
 
 
+@pytest.mark.tensorflow
 def test_the_conversion_ends_with_who_asked_for_it(storage):
     parent = start(CONVERT, storage)
     child = wait_until(lambda: child_of(parent, "workers.backbones.convert"))

@@ -14,9 +14,12 @@ from tests.builders.runs import make_run, trained
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="neither Chromium nor its chromedriver is on the PATH"
-)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="neither Chromium nor its chromedriver is on the PATH"
+    ),
+]
 EVIL = "<img src=x onerror=window.owned=1>"
 LABELS = (EVIL, "blue", "red")  # in the order of the head
 
