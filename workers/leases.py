@@ -151,7 +151,7 @@ class Lease:
                 with _hints():
                     self.client.set(self._keys.lease(self.item), 0, px=_milliseconds())
             elif self.ends_process:
-                _log.warning("batch %s of run %s hangs: ended", self.item, self.run)
+                _log.warning("batch %s of run %s hangs; this process ends", self.item, self.run)
                 # Nothing milder ends what hangs in native code.
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -188,7 +188,7 @@ def _hints() -> Iterator[None]:
     try:
         yield
     except redis.RedisError as error:
-        _log.warning("the broker did not take a hint, storage decides: %s", error)
+        _log.warning("the broker took no hint, so storage decides: %s", error)
 
 
 def _milliseconds() -> int:

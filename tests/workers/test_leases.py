@@ -190,7 +190,7 @@ def test_only_batches_are_listed_as_done(client):
     assert list(client.scan_iter()) == []
 
 
-def test_the_latest_trouble_of_an_item_is_kept(client):
+def test_the_last_failed_attempt_of_an_item_is_kept(client):
     report_failed_attempt(client, "run", "7", "first")
     report_failed_attempt(client, "run", "7", "second")
 
@@ -216,7 +216,7 @@ def test_an_error_keeps_its_kind_when_the_broker_is_away(no_broker):
         raise ZeroDivisionError
 
 
-def test_a_holder_who_could_not_say_so_at_first_may_commit(client, monkeypatch):
+def test_a_holder_without_a_token_may_commit(client, monkeypatch):
     with Lease(client, "run", "train"):
         pass
     pipeline = client.pipeline
