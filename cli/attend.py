@@ -10,10 +10,11 @@ from workers.settings import Settings, needed_flags
 
 if TYPE_CHECKING:
     from orchestrator.progress import Progress
+    from workers.storage.run import Run
 
 
 def conduct(
-    settings: Settings, name: str, started: float, detach: bool, as_json: bool, quiet: bool
+    settings: Settings, run: "Run", started: float, detach: bool, as_json: bool, quiet: bool
 ) -> dict[str, Any] | None:
     """Bring a planned run to its end, or leave it to the background, and print how it is.
 
@@ -26,14 +27,14 @@ def conduct(
     from orchestrator.jobs.submit import hand_over
 
     if detach:
-        hand_over(settings, name)
+        hand_over(settings, run)
         flags = needed_flags(settings)
-        say(f"Goes on in the background: `poets show {name}{flags}`.", quiet)
+        say(f"Goes on in the background: `poets show {run.name}{flags}`.", quiet)
         if settings.broker_url is None:
             say(f"The stack stays up for it until `poets down{flags}`.", quiet)
-        print_json({"run": name, "state": "running"}) if as_json else click.echo(name)
+        print_json({"run": run.name, "state": "running"}) if as_json else click.echo(run.name)
         return None
-    result = attend(settings, name, started, quiet)
+    result = attend(settings, run, started, quiet)
     print_json(result) if as_json else print_result(result)
     return result
 
@@ -62,7 +63,7 @@ def assert_accuracy(result: dict[str, Any], least: float) -> None:
 
 def attend(
     settings: Settings,
-    name: str,
+    run: "Run",
     started: float,
     quiet: bool,
     look: Callable[[], None] = lambda: None,
@@ -75,7 +76,7 @@ def attend(
     from orchestrator.driving.driver import WatchInterrupt
     from orchestrator.jobs.submit import attend_run
 
-    flags = needed_flags(settings)
+    command = run.name + needed_flags(settings)
     try:
         with show_progress(quiet) as on_progress:
 
@@ -83,13 +84,13 @@ def attend(
                 look()
                 on_progress(progress)
 
-            return attend_run(settings, name, started, show, lambda: _say_resume(name + flags))
+            return attend_run(settings, run, started, show, lambda: _say_resume(command))
     except WatchInterrupt:
         raise KeyboardInterrupt(
-            f"Run {name} goes on: another process drives it. See `poets show {name}{flags}`."
+            f"Run {run.name} goes on: another process drives it. See `poets show {command}`."
         ) from None
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"Stopped. Go on with `poets resume {name}{flags}`.") from None
+        raise KeyboardInterrupt(f"Stopped. Go on with `poets resume {command}`.") from None
 
 
 def _say_resume(name: str) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from workers.bottlenecks.batches import read_results
 from workers.errors import ShardError
-from workers.storage.layout import RunFolder, Storage
+from workers.storage.layout import RunFolder
 from workers.storage.manifest import find_labels, read_batches
-from workers.storage.plan import Plan, read_plan
 from workers.storage.predictions import read_predictions
+from workers.storage.run import Run
 
 
 @dataclass(frozen=True)
@@ -27,26 +27,24 @@ class BadImage:
     reason: str
 
 
-def find_bad_images(storage: Storage, folder: RunFolder) -> Iterator[BadImage]:
+def find_bad_images(run: Run) -> Iterator[BadImage]:
     """Yield each bad image of a run once, in the order of the manifest.
 
     Of a run without a result, those that storage knows of so far.
 
     Raises:
-        RunError: When there is no such run.
         StorageError: When the storage refuses.
     """
-    plan = read_plan(folder)
-    report = folder.model / "quarantine.csv"
-    if plan.labelling:
-        return _from_predictions(folder, plan)
-    return _from_model(folder, report) if report.exists() else _from_shards(storage, folder, plan)
+    report = run.folder.model / "quarantine.csv"
+    if run.plan.labelling:
+        return _from_predictions(run)
+    return _from_model(run.folder, report) if report.exists() else _from_shards(run)
 
 
-def _from_predictions(folder: RunFolder, plan: Plan) -> Iterator[BadImage]:
-    for batch in range(plan.batches):
+def _from_predictions(run: Run) -> Iterator[BadImage]:
+    for batch in range(run.plan.batches):
         try:
-            table = read_predictions(folder.prediction_shard(batch), ["path", "error"])
+            table = read_predictions(run.folder.prediction_shard(batch), ["path", "error"])
         except ShardError:
             continue  # not there yet, or damaged, which is as good as that
         for path, error in zip(*(column.to_pylist() for column in table.columns), strict=True):
@@ -62,10 +60,10 @@ def _from_model(folder: RunFolder, report: Path) -> Iterator[BadImage]:
         yield BadImage(path, labels.get(path), reason)
 
 
-def _from_shards(storage: Storage, folder: RunFolder, plan: Plan) -> Iterator[BadImage]:
+def _from_shards(run: Run) -> Iterator[BadImage]:
     last = ""
-    for batch in read_batches(folder):
-        for image, result in zip(batch.images, read_results(storage, plan, batch), strict=True):
+    for batch in read_batches(run.folder):
+        for image, result in zip(batch.images, read_results(run, batch), strict=True):
             # An image and its variants lie beside each other, and fail as one.
             if result is not None and result.error is not None and image.path != last:
                 last = image.path

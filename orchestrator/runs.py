@@ -15,6 +15,7 @@ from workers.settings import Settings, needed_flags
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Plan, list_runs, read_plan
+from workers.storage.run import Run
 
 
 @dataclass(frozen=True)
@@ -70,32 +71,39 @@ def list_states(settings: Settings) -> list[RunState]:
     states = []
     # Asked once: a broker that is away takes seconds each time.
     drivers, flags = find_drivers(settings), needed_flags(settings)
-    for folder in list_runs(Storage(settings.storage).runs):
+    storage = Storage(settings.storage)
+    for folder in list_runs(storage.runs):
         try:
-            states.append(_state(Storage(settings.storage), folder, drivers, flags))
+            states.append(_state(Run(storage, folder, read_plan(folder)), drivers, flags))
         # One that cannot be looked at must not hide the others.
         except (PoetsError, OSError, ValueError) as error:
-            unknown = Plan(folder.name, "", "", "", "", "", 0, 0, 0, 0)
+            unknown = Plan(
+                name=folder.name,
+                root="",
+                created="",
+                architecture="",
+                backbone_id="",
+                weights_digest="",
+                images=0,
+                batches=0,
+                cached=0,
+                batch_size=0,
+            )
             states.append(RunState(unknown, "damaged", str(error)))
     return states
 
 
-def state_of(settings: Settings, folder: RunFolder) -> RunState:
-    """Return how one run stands, from storage and from who drives it.
-
-    Raises:
-        RunError: When there is no such run.
-    """
-    drivers = find_drivers(settings)
-    return _state(Storage(settings.storage), folder, drivers, needed_flags(settings))
+def state_of(settings: Settings, run: Run) -> RunState:
+    """Return how one run stands, from storage and from who drives it."""
+    return _state(run, find_drivers(settings), needed_flags(settings))
 
 
-def _state(storage: Storage, folder: RunFolder, drivers: Drivers | None, flags: str) -> RunState:
-    plan = read_plan(folder)
+def _state(run: Run, drivers: Drivers | None, flags: str) -> RunState:
+    folder, plan = run.folder, run.plan
     if folder.result.exists():
         result = read_result(folder)
         return RunState(plan, "finished", result=result, batches_done=plan.batches)
-    done = len(Stored.look(storage, folder, plan).done)
+    done = len(Stored.read(run).done)
     if folder.cancelled.exists():
         note = f"`poets resume {plan.name}{flags}` takes it up again"
         return RunState(plan, "cancelled", note, batches_done=done)
@@ -107,29 +115,23 @@ def _state(storage: Storage, folder: RunFolder, drivers: Drivers | None, flags: 
     return RunState(plan, state, note, batches_done=done)
 
 
-def cancel_run(storage: Storage, name: str) -> None:
+def cancel_run(run: Run) -> None:
     """Cancel a run: no further work is sent, and what is queued is skipped.
 
     Raises:
-        RunError: When there is no such run, or it has finished.
+        RunError: When it has finished.
     """
-    folder = storage.run(name)
-    read_plan(folder)
-    if folder.result.exists():
-        raise RunError(f"Run {name!r} has finished; there is nothing to cancel.")
-    folder.cancelled.touch()
+    if run.folder.result.exists():
+        raise RunError(f"Run {run.name!r} has finished; there is nothing to cancel.")
+    run.folder.cancelled.touch()
 
 
-def reopen_run(storage: Storage, name: str) -> dict[str, Any] | None:
+def reopen_run(run: Run) -> dict[str, Any] | None:
     """Clear what keeps an unfinished run from going on; return the result of a finished one.
 
     A labelling job whose output was removed writes it again.
-
-    Raises:
-        RunError: When there is no such run.
     """
-    folder = storage.run(name)
-    plan = read_plan(folder)
+    folder, plan = run.folder, run.plan
     if folder.result.exists():
         if not plan.labelling or Path(plan.labelling.output).exists():
             return read_result(folder)
@@ -138,7 +140,7 @@ def reopen_run(storage: Storage, name: str) -> dict[str, Any] | None:
         marker.unlink(missing_ok=True)
     # A coordinator lists the runs again when their folder has changed, or else once a minute.
     with contextlib.suppress(OSError):
-        os.utime(storage.runs)
+        os.utime(run.storage.runs)
     return None
 
 

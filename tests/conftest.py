@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.embedded.stack import find_stack
 from orchestrator.embedded.supervisor import find_server
-from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS, install_tiny
+from tests.builders.backbones import BACKBONE, WEIGHTS, install_tiny
 from tests.builders.once import make_once
 from tests.builders.paths import DATA
 from tests.builders.traps import DEADLY_IMAGES, lay
@@ -95,11 +95,9 @@ def data() -> Path:
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Storage:
     """A storage that holds the real backbone, converted once for all tests."""
     from workers.backbones.convert import convert_backbone
-    from workers.storage.plan import Plan
 
     def convert(folder: Path) -> None:
-        plan = Plan("", "", "", ARCHITECTURE, BACKBONE_ID, WEIGHTS, 0, 0, 0, 0)
-        convert_backbone(Storage(folder), plan, lambda: None)
+        convert_backbone(Storage(folder), BACKBONE, lambda: None)
 
     return Storage(make_once(tmp_path_factory, "converted", convert))
 

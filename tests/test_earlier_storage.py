@@ -215,7 +215,7 @@ def test_a_new_run_on_the_same_photographs_computes_nothing(earlier, taken):
         name="new",
         batch_size=4,
     )
-    assert read_plan(run).cached == 24
+    assert run.plan.cached == 24
 
     result = poets("resume", "new")
 

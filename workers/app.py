@@ -5,6 +5,7 @@ import socket
 from celery import Celery
 
 from workers.errors import SettingsError
+from workers.items import COMPUTE_BATCH, CONVERT_BACKBONE, LABEL_BATCH, TRAIN_HEAD
 from workers.settings import QUEUES, Settings, load_settings
 
 _BOTTLENECK, _TRAIN, _INFER = QUEUES
@@ -36,10 +37,10 @@ def make_app(settings: Settings) -> Celery:
         task_soft_time_limit=SOFT_LIMIT_S,
         task_default_queue=_BOTTLENECK,
         task_routes={
-            "poets.compute_batch": {"queue": _BOTTLENECK},
-            "poets.label_batch": {"queue": _INFER},
-            "poets.train_head": {"queue": _TRAIN},
-            "poets.convert_backbone": {"queue": _TRAIN},
+            COMPUTE_BATCH: {"queue": _BOTTLENECK},
+            LABEL_BATCH: {"queue": _INFER},
+            TRAIN_HEAD: {"queue": _TRAIN},
+            CONVERT_BACKBONE: {"queue": _TRAIN},
         },
         worker_pool="prefork",
         worker_prefetch_multiplier=1,

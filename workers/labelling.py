@@ -10,11 +10,10 @@ from workers.backbones.litert import CHUNK, LiteRTBackbone
 from workers.bottlenecks.batches import ImageResult, Request
 from workers.heads.model_backbone import check_backbone
 from workers.heads.model_folder import Model, load_model
-from workers.storage.layout import RunFolder
 from workers.storage.manifest import Batch
 from workers.storage.names import encode_name
-from workers.storage.plan import LabellingOptions
 from workers.storage.predictions import Prediction, rank_labels, write_predictions
+from workers.storage.run import Run
 
 
 def predict_results(
@@ -35,20 +34,21 @@ def predict_results(
     return predictions
 
 
-def write_batch_predictions(
-    folder: RunFolder, options: LabellingOptions, batch: Batch, results: list[ImageResult]
-) -> None:
-    """Write the prediction shard of one batch of a job.
+def write_batch_predictions(run: Run, batch: Batch, results: list[ImageResult]) -> None:
+    """Write the prediction shard of one batch of a labelling job.
 
     Raises:
-        ModelError, StorageError: As their names say.
+        ModelError: When the model of the job is damaged.
+        StorageError: When the storage refuses.
     """
-    model = load_model(folder.model)
+    options = run.plan.labelling
+    if options is None:
+        raise ValueError(f"{run.name} is no labelling job")
+    model = load_model(run.folder.model)
     paths = [image.path for image in batch.images]
     rows = predict_results(model, paths, results, options.top_k)
-    write_predictions(
-        folder.prediction_shard(batch.number), rows, top_k=options.top_k, model=options.model
-    )
+    target = run.folder.prediction_shard(batch.number)
+    write_predictions(target, rows, top_k=options.top_k, model=options.model)
 
 
 def classify_files(folder: Path, paths: list[str], top_k: int) -> Iterator[Prediction]:

@@ -1,7 +1,6 @@
 """What workers tell the reconciler through Redis: only hints, all of which may be lost.
 
 A lease says that somebody is working on an item right now; it expires by Redis' clock.
-Items are "convert", "train", or the number of a batch.
 """
 
 import contextlib
@@ -19,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import redis
 
 from workers.errors import LeaseLostError, PoetsError
+from workers.items import Item
 
 # Kombu's name for the hash of messages that were taken and not yet acknowledged.
 UNACKED = "unacked"
@@ -95,7 +95,7 @@ class Lease:
 
     client: redis.Redis
     run: str
-    item: str
+    item: Item
     attempt: int = field(default=1, init=False)
     token: int = field(default=0, init=False)
     ends_process: bool = field(default=False, init=False)
@@ -109,10 +109,10 @@ class Lease:
     def __enter__(self) -> Self:
         keys = self._keys
         with _hints(), self.client.pipeline() as pipe:
-            pipe.incr(keys.fence(self.item))
-            pipe.hincrby(keys.starts, self.item, 1)
-            pipe.set(keys.lease(self.item), 0, px=_milliseconds())
-            pipe.expire(keys.fence(self.item), _FORGET_S)
+            pipe.incr(keys.fence(self.item.key))
+            pipe.hincrby(keys.starts, self.item.key, 1)
+            pipe.set(keys.lease(self.item.key), 0, px=_milliseconds())
+            pipe.expire(keys.fence(self.item.key), _FORGET_S)
             pipe.expire(keys.starts, _FORGET_S)
             self.token, self.attempt = pipe.execute()[:2]
         self._renewer.start()
@@ -126,8 +126,8 @@ class Lease:
             self.check()
             with self.client.pipeline() as pipe:
                 if error is None or isinstance(error, PoetsError):
-                    pipe.hdel(self._keys.starts, self.item)
-                pipe.delete(self._keys.lease(self.item))
+                    pipe.hdel(self._keys.starts, self.item.key)
+                pipe.delete(self._keys.lease(self.item.key))
                 pipe.execute()
 
     def heartbeat(self) -> None:
@@ -140,18 +140,18 @@ class Lease:
         When Redis does not answer, storage alone decides (create-if-absent).
         """
         with _hints():
-            newest = self.client.get(self._keys.fence(self.item))
+            newest = self.client.get(self._keys.fence(self.item.key))
             # A holder without a token cannot tell; storage decides.
             if self.token and newest is not None and int(str(newest)) > self.token:
-                raise LeaseLostError(f"{self.item} of run {self.run} was taken over.")
+                raise LeaseLostError(f"{self.item.key} of run {self.run} was taken over.")
 
     def _renew(self) -> None:
         while not self._ended.wait(_RENEW_S):
             if time.monotonic() - self._progress < STALL_S:
                 with _hints():
-                    self.client.set(self._keys.lease(self.item), 0, px=_milliseconds())
+                    self.client.set(self._keys.lease(self.item.key), 0, px=_milliseconds())
             elif self.ends_process:
-                _log.warning("batch %s of run %s hangs; this process ends", self.item, self.run)
+                _log.warning("batch %s of run %s hangs; this process ends", self.item.key, self.run)
                 # Nothing milder ends what hangs in native code.
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -165,21 +165,21 @@ def is_idle(client: redis.Redis) -> bool:
     return not client.hlen(UNACKED) and not any(client.scan_iter(LEASES))
 
 
-def report_done(client: redis.Redis, run: str, item: str, failed: int = 0) -> None:
+def report_done(client: redis.Redis, run: str, item: Item, failed: int = 0) -> None:
     """Tell the reconciler that an item is in storage."""
     keys = Keys(run)
     with _hints(), client.pipeline() as pipe:
-        pipe.hdel(keys.failed_attempts, item)
-        if item.isdigit():
-            pipe.rpush(keys.done, json.dumps([int(item), failed]))
+        pipe.hdel(keys.failed_attempts, item.key)
+        if item.batch is not None:
+            pipe.rpush(keys.done, json.dumps([item.batch, failed]))
             pipe.expire(keys.done, _FORGET_S)
         pipe.execute()
 
 
-def report_failed_attempt(client: redis.Redis, run: str, item: str, reason: str) -> None:
+def report_failed_attempt(client: redis.Redis, run: str, item: Item, reason: str) -> None:
     """Tell the reconciler why an attempt gave up; it decides what happens next."""
     with _hints():
-        client.hset(Keys(run).failed_attempts, item, reason)
+        client.hset(Keys(run).failed_attempts, item.key, reason)
         client.expire(Keys(run).failed_attempts, _FORGET_S)
 
 

@@ -15,14 +15,14 @@ from workers.bottlenecks.batches import ImageResult, Request, complete_batch
 from workers.bottlenecks.computing import compute_results
 from workers.bottlenecks.isolated import compute_isolated
 from workers.errors import DatasetError, ModelError, PoetsError, RunError, WeightsError
+from workers.items import Item
 from workers.leases import Lease, connect, report_done, report_failed_attempt
 from workers.settings import load_settings
 from workers.storage.atomic import write_whole
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import Batch
-from workers.storage.plan import Plan, read_plan
+from workers.storage.run import Run
 
-_ITEMS = ("convert", "train")
 # These come again however often a task is tried, so they end the run.
 _FINAL_ERRORS = (DatasetError, WeightsError, ModelError, RunError)
 
@@ -35,32 +35,23 @@ class Work:
         failed: Images of the batch that could not be read.
     """
 
-    storage: Storage
-    folder: RunFolder
-    plan: Plan
+    run: Run
     lease: Lease
     failed: int = 0
 
     def complete(self, batch: Batch) -> list[ImageResult]:
         """Return one result for each image of a batch; what was computed is in storage."""
-        results = complete_batch(self.storage, self.folder, self.plan, batch, self._compute)
+        results = complete_batch(self.run, batch, self._compute)
         # By path: an image that fails takes its variants with it, and is one failure.
         rows = zip(batch.images, results, strict=True)
         self.failed = len({image.path for image, result in rows if result.error is not None})
         return results
 
     def _compute(self, images: list[Request]) -> Iterable[ImageResult]:
+        storage, key = self.run.storage, self.run.plan.backbone
         if self.lease.attempt > 1:
-            return compute_isolated(self.storage, self.plan, images, self.lease.heartbeat)
-        plan = self.plan
-        backbone = open_backbone(
-            self.storage,
-            plan.architecture,
-            plan.backbone_id,
-            plan.weights_digest,
-            load_settings().device,
-        )
-        return self._compute_fast(images, backbone)
+            return compute_isolated(storage, key, images, self.lease.heartbeat)
+        return self._compute_fast(images, open_backbone(storage, key, load_settings().device))
 
     def _compute_fast(self, images: list[Request], backbone: Backbone) -> Iterator[ImageResult]:
         self.lease.heartbeat()
@@ -72,7 +63,7 @@ class Work:
 
 
 @contextlib.contextmanager
-def working_on(run: str, item: str) -> Iterator[Work]:
+def working_on(name: str, item: Item) -> Iterator[Work]:
     """Hold the lease of an item, and tell the reconciler how it ended.
 
     Whoever can write to Redis can send a message, so it is checked against storage. An
@@ -83,27 +74,29 @@ def working_on(run: str, item: str) -> Iterator[Work]:
         RunError: When the message names a run or a batch that is not in storage.
     """
     storage = Storage(load_settings().storage)
-    folder = storage.run(run)
+    folder = storage.run(name)
     client = _client(os.getpid(), load_settings().require_broker())
     try:
-        plan = read_plan(folder)
+        run = Run.open(storage, name)
     except RunError as error:
         # The reconciler has read this plan, so this worker is not set up as it should be.
-        report_failed_attempt(client, run, item, _describe_stranger(storage, folder, error))
+        report_failed_attempt(client, name, item, _describe_stranger(storage, folder, error))
         raise
-    if item not in _ITEMS and not 0 <= int(item) < plan.batches:
-        raise RunError(f"A message names batch {item} of run {run!r}, which has {plan.batches}.")
+    if item.batch is not None and item.batch >= run.plan.batches:
+        raise RunError(
+            f"A message names batch {item.key} of run {name!r}, which has {run.plan.batches}."
+        )
     try:
-        with Lease(client, run, item) as lease:
-            work = Work(storage, folder, plan, lease)
+        with Lease(client, name, item) as lease:
+            work = Work(run, lease)
             yield work
-        report_done(client, run, item, work.failed)
+        report_done(client, name, item, work.failed)
     except _FINAL_ERRORS as error:
-        write_whole(folder.failure, json.dumps({"item": item, "reason": str(error)}).encode())
+        write_whole(folder.failure, json.dumps({"item": item.key, "reason": str(error)}).encode())
     except PoetsError as error:
-        report_failed_attempt(client, run, item, str(error))
+        report_failed_attempt(client, name, item, str(error))
     except Exception as error:
-        report_failed_attempt(client, run, item, f"{type(error).__name__}: {error}")
+        report_failed_attempt(client, name, item, f"{type(error).__name__}: {error}")
         raise
 
 

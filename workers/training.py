@@ -29,15 +29,10 @@ from workers.reports.tensorboard_summaries import Summaries
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Plan, TrainingOptions
+from workers.storage.run import Run
 
 
-def train_run(
-    storage: Storage,
-    folder: RunFolder,
-    plan: Plan,
-    heartbeat: Heartbeat,
-    may_commit: Callable[[], None],
-) -> None:
+def train_run(run: Run, heartbeat: Heartbeat, may_commit: Callable[[], None]) -> None:
     """Fit, evaluate and commit the model of a run; does nothing if there is one.
 
     Args:
@@ -48,11 +43,12 @@ def train_run(
         BottlenecksMissingError: Some batches must be done again; they are marked.
         DatasetError: Too few images could be read, or the solver diverged.
     """
+    storage, folder, plan = run.storage, run.folder, run.plan
     if folder.model.exists():
         return
     options = plan.training or TrainingOptions()
     clock = _Clock()
-    gathered = gather_bottlenecks(storage, folder, plan, heartbeat)
+    gathered = gather_bottlenecks(run, heartbeat)
     _check_labels(plan, gathered)
     if not options.evaluate_test:
         gathered.hide_test()

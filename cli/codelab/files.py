@@ -15,6 +15,7 @@ from workers.settings import Settings, needed_flags
 if TYPE_CHECKING:
     from orchestrator.exporting.codelab_files import FinalTest
     from workers.storage.layout import RunFolder
+    from workers.storage.run import Run
 
 
 def keep_flags(run: "RunFolder", flags: RetrainFlags) -> None:
@@ -35,17 +36,17 @@ def read_flags(run: "RunFolder") -> RetrainFlags | None:
     return RetrainFlags(**{**values, **paths})
 
 
-def follow(settings: Settings, run: "RunFolder", started: float, quiet: bool) -> dict[str, Any]:
+def follow(settings: Settings, run: "Run", started: float, quiet: bool) -> dict[str, Any]:
     """Bring the run to its end, printing each step as soon as it is there."""
-    steps = _Steps(run, quiet)
-    result = attend(settings, run.name, started, quiet, steps.look)
+    steps = _Steps(run.folder, quiet)
+    result = attend(settings, run, started, quiet, steps.look)
     steps.look()
     return result
 
 
 def leave_files(
     settings: Settings,
-    run: "RunFolder",
+    run: "Run",
     flags: RetrainFlags,
     result: dict[str, Any],
     as_json: bool,
@@ -59,24 +60,23 @@ def leave_files(
     from orchestrator.exporting.codelab_files import examine_test
     from orchestrator.exporting.frozen_graphs import export_graphs
     from workers.heads.kept_heads import list_kept
-    from workers.storage.plan import read_plan
 
-    plan = read_plan(run)
+    folder, plan = run.folder, run.plan
     if result["quarantined"]:
         bad = f"{result['quarantined']:,} of {plan.images:,} images could not be read"
         say(f"{bad}: {result['model']}/quarantine.csv", quiet)
-    test = examine_test(run, plan, flags.test_batch_size)
+    test = examine_test(folder, plan, flags.test_batch_size)
     if not as_json:
         _print_test(test, flags)
     heads = {
         flags.intermediate_output_graphs_dir / f"intermediate_{step}.pb": head
-        for step, head in list_kept(run.heads).items()
+        for step, head in list_kept(folder.heads).items()
     }
     try:
         with show_progress(quiet) as on_progress:
             export_graphs(
                 settings,
-                str(run.model),
+                str(folder.model),
                 flags.output_graph,
                 flags.output_labels,
                 flags.final_tensor_name,
@@ -88,7 +88,7 @@ def leave_files(
             f"Stopped before the graph was written. `poets resume {run.name}"
             f"{needed_flags(settings)}` writes it."
         ) from None
-    run.retrain.unlink(missing_ok=True)
+    folder.retrain.unlink(missing_ok=True)
     say(f"Graph and labels are in {flags.output_graph} and {flags.output_labels}.", quiet)
     say(f"What it gets wrong: {result['report']}", quiet)
     if as_json:

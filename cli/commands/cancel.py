@@ -24,8 +24,9 @@ def command(settings: Settings, run: str, as_json: bool, quiet: bool) -> None:
     """
     from orchestrator.runs import cancel_run
     from workers.storage.layout import Storage
+    from workers.storage.run import Run
 
-    cancel_run(Storage(settings.storage), run)
+    cancel_run(Run.open(Storage(settings.storage), run))
     if as_json:
         print_json({"run": run, "state": "cancelled"})
     else:

@@ -82,16 +82,14 @@ def command(
 
     with start_ahead(settings):
         from orchestrator.jobs.submit import LabellingRequest, plan_classification
-        from workers.storage.layout import Storage
-        from workers.storage.plan import read_plan
 
         request = LabellingRequest(
             folder, model, output, file_format, top_k, force, name, batch_size, detach
         )
         with show_progress(quiet) as on_progress:
-            job = plan_classification(settings, request, on_progress).name
-        plan = read_plan(Storage(settings.storage).run(job))
+            job = plan_classification(settings, request, on_progress)
+        plan = job.plan
         ignored = f", {sum(plan.ignored.values())} other files ignored" if plan.ignored else ""
         labelled_by = plan.labelling.model if plan.labelling else ""
-        say(f"Job {job}: {plan.images:,} images{ignored}, labelled by {labelled_by}", quiet)
+        say(f"Job {job.name}: {plan.images:,} images{ignored}, labelled by {labelled_by}", quiet)
         conduct(settings, job, started, detach, as_json, quiet)

@@ -101,7 +101,7 @@ def _submit(settings: Settings, pictures: Path, quiet: bool) -> dict[str, Any]:
         )
     request = TrainingRequest(pictures, architecture, TrainingOptions(), weights=weights)
     with show_progress(quiet) as on_progress:
-        run = plan_submission(settings, request, on_progress).name
+        run = plan_submission(settings, request, on_progress)
     say(f"poets submit-dataset {pictures}", quiet)
     return attend(settings, run, started, quiet)
 
@@ -112,6 +112,6 @@ def _classify(settings: Settings, holiday: Path, output: Path, quiet: bool) -> d
     started = time.monotonic()
     request = LabellingRequest(holiday, "latest", output, "csv", top_k=5, overwrite=True)
     with show_progress(quiet) as on_progress:
-        job = plan_classification(settings, request, on_progress).name
+        job = plan_classification(settings, request, on_progress)
     say(f"poets classify-dir {holiday}", quiet)
     return attend(settings, job, started, quiet)

@@ -40,14 +40,14 @@ def command(settings: Settings, run: str, target: Path | None, as_json: bool, qu
     from orchestrator.bad_images import find_bad_images
     from orchestrator.image_copies import check_target
     from workers.storage.layout import Storage
-    from workers.storage.plan import read_plan
+    from workers.storage.run import Run
 
-    folder = Storage(settings.storage).run(run)
-    plan = read_plan(folder)
+    opened = Run.open(Storage(settings.storage), run)
+    plan = opened.plan
     if target is not None:
         check_target(plan, target)
-    is_finished = folder.result.exists()
-    images = list(find_bad_images(Storage(settings.storage), folder))
+    is_finished = opened.folder.result.exists()
+    images = list(find_bad_images(opened))
     ends = _copy(plan, images, target, quiet) if target and images else None
     if as_json:
         facts = {"run": run, "is_finished": is_finished, "images": plan.images}

@@ -29,17 +29,17 @@ def command(settings: Settings, run: str, detach: bool, as_json: bool, quiet: bo
     """
     from orchestrator.jobs.submit import check_surroundings
     from orchestrator.runs import reopen_run
+    from workers.storage.run import Run
 
     started = time.monotonic()
-    storage = check_surroundings(settings, detach)
-    result = reopen_run(storage, run)
-    folder = storage.run(run)
-    flags = read_flags(folder)
+    opened = Run.open(check_surroundings(settings, detach), run)
+    result = reopen_run(opened)
+    flags = read_flags(opened.folder)
     if flags and not detach:
-        result = result or follow(settings, folder, started, quiet)
-        leave_files(settings, folder, flags, result, as_json, quiet)
+        result = result or follow(settings, opened, started, quiet)
+        leave_files(settings, opened, flags, result, as_json, quiet)
     elif result is None:
-        conduct(settings, run, started, detach, as_json, quiet)
+        conduct(settings, opened, started, detach, as_json, quiet)
     else:
         say(f"Run {run} has finished already.", quiet)
         print_json(result) if as_json else print_result(result)

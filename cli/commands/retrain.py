@@ -14,8 +14,8 @@ from cli.console import say, show_progress
 from workers.settings import Settings, needed_flags
 
 if TYPE_CHECKING:
-    from workers.storage.layout import RunFolder
     from workers.storage.plan import TrainingOptions
+    from workers.storage.run import Run
 
 
 @click.command(
@@ -54,16 +54,13 @@ def command(
     leave_files(settings, run, flags, result, as_json, quiet)
 
 
-def _begin(
-    settings: Settings, flags: RetrainFlags, weights: str | None, quiet: bool
-) -> "RunFolder":
+def _begin(settings: Settings, flags: RetrainFlags, weights: str | None, quiet: bool) -> "Run":
     """Check all that can be checked before any work, and plan the run."""
     from orchestrator.exporting.codelab_files import link_summaries
     from orchestrator.exporting.export import check_tensor_name
     from orchestrator.exporting.frozen_graphs import check_outputs
     from orchestrator.jobs.submit import TrainingRequest, plan_submission
     from orchestrator.planning.rows import choose_variants
-    from workers.storage.plan import read_plan
 
     check_tensor_name(flags.final_tensor_name)
     check_outputs(
@@ -76,9 +73,9 @@ def _begin(
     request = TrainingRequest(flags.image_dir, flags.architecture, training, weights=weights)
     with show_progress(quiet) as on_progress:
         run = plan_submission(searching, request, on_progress)
-    keep_flags(run, flags)
-    plan = read_plan(run)
-    summaries = link_summaries(run, flags.summaries_dir)
+    keep_flags(run.folder, flags)
+    plan = run.plan
+    summaries = link_summaries(run.folder, flags.summaries_dir)
     say(f"Run {run.name}: {plan.images:,} images, {len(plan.labels)} labels.", quiet)
     say(
         f"It is kept in {settings.storage}; see `poets show {run.name}{needed_flags(settings)}`.",

@@ -43,4 +43,4 @@ def command(
             print_json({"run": run, "retried": 0})
         return
     say(f"Run {new.name}: the images of {run}, and those that failed tried again", quiet)
-    conduct(settings, new.name, started, detach, as_json, quiet)
+    conduct(settings, new, started, detach, as_json, quiet)

@@ -21,8 +21,9 @@ def command(settings: Settings, run: str, as_json: bool) -> None:
     """
     from orchestrator.runs import state_of
     from workers.storage.layout import Storage
+    from workers.storage.run import Run
 
-    state = state_of(settings, Storage(settings.storage).run(run))
+    state = state_of(settings, Run.open(Storage(settings.storage), run))
     if as_json:
         print_json(state.to_dict())
     elif state.result is not None:

@@ -86,8 +86,7 @@ def command(
     with start_ahead(settings):
         from orchestrator.jobs.submit import TrainingRequest, plan_submission
         from orchestrator.planning.rows import choose_variants
-        from workers.storage.layout import Storage
-        from workers.storage.plan import TrainingOptions, read_plan
+        from workers.storage.plan import TrainingOptions
 
         request = TrainingRequest(
             folder,
@@ -100,8 +99,8 @@ def command(
             label_file,
         )
         with show_progress(quiet) as on_progress:
-            run = plan_submission(settings, request, on_progress).name
-        _say_plan(read_plan(Storage(settings.storage).run(run)), quiet)
+            run = plan_submission(settings, request, on_progress)
+        _say_plan(run.plan, quiet)
         result = conduct(settings, run, started, detach, as_json, quiet)
     if result is not None and least_accuracy is not None:
         assert_accuracy(result, least_accuracy)

@@ -9,7 +9,7 @@ from cli.console import say
 from workers.settings import Settings
 
 if TYPE_CHECKING:
-    from workers.storage.layout import RunFolder, Storage
+    from workers.storage.run import Run
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -45,6 +45,7 @@ def command(settings: Settings, run: str | None, port: int, address: str) -> Non
     from orchestrator.dashboards.flower import check_port
     from orchestrator.dashboards.tensorboard import check_summaries, run_tensorboard
     from workers.storage.layout import Storage
+    from workers.storage.run import Run
 
     if address not in _LOCAL:
         raise click.UsageError(
@@ -57,7 +58,7 @@ def command(settings: Settings, run: str | None, port: int, address: str) -> Non
         check_summaries(storage.run(run))
     check_port(address, port)
     if run is not None:
-        _prepare_projector(storage, storage.run(run))
+        _prepare_projector(Run.open(storage, run))
     say(f"TensorBoard will be at http://{address}:{port}; Ctrl-C stops it.")
     code = run_tensorboard(storage, run, address, port)
     if code:
@@ -66,15 +67,14 @@ def command(settings: Settings, run: str | None, port: int, address: str) -> Non
         )
 
 
-def _prepare_projector(storage: "Storage", folder: "RunFolder") -> None:
+def _prepare_projector(run: "Run") -> None:
     from workers.errors import StorageError
     from workers.reports.tensorboard_projector import has_projector, write_projector
-    from workers.storage.plan import read_plan
 
-    if has_projector(folder) or not folder.model.exists():
+    if has_projector(run.folder) or not run.folder.model.exists():
         return
     say("Preparing thumbnails for the projector, once for this run...")
     try:
-        write_projector(storage, folder, read_plan(folder))
+        write_projector(run)
     except StorageError as error:
         say(f"The projector stays empty: {error}")

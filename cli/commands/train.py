@@ -46,6 +46,6 @@ def command(
     with show_progress(quiet) as on_progress:
         new = plan_retraining(
             settings, run, training, name=name, detach=detach, on_progress=on_progress
-        ).name
-    say(f"Run {new}: the images of {run} with another head", quiet)
+        )
+    say(f"Run {new.name}: the images of {run} with another head", quiet)
     conduct(settings, new, started, detach, as_json, quiet)

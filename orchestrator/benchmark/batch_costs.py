@@ -15,6 +15,7 @@ from orchestrator.driving.broker import Broker, open_broker
 from orchestrator.embedded.stack import find_stack
 from orchestrator.embedded.users import stop_stack, use_broker
 from workers.errors import BrokerError
+from workers.items import Item
 from workers.leases import Keys
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors, write_whole
@@ -96,7 +97,7 @@ def time_queue(scratch: Settings) -> float:
 def _send(broker: Broker, first: int, last: int) -> float:
     """Return the seconds from the first message to the last report."""
     start = time.perf_counter()
-    broker.send(_RUN, [str(batch) for batch in range(first, last)], "train")
+    broker.send(_RUN, [Item.of_batch(batch) for batch in range(first, last)], "train")
     while broker.client.llen(Keys(_RUN).done) < last:
         if time.perf_counter() - start > _TIMEOUT_S:
             raise BrokerError("The worker that the benchmark started does not answer.")
@@ -109,7 +110,17 @@ def _write_run(storage: Storage) -> None:
     folder, batches = storage.run(_RUN), _WARM_UP + _BATCHES
     root = os.path.realpath(storage.root)
     plan = Plan(
-        _RUN, root, "", "", _BACKBONE, "", batches, batches, 0, 1, training=TrainingOptions()
+        name=_RUN,
+        root=root,
+        created="",
+        architecture="",
+        backbone_id=_BACKBONE,
+        weights_digest="",
+        images=batches,
+        batches=batches,
+        cached=0,
+        batch_size=1,
+        training=TrainingOptions(),
     )
     image = PlannedImage(_IMAGE, 0, 0, None, None, _SHARD)
     write_manifest(folder.manifest, [(image,)] * batches)

@@ -22,7 +22,6 @@ from workers.settings import Settings
 from workers.storage.atomic import check_storage
 from workers.storage.layout import Storage
 from workers.storage.names import decode_name, encode_name
-from workers.storage.plan import Plan
 
 # In the order of the work.
 STAGES = (*timing.STAGES[:-1], "write", "queue", "other")
@@ -181,15 +180,12 @@ def measure(settings: Settings, request: BenchRequest, on_progress: OnProgress) 
 
 def _prepare(settings: Settings, request: BenchRequest, on_progress: OnProgress) -> Backbone:
     """Return the backbone, converted as for a run, which later runs use too."""
-    spec, digest, backbone_id = resolve_backbone(
-        settings, request.architecture, request.weights, on_progress
-    )
-    plan = Plan("bench", "", "", spec.name, backbone_id, digest, 0, 0, 0, 0)
+    key = resolve_backbone(settings, request.architecture, request.weights, on_progress)
     storage = Storage(settings.storage)
-    if not has_backbone(storage, backbone_id):
+    if not has_backbone(storage, key.id):
         on_progress(Progress("preparing the backbone"))
-        convert_backbone(storage, plan, lambda: None)
-    return Backbone(settings, (spec.name, backbone_id, digest))
+        convert_backbone(storage, key, lambda: None)
+    return Backbone(settings, key)
 
 
 def _files(found: Sample) -> list[File]:

@@ -12,9 +12,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import IO, Any, cast
 
+from workers.backbones.table import BackboneKey
 from workers.bottlenecks.timing import Timing, encode_request
 from workers.errors import PoetsError
 from workers.settings import Settings
@@ -35,14 +36,10 @@ class _DeathError(Exception):
 
 @dataclass(frozen=True)
 class Backbone:
-    """What the processes compute with, converted and in storage.
-
-    Attributes:
-        identity: Architecture, identity of the backbone, and hash of its weights.
-    """
+    """What the processes compute with, converted and in storage."""
 
     settings: Settings
-    identity: tuple[str, str, str]
+    key: BackboneKey
 
 
 @dataclass
@@ -161,7 +158,7 @@ class _Process:
     def __init__(self, backbone: Backbone, messages: IO[str]) -> None:
         self._messages = messages
         settings = backbone.settings
-        arguments = [str(settings.storage), json.dumps(backbone.identity), settings.device]
+        arguments = [str(settings.storage), json.dumps(astuple(backbone.key)), settings.device]
         self._process = subprocess.Popen(
             [
                 sys.executable,

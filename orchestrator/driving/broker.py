@@ -1,17 +1,18 @@
 """The broker as the orchestrator sees it: reachable and safe, what is queued, and sending."""
 
+import contextlib
 import json
 import logging
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import redis
 
-from orchestrator.driving.reconcile import CONVERT, TRAIN
-from workers.errors import BrokerError
+from workers.errors import BrokerError, RunError
+from workers.items import Item
 from workers.leases import UNACKED, Keys, connect
 from workers.settings import Settings
 
@@ -27,17 +28,17 @@ class Broker:
     client: redis.Redis
     app: Any
 
-    def queued(self, run: str, queues: Iterable[str]) -> set[str]:
+    def queued(self, run: str, queues: Iterable[str]) -> set[Item]:
         """Return the items of `run` that wait in the queues; each queue is short."""
-        items = set()
+        items: set[Item] = set()
         for queue in queues:
             for message in self.client.lrange(queue, 0, -1):
-                sender, item = _address(str(message))
+                sender, key = _address(str(message))
                 if sender == run:
-                    items.add(item)
+                    items.update(_parse_known([key]))
         return items
 
-    def leased(self, run: str, likely: Sequence[str]) -> set[str]:
+    def leased(self, run: str, likely: Sequence[Item]) -> set[Item]:
         """Return the items that somebody works on.
 
         Args:
@@ -45,13 +46,15 @@ class Broker:
         """
         if not likely:
             prefix = Keys(run).lease("")
-            return {str(key).removeprefix(prefix) for key in self.client.scan_iter(f"{prefix}*")}
-        leases = self.client.mget([Keys(run).lease(item) for item in likely])
+            keys = self.client.scan_iter(f"{prefix}*")
+            return set(_parse_known(str(key).removeprefix(prefix) for key in keys))
+        leases = self.client.mget([Keys(run).lease(item.key) for item in likely])
         return {item for item, lease in zip(likely, leases, strict=True) if lease is not None}
 
-    def read_hash(self, key: str) -> dict[str, str]:
-        """Return the fields of a hash of Redis."""
-        return {str(name): str(value) for name, value in self.client.hgetall(key).items()}
+    def read_hash(self, key: str) -> dict[Item, str]:
+        """Return a hash of Redis whose fields are items."""
+        found = {str(name): str(value) for name, value in self.client.hgetall(key).items()}
+        return {item: found[item.key] for item in _parse_known(found)}
 
     def queue_lengths(self, queues: Iterable[str]) -> dict[str, int]:
         """Return the number of messages that wait in each queue."""
@@ -61,20 +64,24 @@ class Broker:
         """Return the number of messages that workers have taken and not yet finished."""
         return int(self.client.hlen(UNACKED))
 
-    def send(self, run: str, items: Iterable[str], kind: str) -> None:
-        """Send one message for each item.
+    def send(self, run: str, items: Sequence[Item], kind: Literal["train", "label"]) -> None:
+        """Send one message for each item, to the tasks of a run of this kind.
 
         Raises:
             kombu.exceptions.KombuError: When the broker does not take them; some may be sent.
         """
-        batch_task = "poets.compute_batch" if kind == "train" else "poets.label_batch"
-        names = {CONVERT: "poets.convert_backbone", TRAIN: "poets.train_head"}
+        if not items:
+            return
+        # Counted first: a number that was never sent does no harm, one sent twice would.
+        last = int(str(self.client.incrby(_SENT, len(items))))
         with self.app.producer_or_acquire() as producer, producer.batch():
-            for item in items:
-                name = names.get(item, batch_task)
-                arguments = (run, int(item)) if item.isdigit() else (run,)
-                task_id = f"{run}:{item}:{self.client.incr(_SENT)}"
-                self.app.send_task(name, arguments, task_id=task_id, producer=producer)
+            for number, item in enumerate(items, last - len(items) + 1):
+                self.app.send_task(
+                    item.task(kind),
+                    item.arguments(run),
+                    task_id=f"{run}:{item.key}:{number}",
+                    producer=producer,
+                )
 
 
 @dataclass
@@ -164,11 +171,18 @@ def check_broker(url: str, client: redis.Redis) -> None:
         )
 
 
+def _parse_known(keys: Iterable[str]) -> Iterator[Item]:
+    """Yield the items that keys name; whoever can write to Redis may have left others."""
+    for key in keys:
+        with contextlib.suppress(RunError):
+            yield Item.parse(key)
+
+
 def _address(message: str) -> tuple[str, str]:
-    """Return (run, item) of a queued message, which its task id names."""
+    """Return (run, key of the item) of a queued message, which its task id names."""
     try:
         task_id = str(json.loads(message)["headers"]["id"])
-        run, item, _ = task_id.rsplit(":", 2)
+        run, key, _ = task_id.rsplit(":", 2)
     except (ValueError, KeyError, TypeError):
         return "", ""  # not ours; the worker refuses it
-    return run, item
+    return run, key

@@ -16,6 +16,7 @@ from workers.leases import Keys
 from workers.settings import Settings, load_settings
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import list_runs
+from workers.storage.run import Run
 
 ALIVE_KEY = "poets:coordinator"
 _TICK_S = 1.0
@@ -127,7 +128,7 @@ def _is_attended(broker: Broker, folder: RunFolder) -> bool:
 def _drive(storage: Storage, settings: Settings, name: str, retry_at: dict[str, float]) -> None:
     folder = storage.run(name)
     try:
-        drive_run(storage, open_broker(settings), name, lambda _: None)
+        drive_run(Run.open(storage, name), open_broker(settings), lambda _: None)
         _log.warning("run %s has finished", name)
     except UsageError as error:
         # Its output has come to exist meanwhile: a retry will not help, a person must decide.

@@ -3,66 +3,68 @@
 from dataclasses import dataclass
 
 from workers.errors import StorageError
-from workers.storage.layout import RunFolder, Storage
+from workers.storage.layout import Storage
 from workers.storage.manifest import batch_sizes, own_shards
-from workers.storage.plan import Plan
+from workers.storage.run import Run
 
 
 @dataclass
 class Stored:
-    """What was found in storage; a driver keeps it up with hints.
+    """What was found in storage; a driver adds what workers report.
 
     Attributes:
         sizes: Rows in each batch.
         shards: The shard that each batch writes; None when all of it was cached.
         done: Batches whose result is in storage.
-        failed: Images that could not be read, as far as hints have told.
+        failed: Images that could not be read, as far as workers have reported.
     """
 
+    run: Run
     sizes: list[int]
     shards: list[str | None]
     done: set[int]
     failed: int = 0
 
     @classmethod
-    def look(cls, storage: Storage, folder: RunFolder, plan: Plan) -> "Stored":
+    def read(cls, run: Run) -> "Stored":
         """Return what storage has now.
 
         Raises:
             RunError: When the manifest cannot be read.
         """
-        stored = cls(batch_sizes(folder), own_shards(folder), set())
-        stored.look_again(storage, folder, plan)
+        stored = cls(run, batch_sizes(run.folder), own_shards(run.folder), set())
+        stored.read_again()
         return stored
 
-    def look_again(self, storage: Storage, folder: RunFolder, plan: Plan) -> None:
+    def read_again(self) -> None:
         """Add to `done` what has come since."""
         left = set(range(len(self.sizes))) - self.done
-        self.done |= {batch for batch in left if self.has(storage, folder, plan, batch)}
+        self.done |= {batch for batch in left if self.has(batch)}
 
-    def has(self, storage: Storage, folder: RunFolder, plan: Plan, batch: int) -> bool:
-        """Return whether the result of one batch is in storage."""
-        if plan.labelling:
+    def has(self, batch: int) -> bool:
+        """Whether the result of one batch is in storage."""
+        folder = self.run.folder
+        if self.run.plan.labelling:
             return folder.prediction_shard(batch).exists()
         if (folder.redo / str(batch)).exists():
             return False
         shard = self.shards[batch]
-        return shard is None or storage.shard(plan.backbone_id, shard).exists()
+        return shard is None or self.run.shard(shard).exists()
 
     @property
     def rows_done(self) -> int:
         return sum(self.sizes[batch] for batch in self.done)
 
 
-def check_there(storage: Storage, folder: RunFolder, flags: str = "") -> None:
+def check_there(run: Run, flags: str = "") -> None:
     """Make sure that a run is still there: an unmounted folder looks like one without work done.
 
     Raises:
         StorageError: With what to do.
     """
-    if not folder.plan.exists():
-        what = f"has no run {folder.name!r} any more (was it unmounted?)"
-        raise storage_gone(storage, folder.name + flags, what)
+    if not run.folder.plan.exists():
+        what = f"has no run {run.name!r} any more (was it unmounted?)"
+        raise storage_gone(run.storage, run.name + flags, what)
 
 
 def storage_gone(storage: Storage, resumed: str, what: str) -> StorageError:

@@ -17,16 +17,16 @@ from orchestrator.driving.broker import Broker, BrokerResetDetector, describe_wa
 from orchestrator.driving.done_batches import Stored, check_there, storage_gone
 from orchestrator.driving.driver_lock import DriverLock
 from orchestrator.driving.give_up_batch import give_up_batch
-from orchestrator.driving.reconcile import TRAIN, Action, Memory, Seen, reconcile
+from orchestrator.driving.reconcile import Action, Memory, Seen, reconcile
 from orchestrator.driving.result import finish_run, read_failure, read_result
 from orchestrator.progress import Meter, Progress
 from workers.backbones.store import has_backbone
 from workers.errors import PoetsError, RunError, ShardError, StorageError
+from workers.items import TRAIN, Item
 from workers.leases import Keys
 from workers.settings import QUEUES
 from workers.storage.atomic import create_once, write_whole
-from workers.storage.layout import RunFolder, Storage
-from workers.storage.plan import Plan, read_plan
+from workers.storage.run import Run
 
 TICK_S = 0.2
 _HELP_AFTER_S = 20.0
@@ -37,9 +37,8 @@ class WatchInterrupt(KeyboardInterrupt):
 
 
 def drive_run(
-    storage: Storage,
+    run: Run,
     broker: Broker,
-    name: str,
     on_progress: Callable[[Progress], None],
     has_ended: Callable[[], bool] = lambda: False,
     advice: str = "is one running? (`poets worker`, `poets doctor`)",
@@ -58,39 +57,40 @@ def drive_run(
         RunError: When the run failed, was cancelled, or cannot go on now.
         WatchInterrupt: At Ctrl-C while another process drives the run.
     """
-    folder = storage.run(name)
-    plan = read_plan(folder)
-    turn = DriverLock(broker.client, name)
+    lock = DriverLock(broker.client, run.name)
     try:
-        driver = _Driver(storage, broker, turn, folder, plan, on_progress, has_ended, advice, flags)
-        return driver.drive()
+        return _Driver(run, broker, lock, on_progress, has_ended, advice, flags).drive()
     except KeyboardInterrupt as interrupt:
-        if turn.is_of_another():
+        if lock.is_of_another():
             raise WatchInterrupt from interrupt
         raise
     finally:
-        turn.give_back()
+        lock.give_back()
 
 
 class _Driver:
     def __init__(
         self,
-        storage: Storage,
+        run: Run,
         broker: Broker,
-        turn: DriverLock,
-        folder: RunFolder,
-        plan: Plan,
+        lock: DriverLock,
         on_progress: Callable[[Progress], None],
         has_ended: Callable[[], bool],
         advice: str,
         flags: str,
     ) -> None:
-        self.storage, self.broker, self.folder, self.plan = storage, broker, folder, plan
-        self.keys = Keys(plan.name)
-        self.on_progress, self.has_ended, self.advice = on_progress, has_ended, advice
-        self.turn, self.tally = turn, BrokerResetDetector(broker, plan.name)
+        self.run = run
+        self.folder = run.folder
+        self.plan = plan = run.plan
+        self.broker = broker
+        self.lock = lock
+        self.keys = Keys(run.name)
+        self.on_progress = on_progress
+        self.has_ended = has_ended
+        self.advice = advice
+        self.reset_detector = BrokerResetDetector(broker, run.name)
         self.memory = Memory()
-        self.state = Stored.look(self.storage, self.folder, self.plan)
+        self.stored = Stored.read(run)
         unit = "images and variants" if plan.variants else "images"
         self.meter = Meter(plan.images + plan.variants, unit)
         self.idle_since = time.monotonic()
@@ -104,30 +104,30 @@ class _Driver:
             except (redis.RedisError, KombuError) as error:
                 if self.has_ended():
                     raise RunError(
-                        f"The embedded stack has stopped under run {self.plan.name!r}. {self.go_on}"
+                        f"The embedded stack has stopped under run {self.run.name!r}. {self.go_on}"
                     ) from error
                 self.waiting = describe_wait(error)
                 self._report()
                 time.sleep(2)
                 continue
             except OSError as error:
-                name = self.plan.name + self.flags
-                raise storage_gone(self.storage, name, f"says: {error}") from error
+                name = self.run.name + self.flags
+                raise storage_gone(self.run.storage, name, f"says: {error}") from error
             self.waiting = ""
             if result is not None:
                 return result
             time.sleep(TICK_S)
 
     def _step(self) -> dict[str, Any] | None:
-        check_there(self.storage, self.folder, self.flags)
+        check_there(self.run, self.flags)
         if self.folder.result.exists():
             return read_result(self.folder)
         if self.folder.paused.exists():
-            raise RunError(f"Run {self.plan.name!r} was stopped. {self.go_on}")
-        if not self.turn.take():
+            raise RunError(f"Run {self.run.name!r} was stopped. {self.go_on}")
+        if not self.lock.take():
             self._follow()
             return None
-        self.tally.check()
+        self.reset_detector.check()
         self._take_hints()
         seen = self._look()
         actions, self.memory = reconcile(self.plan.kind, self.plan.batches, seen, self.memory)
@@ -138,41 +138,42 @@ class _Driver:
         """Watch while another process drives the run."""
         failure = read_failure(self.folder)
         if self.folder.cancelled.exists():
-            raise RunError(f"Run {self.plan.name!r} was cancelled.")
+            raise RunError(f"Run {self.run.name!r} was cancelled.")
         if failure is not None:
-            raise RunError(f"Run {self.plan.name!r} failed: {failure}")
-        self.state.look_again(self.storage, self.folder, self.plan)
+            raise RunError(f"Run {self.run.name!r} failed: {failure}")
+        self.stored.read_again()
         self._report("driven by another process")
         time.sleep(1)
 
     def _act(self, actions: list[Action]) -> dict[str, Any] | None:
-        self.broker.send(
-            self.plan.name, [a.item for a in actions if a.kind == "send"], self.plan.kind
-        )
+        to_send = [action.item for action in actions if action.kind == "send" and action.item]
+        self.broker.send(self.run.name, to_send, self.plan.kind)
         for action in actions:
-            if action.kind == "quarantine":
-                give_up_batch(self.storage, self.folder, self.plan, int(action.item), action.reason)
-                self.state.done.add(int(action.item))
+            batch = action.item.batch if action.item else None
+            if action.kind == "quarantine" and batch is not None:
+                give_up_batch(self.run, batch, action.reason)
+                self.stored.done.add(batch)
             elif action.kind == "finish":
                 return self._finish()
             elif action.kind == "stop":
-                raise RunError(f"Run {self.plan.name!r} was cancelled.")
+                raise RunError(f"Run {self.run.name!r} was cancelled.")
             elif action.kind == "fail":
                 self._forget_attempts()
-                reason = json.dumps({"item": action.item, "reason": action.reason})
+                key = action.item.key if action.item else ""
+                reason = json.dumps({"item": key, "reason": action.reason})
                 create_once(self.folder.failure, reason.encode())
-                raise RunError(f"Run {self.plan.name!r} failed: {action.reason}")
+                raise RunError(f"Run {self.run.name!r} failed: {action.reason}")
             elif action.kind == "pause":
                 self._forget_attempts()
                 self._note_trouble(action.reason)
-                raise RunError(f"Run {self.plan.name!r} cannot go on: {action.reason} {self.go_on}")
+                raise RunError(f"Run {self.run.name!r} cannot go on: {action.reason} {self.go_on}")
         return None
 
     def _finish(self) -> dict[str, Any] | None:
         try:
-            result = finish_run(self.folder, self.plan, self.turn.renew)
+            result = finish_run(self.run, self.lock.renew)
         except ShardError:
-            self.state, self.memory = Stored.look(self.storage, self.folder, self.plan), Memory()
+            self.stored, self.memory = Stored.read(self.run), Memory()
             return None
         except PoetsError as error:
             self._note_trouble(str(error))
@@ -187,14 +188,14 @@ class _Driver:
             write_whole(self.folder.trouble, reason.encode())
 
     def _look(self) -> Seen:
-        queued = self.broker.queued(self.plan.name, QUEUES)
-        leased = self.broker.leased(self.plan.name, list(self.memory.last_alive))
+        queued = self.broker.queued(self.run.name, QUEUES)
+        leased = self.broker.leased(self.run.name, list(self.memory.last_alive))
         failed_attempts = self.broker.read_hash(self.keys.failed_attempts)
         if TRAIN in failed_attempts and TRAIN not in leased:
             self._look_again_after_training(failed_attempts)
         return Seen(
-            done=self.state.done,
-            has_backbone=has_backbone(self.storage, self.plan.backbone_id),
+            done=self.stored.done,
+            has_backbone=has_backbone(self.run.storage, self.plan.backbone_id),
             has_model=self.folder.model.exists(),
             alive=queued | leased,
             leased=len(leased),
@@ -205,27 +206,27 @@ class _Driver:
             failure=read_failure(self.folder),
         )
 
-    def _look_again_after_training(self, failed_attempts: dict[str, str]) -> None:
+    def _look_again_after_training(self, failed_attempts: dict[Item, str]) -> None:
         """A trainer that found damaged shards has marked their batches to be done again."""
         if self.folder.redo.exists() and any(self.folder.redo.iterdir()):
-            self.state = Stored.look(self.storage, self.folder, self.plan)
+            self.stored = Stored.read(self.run)
             self.memory = Memory()
-            self.broker.client.hdel(self.keys.failed_attempts, TRAIN)
+            self.broker.client.hdel(self.keys.failed_attempts, TRAIN.key)
             failed_attempts.pop(TRAIN, None)
 
     def _take_hints(self) -> None:
         """Take reports of finished batches, and believe them when storage agrees."""
         reports = self.broker.client.lpop(self.keys.done, 1000) or []
-        before = len(self.state.done)
+        before = len(self.stored.done)
         for report in reports:
             batch, failed = json.loads(str(report))
             # An earlier run of this name may have left reports.
-            if batch in self.state.done or not 0 <= batch < self.plan.batches:
+            if batch in self.stored.done or not 0 <= batch < self.plan.batches:
                 continue
-            if self.state.has(self.storage, self.folder, self.plan, batch):
-                self.state.done.add(batch)
-                self.state.failed += failed
-        if len(self.state.done) > before:
+            if self.stored.has(batch):
+                self.stored.done.add(batch)
+                self.stored.failed += failed
+        if len(self.stored.done) > before:
             self.folder.trouble.unlink(missing_ok=True)
 
     def _forget_attempts(self) -> None:
@@ -243,12 +244,12 @@ class _Driver:
         return ""
 
     def _report(self, note: str = "") -> None:
-        batches_left = self.plan.batches - len(self.state.done)
-        if not has_backbone(self.storage, self.plan.backbone_id):
+        batches_left = self.plan.batches - len(self.stored.done)
+        if not has_backbone(self.run.storage, self.plan.backbone_id):
             phase = "preparing the backbone"
         elif batches_left:
             phase = "computing bottlenecks" if self.plan.kind == "train" else "labelling"
         else:
             phase = "training" if self.plan.kind == "train" else "writing labels"
-        done, failed = self.state.rows_done, self.state.failed
+        done, failed = self.stored.rows_done, self.stored.failed
         self.on_progress(self.meter.measure(phase, done, failed, self.waiting or note))

@@ -2,14 +2,11 @@
 
 from workers.bottlenecks.batches import ImageResult, Request, complete_batch
 from workers.labelling import write_batch_predictions
-from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import read_batch
-from workers.storage.plan import Plan
+from workers.storage.run import Run
 
 
-def give_up_batch(
-    storage: Storage, folder: RunFolder, plan: Plan, number: int, reason: str
-) -> None:
+def give_up_batch(run: Run, number: int, reason: str) -> None:
     """Write the result of a batch in which every image not known yet has failed for `reason`.
 
     The rows have no digest, so no later run takes them from the cache.
@@ -21,7 +18,7 @@ def give_up_batch(
     def give_up(images: list[Request]) -> list[ImageResult]:
         return [ImageResult(None, None, reason)] * len(images)
 
-    batch = read_batch(folder, number)
-    results = complete_batch(storage, folder, plan, batch, give_up)
-    if plan.labelling:
-        write_batch_predictions(folder, plan.labelling, batch, results)
+    batch = read_batch(run.folder, number)
+    results = complete_batch(run, batch, give_up)
+    if run.plan.labelling:
+        write_batch_predictions(run, batch, results)

@@ -16,17 +16,15 @@ import pyarrow.parquet as pq
 from workers.errors import ShardError, StorageError, UsageError
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import put_new, storage_errors
-from workers.storage.layout import RunFolder
 from workers.storage.names import check_utf8
-from workers.storage.plan import LabellingOptions, Plan
+from workers.storage.plan import LabellingOptions
 from workers.storage.predictions import read_predictions
+from workers.storage.run import Run
 
 FORMATS = ("csv", "jsonl", "parquet")
 
 
-def merge_predictions(
-    folder: RunFolder, plan: Plan, options: LabellingOptions, heartbeat: Heartbeat
-) -> Counter[str]:
+def merge_predictions(run: Run, options: LabellingOptions, heartbeat: Heartbeat) -> Counter[str]:
     """Write the output, whole or not at all, in manifest order; return rows by status.
 
     Memory does not grow with the number of images. An output of the very content is this
@@ -46,7 +44,7 @@ def merge_predictions(
     with storage_errors(f"write {output}"):
         try:
             with temporary.open("wb") as file:
-                _WRITERS[options.format](file, _tables(folder, plan, counts, heartbeat))
+                _WRITERS[options.format](file, _tables(run, counts, heartbeat))
                 file.flush()
                 os.fsync(file.fileno())
             if options.overwrite:
@@ -84,12 +82,10 @@ def check_output(output: Path, overwrite: bool) -> None:
         raise StorageError(f"Cannot write into {output.parent}: {error.strerror}.") from error
 
 
-def _tables(
-    folder: RunFolder, plan: Plan, counts: Counter[str], heartbeat: Heartbeat
-) -> Iterator[pa.Table]:
-    for batch in range(plan.batches):
+def _tables(run: Run, counts: Counter[str], heartbeat: Heartbeat) -> Iterator[pa.Table]:
+    for batch in range(run.plan.batches):
         heartbeat()
-        table = _read(folder.prediction_shard(batch))
+        table = _read(run.folder.prediction_shard(batch))
         counts.update(table.column("status").to_pylist())
         yield table
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-CONVERT, TRAIN = "convert", "train"
+from workers.items import CONVERT, TRAIN, Item
 
 # A message that a worker has just taken is for a moment neither queued nor leased.
 DELIVERY_GRACE_S = 4.0
@@ -21,7 +21,8 @@ WINDOW_PER_WORKER = 4
 MOST_STARTS = 5
 # Attempts that ended with a reason (storage full) before a person has to look.
 MOST_FAILED_ATTEMPTS = 4
-_TROUBLE_WAIT_S = 2.0
+# Before the second attempt; it doubles with each.
+_RETRY_WAIT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ class Seen:
     done: Set[int]
     has_backbone: bool
     has_model: bool
-    alive: Set[str]
+    alive: Set[Item]
     leased: int
-    starts: Mapping[str, int]
-    failed_attempts: Mapping[str, str]
+    starts: Mapping[Item, int]
+    failed_attempts: Mapping[Item, str]
     now: float
     is_cancelled: bool = False
     failure: str | None = None
@@ -59,8 +60,8 @@ class Memory:
         first: No batch below this number is missing.
     """
 
-    last_alive: Mapping[str, float] = field(default_factory=dict)
-    failed_attempts: Mapping[str, int] = field(default_factory=dict)
+    last_alive: Mapping[Item, float] = field(default_factory=dict)
+    failed_attempts: Mapping[Item, int] = field(default_factory=dict)
     first: int = 0
 
 
@@ -75,7 +76,7 @@ class Action:
     """
 
     kind: Literal["send", "quarantine", "finish", "fail", "pause", "stop"]
-    item: str = ""
+    item: Item | None = None
     reason: str = ""
 
 
@@ -109,31 +110,35 @@ def reconcile(
     return [Action("finish")], memory
 
 
-def _missing(batches: int, seen: Seen, first: int) -> tuple[int, list[str]]:
+def _missing(batches: int, seen: Seen, first: int) -> tuple[int, list[Item]]:
     """Return the first missing batch, and those within the window."""
     while first < batches and first in seen.done:
         first += 1
     window = max(WINDOW, WINDOW_PER_WORKER * seen.leased)
-    missing: list[str] = []
+    missing: list[Item] = []
     for batch in range(first, batches):
         if batch not in seen.done:
-            missing.append(str(batch))
+            missing.append(Item.of_batch(batch))
             if len(missing) == window:
                 break
     return first, missing
 
 
-def _decide(items: list[str], seen: Seen, memory: Memory) -> tuple[list[Action], Memory]:
+def _decide(items: list[Item], seen: Seen, memory: Memory) -> tuple[list[Action], Memory]:
     actions: list[Action] = []
     last_alive, failed_attempts = dict(memory.last_alive), dict(memory.failed_attempts)
     for item in items:
         if item in seen.alive:
             continue
+        silent_s = seen.now - last_alive.get(item, float("-inf"))
         if item in seen.failed_attempts:
-            action = _after_failed_attempt(item, seen, last_alive, failed_attempts)
+            failed = failed_attempts.get(item, 0)
+            action = _after_failed_attempt(item, seen.failed_attempts[item], silent_s, failed)
+            if action is not None:
+                failed_attempts[item] = failed + 1
         else:
             failed_attempts.pop(item, None)
-            action = _after_silence(item, seen, last_alive)
+            action = _after_silence(item, silent_s, seen.starts.get(item, 0))
         if action is None:
             continue
         if action.kind == "send":
@@ -145,23 +150,21 @@ def _decide(items: list[str], seen: Seen, memory: Memory) -> tuple[list[Action],
     return actions, replace(memory, last_alive=alive, failed_attempts=failed_attempts)
 
 
-def _after_silence(item: str, seen: Seen, last_alive: Mapping[str, float]) -> Action | None:
-    if seen.now - last_alive.get(item, float("-inf")) < DELIVERY_GRACE_S:
+def _after_silence(item: Item, silent_s: float, starts: int) -> Action | None:
+    if silent_s < DELIVERY_GRACE_S:
         return None
-    if seen.starts.get(item, 0) < MOST_STARTS:
+    if starts < MOST_STARTS:
         return Action("send", item)
-    if item.isdigit():
+    if item.batch is not None:
         return Action("quarantine", item, f"the batch ended its worker {MOST_STARTS} times")
-    return Action("fail", item, f"The worker died {MOST_STARTS} times while it was busy ({item}).")
+    reason = f"The worker died {MOST_STARTS} times while it was busy ({item.key})."
+    return Action("fail", item, reason)
 
 
-def _after_failed_attempt(
-    item: str, seen: Seen, last_alive: Mapping[str, float], failed_attempts: dict[str, int]
-) -> Action | None:
-    count = failed_attempts.get(item, 0)
-    if seen.now - last_alive.get(item, float("-inf")) < _TROUBLE_WAIT_S * 2**count:
+def _after_failed_attempt(item: Item, reason: str, silent_s: float, failed: int) -> Action | None:
+    """Args: failed: Attempts of the item in a row that had failed before this one."""
+    if silent_s < _RETRY_WAIT_S * 2**failed:
         return None
-    failed_attempts[item] = count + 1
-    if failed_attempts[item] >= MOST_FAILED_ATTEMPTS:
-        return Action("pause", item, seen.failed_attempts[item])
+    if failed + 1 >= MOST_FAILED_ATTEMPTS:
+        return Action("pause", item, reason)
     return Action("send", item)

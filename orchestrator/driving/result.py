@@ -9,10 +9,10 @@ from workers.heads.model_folder import read_card
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import create_once
 from workers.storage.layout import RunFolder
-from workers.storage.plan import Plan
+from workers.storage.run import Run
 
 
-def finish_run(folder: RunFolder, plan: Plan, heartbeat: Heartbeat) -> dict[str, Any]:
+def finish_run(run: Run, heartbeat: Heartbeat) -> dict[str, Any]:
     """Write ``result.json`` unless it is there, and return it.
 
     Args:
@@ -21,15 +21,18 @@ def finish_run(folder: RunFolder, plan: Plan, heartbeat: Heartbeat) -> dict[str,
     Raises:
         UsageError, StorageError: When the output of a labelling job cannot be written.
     """
+    plan = run.plan
     seconds = (datetime.now(UTC) - datetime.fromisoformat(plan.created)).total_seconds()
-    result = _labelled(folder, plan, heartbeat) if plan.labelling else _trained(folder, plan)
+    result = _labelled(run, heartbeat) if plan.labelling else _trained(run)
     result["seconds"] = round(seconds, 3)
     if plan.labelling:
         result["images_per_second"] = round(plan.images / max(seconds, 1e-3), 1)
     if plan.retried:
         bad = result["failed" if plan.labelling else "quarantined"]
         result |= {"retried": plan.retried, "repaired": max(0, plan.retried - bad)}
-    create_once(folder.result, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+    create_once(
+        run.folder.result, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode()
+    )
     return result
 
 
@@ -55,7 +58,8 @@ def read_failure(folder: RunFolder) -> str | None:
         return f"the reason in {folder.failure} cannot be read"
 
 
-def _trained(folder: RunFolder, plan: Plan) -> dict[str, Any]:
+def _trained(run: Run) -> dict[str, Any]:
+    folder, plan = run.folder, run.plan
     card = read_card(folder.model)
     counts = card.counts
     computed, cached, bad = (counts.get(n, 0) for n in ("computed", "cached", "quarantined"))
@@ -84,11 +88,11 @@ def _trained(folder: RunFolder, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _labelled(folder: RunFolder, plan: Plan, heartbeat: Heartbeat) -> dict[str, Any]:
-    options = plan.labelling
+def _labelled(run: Run, heartbeat: Heartbeat) -> dict[str, Any]:
+    plan, options = run.plan, run.plan.labelling
     if options is None:
         raise ValueError(f"{plan.name} is no labelling job")
-    counts = merge_predictions(folder, plan, options, heartbeat)
+    counts = merge_predictions(run, options, heartbeat)
     return {
         "job": plan.name,
         "images": plan.images,

@@ -11,7 +11,7 @@ from orchestrator.embedded.users import has_stopped
 from orchestrator.progress import OnProgress, Progress
 from workers.errors import PoetsError
 from workers.settings import Settings
-from workers.storage.layout import Storage
+from workers.storage.run import Run
 
 # Runs at once; each looks at the broker five times a second.
 _AT_ONCE = 16
@@ -27,7 +27,6 @@ class Driving:
         total: Runs that there will be in all.
     """
 
-    storage: Storage
     connected: Settings
     settings: Settings
     on_progress: OnProgress
@@ -35,40 +34,38 @@ class Driving:
     _done: int = 0
     _latest: dict[str, Progress] = field(default_factory=dict)
 
-    def drive(self, names: Sequence[str]) -> dict[str, dict[str, Any] | PoetsError]:
+    def drive(self, runs: Sequence[Run]) -> list[dict[str, Any] | PoetsError]:
         """Return the result of each run, or why it has none; one does not end the others.
 
         Ctrl-C stops all of them.
         """
         self._latest = {}
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            futures = {name: pool.submit(self._drive_one, name) for name in names}
+            futures = [pool.submit(self._drive_one, run) for run in runs]
             try:
-                while wait(futures.values(), TICK_S).not_done:
+                while wait(futures, TICK_S).not_done:
                     self._report(futures)
             except KeyboardInterrupt:
                 # Each driver looks for it, so none goes on behind the user's back.
-                for name in names:
-                    self.storage.run(name).paused.touch()
+                for run in runs:
+                    run.folder.paused.touch()
                 pool.shutdown(cancel_futures=True)
                 raise
-        self._done += len(names)
-        return {name: future.result() for name, future in futures.items()}
+        self._done += len(runs)
+        return [future.result() for future in futures]
 
-    def _drive_one(self, name: str) -> dict[str, Any] | PoetsError:
-        def note(progress: Progress) -> None:
-            self._latest[name] = progress
+    def _drive_one(self, run: Run) -> dict[str, Any] | PoetsError:
+        def on_progress(progress: Progress) -> None:
+            self._latest[run.name] = progress
 
         broker = open_broker(self.connected)
         try:
-            return drive_run(
-                self.storage, broker, name, note, has_ended=lambda: has_stopped(self.settings)
-            )
+            return drive_run(run, broker, on_progress, has_ended=lambda: has_stopped(self.settings))
         except PoetsError as error:
             return error
 
-    def _report(self, futures: dict[str, "Future[dict[str, Any] | PoetsError]"]) -> None:
-        done = self._done + sum(future.done() for future in futures.values())
+    def _report(self, futures: list["Future[dict[str, Any] | PoetsError]"]) -> None:
+        done = self._done + sum(future.done() for future in futures)
         count = f"{done} of {self.total} heads"
         for progress in list(self._latest.values()):
             if progress.done < progress.total:

@@ -66,7 +66,8 @@ def describe_driving(
     if drivers.has_coordinator:
         is_taken_up = folder.detached.exists() or trouble
         return "running", _still(trouble) if is_taken_up else "a coordinator takes it up"
-    if _is_trial(plan) and any(_sweep_of(name) == _sweep_of(plan.name) for name in drivers.runs):
+    sweep = _sweep_of(plan)
+    if sweep and any(name.startswith(f"{sweep}.") for name in drivers.runs):
         return "running", "waits for the other trials of its sweep"
     if trouble:
         return "stopped", _mend(trouble, resume)
@@ -78,19 +79,17 @@ def describe_driving(
 
 
 def _what_to_do(plan: Plan, flags: str) -> str:
-    if _is_trial(plan):
+    if _sweep_of(plan):
         begin = f"`poets sweep {plan.parent}{flags}` with the same values begins anew"
         return f"its sweep is over; {begin}"
     return f"`poets resume {plan.name}{flags}` goes on with it"
 
 
-def _is_trial(plan: Plan) -> bool:
-    # A retry of a trial has its options, but belongs to no sweep.
-    return plan.training is not None and not (plan.training.evaluate_test or plan.retried)
-
-
-def _sweep_of(trial: str) -> str:
-    return trial.rpartition(".")[0]
+def _sweep_of(plan: Plan) -> str | None:
+    """Return what the trials of its sweep are called, but for their number; None for no trial."""
+    # Plans of before 0.1.0 do not name it. A retry of a trial has its options, but is none.
+    hides_test = plan.training is not None and not plan.training.evaluate_test
+    return plan.sweep or (plan.name.rpartition(".")[0] if hides_test and not plan.retried else None)
 
 
 def _still(trouble: str) -> str:

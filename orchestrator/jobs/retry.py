@@ -28,15 +28,16 @@ from workers.heads.model_folder import copy_model
 from workers.images.files import version_of
 from workers.settings import Settings, needed_flags
 from workers.storage.atomic import storage_errors
-from workers.storage.layout import RunFolder, Storage, check_run_name
+from workers.storage.layout import check_run_name
 from workers.storage.manifest import read_batches
 from workers.storage.names import decode_name
-from workers.storage.plan import LabellingOptions, Plan, read_plan
+from workers.storage.plan import LabellingOptions, Plan
+from workers.storage.run import Run
 
 
 def plan_retry(
     settings: Settings, run: str, *, name: str | None, detach: bool, on_progress: OnProgress
-) -> RunFolder | None:
+) -> Run | None:
     """Plan a run in which the images that failed in `run` are tried again.
 
     Args:
@@ -50,62 +51,60 @@ def plan_retry(
     """
     storage = check_surroundings(settings, detach)
     check_name(settings, name)
-    parent = storage.run(run)
-    earlier = read_plan(parent)
-    if not (parent.result.exists() or parent.failure.exists()):
+    parent = Run.open(storage, run)
+    earlier = parent.plan
+    if not (parent.folder.result.exists() or parent.folder.failure.exists()):
         flags = needed_flags(settings)
         raise RunError(
             f"Run {run!r} has not come to its end. Bring it there with `poets resume {run}"
             f"{flags}`, then try its failed images again."
         )
-    bad = {image.path for image in find_bad_images(storage, parent)}
+    bad = {image.path for image in find_bad_images(parent)}
     if not bad:
         return None
     if not os.path.isdir(decode_name(earlier.root)):
         raise DatasetError(f"The folder {earlier.root} of the photographs is not there.")
-    labelling = earlier.labelling and _take_output_over(parent, earlier, earlier.labelling)
-    return _put_down(storage, parent, bad, labelling, name, on_progress)
+    labelling = earlier.labelling and _take_output_over(parent, earlier.labelling)
+    return _put_down(parent, bad, labelling, name, on_progress)
 
 
 def _put_down(
-    storage: Storage,
-    parent: RunFolder,
+    parent: Run,
     bad: Set[str],
     labelling: LabellingOptions | None,
     name: str | None,
     on_progress: OnProgress,
-) -> RunFolder:
-    earlier = read_plan(parent)
+) -> Run:
+    storage, earlier = parent.storage, parent.plan
     draft = replace(
         earlier,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         parent=earlier.name,
         labelling=labelling,
         retried=len(bad),
+        sweep=None,
     )
     # The retry of a retry is another one of the same run.
     base = name or re.sub(r"-retry-\d+$", "", earlier.name) + "-retry"
     check_run_name(base)
     images = counted(
-        _images(parent, earlier, bad),
+        _images(parent, bad),
         lambda n: on_progress(Progress("planning", n, earlier.images)),
     )
     with temporary_folder(storage) as temporary:
         if labelling:
             with storage_errors(f"write {storage.runs}"):
-                copy_model(parent.model, temporary / "model")
+                copy_model(parent.folder.model, temporary / "model")
         plan = fill_manifest(storage, temporary, draft, images, on_progress)
         return claim_name(storage, temporary, plan, base, is_exact=name is not None)
 
 
-def _images(
-    parent: RunFolder, plan: Plan, bad: Set[str]
-) -> Iterator[tuple[FoundImage, str | None]]:
-    for batch in read_batches(parent):
+def _images(parent: Run, bad: Set[str]) -> Iterator[tuple[FoundImage, str | None]]:
+    for batch in read_batches(parent.folder):
         for row in batch.images:
             if not row.variant:
                 found = FoundImage(row.path, row.size, row.version, row.label)
-                yield _look_again(plan, found) if row.path in bad else found, row.split
+                yield _look_again(parent.plan, found) if row.path in bad else found, row.split
 
 
 def _look_again(plan: Plan, image: FoundImage) -> FoundImage:
@@ -116,7 +115,7 @@ def _look_again(plan: Plan, image: FoundImage) -> FoundImage:
     return image
 
 
-def _take_output_over(folder: RunFolder, plan: Plan, options: LabellingOptions) -> LabellingOptions:
+def _take_output_over(run: Run, options: LabellingOptions) -> LabellingOptions:
     """Return options that replace the output of a job, if it is still what the job wrote.
 
     Raises:
@@ -124,19 +123,19 @@ def _take_output_over(folder: RunFolder, plan: Plan, options: LabellingOptions) 
     """
     output = Path(options.output)
     check_output(output, overwrite=True)
-    if output.exists() and not _is_as_written(folder, plan, options):
+    if output.exists() and not _is_as_written(run, options):
         raise UsageError(
-            f"{output} is not as job {plan.name!r} has written it, and would be overwritten. "
+            f"{output} is not as job {run.name!r} has written it, and would be overwritten. "
             "Move it away, then try again."
         )
     return replace(options, overwrite=True)
 
 
-def _is_as_written(folder: RunFolder, plan: Plan, options: LabellingOptions) -> bool:
+def _is_as_written(run: Run, options: LabellingOptions) -> bool:
     output = Path(options.output)
     copy = output.parent / f".{output.name}.{uuid.uuid4().hex}.tmp"
     try:
-        merge_predictions(folder, plan, replace(options, output=str(copy)), lambda: None)
+        merge_predictions(run, replace(options, output=str(copy)), lambda: None)
         return filecmp.cmp(copy, output, shallow=False)
     except ShardError:
         return False  # a batch of it is damaged: nobody can tell

@@ -20,14 +20,15 @@ from orchestrator.planning.run_names import check_name
 from orchestrator.planning.weights import resolve_backbone
 from orchestrator.progress import OnProgress
 from orchestrator.runs import find_model
-from workers.backbones.table import BackboneChoice, find_spec
+from workers.backbones.table import find_spec
 from workers.errors import RunError, UsageError
 from workers.heads.model_backbone import install_backbone
 from workers.heads.model_folder import copy_model, read_card, read_head
 from workers.settings import Settings, needed_flags
 from workers.storage.atomic import check_storage
-from workers.storage.layout import RunFolder, Storage
+from workers.storage.layout import Storage
 from workers.storage.plan import LabellingOptions, TrainingOptions
+from workers.storage.run import Run
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,7 @@ class LabellingRequest:
     detach: bool = False
 
 
-def plan_submission(
-    settings: Settings, request: TrainingRequest, on_progress: OnProgress
-) -> RunFolder:
+def plan_submission(settings: Settings, request: TrainingRequest, on_progress: OnProgress) -> Run:
     """Check everything that can be checked before any work, and write the plan.
 
     Raises:
@@ -85,16 +84,10 @@ def plan_submission(
     if label_file:
         apply_label_file(scan, label_file)
 
-    def find_backbone() -> BackboneChoice:
-        spec, digest, backbone_id = resolve_backbone(
-            settings, request.architecture, request.weights, on_progress
-        )
-        return BackboneChoice(spec.name, digest, backbone_id)
-
     return plan_training(
         storage,
         scan,
-        find_backbone,
+        lambda: resolve_backbone(settings, request.architecture, request.weights, on_progress),
         replace(request.options, multi_label=label_file is not None),
         name=request.name,
         batch_size=request.batch_size,
@@ -117,7 +110,7 @@ def check_target(options: TrainingOptions) -> None:
 
 def plan_classification(
     settings: Settings, request: LabellingRequest, on_progress: OnProgress
-) -> RunFolder:
+) -> Run:
     """Check everything that can be checked before any work, and write the plan.
 
     Raises:
@@ -131,11 +124,10 @@ def plan_classification(
     model = find_model(storage, request.model)
     card = read_card(model)
     read_head(model, card)
-    backbone_id, weights_digest = install_backbone(storage, model, card)
     return plan_labelling(
         storage,
         scan,
-        BackboneChoice(card.architecture, weights_digest, backbone_id),
+        install_backbone(storage, model, card),
         LabellingOptions(
             model=card.name,
             output=str(request.output.absolute()),
@@ -152,7 +144,7 @@ def plan_classification(
 
 def attend_run(
     settings: Settings,
-    name: str,
+    run: Run,
     started: float,
     on_progress: OnProgress,
     on_interrupt: Callable[[], None],
@@ -170,15 +162,13 @@ def attend_run(
         PoetsError: When the run failed or cannot go on now.
         WatchInterrupt: At Ctrl-C while another process drives the run.
     """
-    folder = Storage(settings.storage).run(name)
     try:
         with use_broker(settings) as connected:
             broker = open_broker(connected)
             try:
                 result = drive_run(
-                    Storage(settings.storage),
+                    run,
                     broker,
-                    name,
                     on_progress,
                     has_ended=lambda: has_stopped(settings),
                     **_advice(settings),
@@ -186,14 +176,14 @@ def attend_run(
             except WatchInterrupt:
                 raise
             except KeyboardInterrupt:
-                folder.paused.touch()
+                run.folder.paused.touch()
                 on_interrupt()
                 raise
     except WatchInterrupt:
         raise
     except KeyboardInterrupt:
         # Also one that came while the stack was starting.
-        folder.paused.touch()
+        run.folder.paused.touch()
         raise
     # What this command took; result.json keeps the time since the plan was made.
     seconds = time.monotonic() - started
@@ -210,13 +200,13 @@ def _advice(settings: Settings) -> dict[str, str]:
     return {**flags, "advice": f"the log of the stack may say why: {find_stack(settings).log}"}
 
 
-def hand_over(settings: Settings, name: str) -> None:
+def hand_over(settings: Settings, run: Run) -> None:
     """Let a run go on in the background; without a broker of the user's, as `poets up` does.
 
     Raises:
         BrokerError: When the embedded stack cannot be started.
     """
-    Storage(settings.storage).run(name).detached.touch()
+    run.folder.detached.touch()
     if settings.broker_url is None:
         keep_stack(settings)
 

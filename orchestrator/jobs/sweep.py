@@ -9,19 +9,20 @@ from typing import Any
 from orchestrator.driving.several import Driving
 from orchestrator.embedded.users import use_broker
 from orchestrator.jobs.submit import check_surroundings
-from orchestrator.jobs.train_again import backbone_of, training_plan
+from orchestrator.jobs.train_again import open_training
 from orchestrator.planning.plan import plan_again
 from orchestrator.planning.run_names import check_name, free_name
 from orchestrator.planning.weights import resolve_backbone
 from orchestrator.progress import OnProgress
 from workers.backbones.store import read_description
-from workers.backbones.table import BackboneChoice
+from workers.backbones.table import BackboneKey
 from workers.errors import PoetsError, RunError, UsageError
 from workers.heads.model_folder import read_card
 from workers.settings import Settings
 from workers.storage.atomic import write_whole
-from workers.storage.layout import RunFolder, Storage
+from workers.storage.layout import Storage
 from workers.storage.plan import OF_SGD, Plan, TrainingOptions
+from workers.storage.run import Run
 
 _MOST_TRIALS = 500
 
@@ -32,7 +33,7 @@ class Trial:
 
     number: int
     name: str
-    backbone: BackboneChoice
+    backbone: BackboneKey
     options: TrainingOptions
     changes: Mapping[str, Any]
 
@@ -62,26 +63,25 @@ def sweep_run(
     """
     storage = check_surroundings(settings, detach=False)
     check_name(settings, name)
-    parent = storage.run(run)
-    plan = training_plan(parent)
-    if plan.training is None or not plan.training.validation_percentage:
+    parent, training = open_training(storage, run)
+    if not training.validation_percentage:
         raise UsageError(f"Run {run!r} holds out no validation images, which choose the best.")
     sweep = name or free_name(storage, f"{run}-sweep")
     called = _name_trials(storage, sweep)
-    trials = _trials(settings, plan, plan.training, grid, called, on_progress)
+    trials = _trials(settings, parent.plan, training, grid, called, on_progress)
     with use_broker(settings) as connected:
-        driving = Driving(storage, connected, settings, on_progress, len(trials))
-        board = _leader_board(storage, parent, trials, driving)
+        driving = Driving(connected, settings, on_progress, len(trials))
+        board = _leader_board(parent, trials, driving, called)
         if "error" in board[0]:
             raise RunError(f"Every trial has failed. The first: {board[0]['error']}")
         best = trials[board[0]["trial"] - 1]
-        final = plan_again(storage, parent, best.backbone, best.options, name=sweep)
-        result = driving.drive([final.name])[final.name]
+        final = plan_again(parent, best.backbone, best.options, name=sweep)
+        [result] = driving.drive([final])
     if isinstance(result, PoetsError):
         raise result
     board[0]["test_accuracy"] = result["test_accuracy"]
     content = json.dumps(board, indent=2, ensure_ascii=False) + "\n"
-    write_whole(final.path / "leaderboard.json", content.encode())
+    write_whole(final.folder.path / "leaderboard.json", content.encode())
     return {"sweep": sweep, "trials": board, "best": result}
 
 
@@ -102,12 +102,12 @@ def _trials(
     called: str,
     on_progress: OnProgress,
 ) -> list[Trial]:
-    backbones = [backbone_of(plan)]
+    backbones = [plan.backbone]
     if "architecture" in grid:
         backbones = [
             backbones[0]
             if architecture == plan.architecture
-            else _find_backbone(settings, architecture, on_progress)
+            else resolve_backbone(settings, architecture, None, on_progress)
             for architecture in dict.fromkeys(grid["architecture"])
         ]
     points = list(_points({key: grid[key] for key in grid if key != "architecture"}))
@@ -134,15 +134,8 @@ def _points(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
             yield point
 
 
-def _find_backbone(
-    settings: Settings, architecture: str, on_progress: OnProgress
-) -> BackboneChoice:
-    spec, digest, backbone_id = resolve_backbone(settings, architecture, None, on_progress)
-    return BackboneChoice(spec.name, digest, backbone_id)
-
-
 def _leader_board(
-    storage: Storage, parent: RunFolder, trials: list[Trial], driving: Driving
+    parent: Run, trials: list[Trial], driving: Driving, called: str
 ) -> list[dict[str, Any]]:
     """Return one row for each trial, the best first."""
     rows = []
@@ -150,15 +143,22 @@ def _leader_board(
         first, *others = group
         # The first computes the bottlenecks that are missing; the others find them.
         for part in ([first], others):
-            for trial in part:
-                options = replace(trial.options, evaluate_test=False)
-                plan_again(storage, parent, trial.backbone, options, name=trial.name)
-            results = driving.drive([trial.name for trial in part])
-            rows += [_row(storage, trial, results[trial.name]) for trial in part]
+            runs = [
+                plan_again(
+                    parent,
+                    trial.backbone,
+                    replace(trial.options, evaluate_test=False),
+                    name=trial.name,
+                    sweep=called,
+                )
+                for trial in part
+            ]
+            results = driving.drive(runs)
+            rows += [_row(*found) for found in zip(runs, part, results, strict=True)]
     return sorted(rows, key=_rank)
 
 
-def _row(storage: Storage, trial: Trial, result: dict[str, Any] | PoetsError) -> dict[str, Any]:
+def _row(run: Run, trial: Trial, result: dict[str, Any] | PoetsError) -> dict[str, Any]:
     row = {
         "trial": trial.number,
         "run": trial.name,
@@ -167,11 +167,11 @@ def _row(storage: Storage, trial: Trial, result: dict[str, Any] | PoetsError) ->
     }
     if isinstance(result, PoetsError):
         return {**row, "error": str(result)}
-    model = storage.run(trial.name).model
+    model = run.folder.model
     metrics = read_card(model).metrics
     sizes = [(model / file).stat().st_size for file in ("backbone.tflite", "head.npz")]
     # Absent for a backbone that an older poets has prepared.
-    speed = read_description(storage, trial.backbone.backbone_id).get("images_per_second")
+    speed = read_description(run.storage, trial.backbone.id).get("images_per_second")
     return {
         **row,
         "validation_accuracy": metrics["validation_accuracy"],

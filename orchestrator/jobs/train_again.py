@@ -8,11 +8,11 @@ from orchestrator.jobs.submit import check_surroundings, check_target
 from orchestrator.planning.plan import plan_again
 from orchestrator.planning.run_names import check_name
 from orchestrator.progress import OnProgress
-from workers.backbones.table import BackboneChoice
 from workers.errors import UsageError
 from workers.settings import Settings
-from workers.storage.layout import RunFolder
-from workers.storage.plan import Plan, TrainingOptions, read_plan
+from workers.storage.layout import Storage
+from workers.storage.plan import TrainingOptions
+from workers.storage.run import Run
 
 
 def plan_retraining(
@@ -23,7 +23,7 @@ def plan_retraining(
     name: str | None,
     detach: bool,
     on_progress: OnProgress,
-) -> RunFolder:
+) -> Run:
     """Plan another head on the images of a run, with some options changed.
 
     Args:
@@ -34,30 +34,24 @@ def plan_retraining(
     """
     storage = check_surroundings(settings, detach)
     check_name(settings, name)
-    parent = storage.run(run)
-    plan = training_plan(parent)
-    options = replace(plan.training or TrainingOptions(), **changes, evaluate_test=True)
+    parent, training = open_training(storage, run)
+    options = replace(training, **changes, evaluate_test=True)
     check_target(options)
-    own = backbone_of(plan)
-    return plan_again(storage, parent, own, options, name=name, on_progress=on_progress)
+    key = parent.plan.backbone
+    return plan_again(parent, key, options, name=name, on_progress=on_progress)
 
 
-def training_plan(folder: RunFolder) -> Plan:
-    """Return the plan of a run that trains.
+def open_training(storage: Storage, name: str) -> tuple[Run, TrainingOptions]:
+    """Return a run that trains, and its options.
 
     Raises:
         UsageError: When it is a labelling job.
         RunError: When there is no such run.
     """
-    plan = read_plan(folder)
-    if plan.training is None:
+    run = Run.open(storage, name)
+    if run.plan.training is None:
         raise UsageError(
-            f"{plan.name!r} is a labelling job. Give a run of `poets submit-dataset`; "
+            f"{run.name!r} is a labelling job. Give a run of `poets submit-dataset`; "
             "`poets runs` lists them."
         )
-    return plan
-
-
-def backbone_of(plan: Plan) -> BackboneChoice:
-    """Return the backbone of a run."""
-    return BackboneChoice(plan.architecture, plan.weights_digest, plan.backbone_id)
+    return run, run.plan.training

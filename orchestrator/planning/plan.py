@@ -16,24 +16,25 @@ from orchestrator.planning.cache import CacheIndex
 from orchestrator.planning.rows import plan_rows
 from orchestrator.planning.run_names import claim_name, name_after, temporary_folder
 from orchestrator.progress import OnProgress, Progress, counted, ignore
-from workers.backbones.table import BackboneChoice
+from workers.backbones.table import BackboneKey
 from workers.errors import DatasetError
 from workers.storage.atomic import storage_errors
-from workers.storage.layout import RunFolder, Storage, check_run_name
+from workers.storage.layout import Storage, check_run_name
 from workers.storage.manifest import PlannedImage, read_batches, write_manifest
-from workers.storage.plan import LabellingOptions, Plan, TrainingOptions, read_plan
+from workers.storage.plan import LabellingOptions, Plan, TrainingOptions
+from workers.storage.run import Run
 
 
 def plan_training(
     storage: Storage,
     scan: Scan,
-    find_backbone: Callable[[], BackboneChoice],
+    find_backbone: Callable[[], BackboneKey],
     options: TrainingOptions,
     *,
     name: str | None,
     batch_size: int | None,
     on_progress: OnProgress = ignore,
-) -> RunFolder:
+) -> Run:
     """Plan a run that trains a head; nothing is written unless the whole plan is.
 
     Args:
@@ -66,43 +67,48 @@ def plan_training(
 
 
 def plan_again(
-    storage: Storage,
-    parent: RunFolder,
-    backbone: BackboneChoice,
+    parent: Run,
+    backbone: BackboneKey,
     options: TrainingOptions,
     *,
     name: str | None,
+    sweep: str | None = None,
     on_progress: OnProgress = ignore,
-) -> RunFolder:
+) -> Run:
     """Plan a run on the images, labels and splits of another; what is cached is not computed.
 
+    Args:
+        sweep: What the trials of a sweep are called when this is one; see `Plan`.
+
     Raises:
-        RunError: When there is no such run, or the name is taken or not allowed.
+        RunError: When the name is taken or not allowed.
     """
-    earlier = read_plan(parent)
+    earlier = parent.plan
     scan = Scan(earlier.root, (), Counter(earlier.ignored))
     draft = _draft(scan, backbone, earlier.batch_size)
-    draft = replace(draft, labels=earlier.labels, training=options, parent=earlier.name)
+    draft = replace(
+        draft, labels=earlier.labels, training=options, parent=earlier.name, sweep=sweep
+    )
     images = (
         (FoundImage(row.path, row.size, row.version, row.label), row.split)
-        for batch in read_batches(parent)
+        for batch in read_batches(parent.folder)
         for row in batch.images
         if not row.variant
     )
-    return _put_down(storage, draft, images, earlier.images, name, earlier.name, on_progress)
+    return _put_down(parent.storage, draft, images, earlier.images, name, earlier.name, on_progress)
 
 
 def plan_labelling(
     storage: Storage,
     scan: Scan,
-    backbone: BackboneChoice,
+    backbone: BackboneKey,
     options: LabellingOptions,
     copy_model: Callable[[Path], None],
     *,
     name: str | None,
     batch_size: int | None,
     on_progress: OnProgress = ignore,
-) -> RunFolder:
+) -> Run:
     """Plan a job that labels every image of a folder.
 
     Args:
@@ -125,13 +131,13 @@ def plan_labelling(
         return claim_name(storage, temporary, plan, base, is_exact=name is not None)
 
 
-def _draft(scan: Scan, backbone: BackboneChoice, batch_size: int) -> Plan:
+def _draft(scan: Scan, backbone: BackboneKey, batch_size: int) -> Plan:
     return Plan(
         name="",
         root=scan.root,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         architecture=backbone.architecture,
-        backbone_id=backbone.backbone_id,
+        backbone_id=backbone.id,
         weights_digest=backbone.weights_digest,
         images=0,
         batches=0,
@@ -149,7 +155,7 @@ def _put_down(
     name: str | None,
     base: str,
     on_progress: OnProgress,
-) -> RunFolder:
+) -> Run:
     """Write the plan of a run that trains, called `name`, or BASE-1, BASE-2, ..."""
     chosen = base if name is None else name
     check_run_name(chosen)

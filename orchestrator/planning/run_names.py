@@ -12,8 +12,9 @@ from pathlib import Path
 from workers.errors import RunError
 from workers.settings import Settings, needed_flags
 from workers.storage.atomic import storage_errors
-from workers.storage.layout import RunFolder, Storage
+from workers.storage.layout import Storage
 from workers.storage.plan import Plan
+from workers.storage.run import Run
 
 
 def check_name(settings: Settings, name: str | None) -> None:
@@ -44,26 +45,22 @@ def temporary_folder(storage: Storage) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def claim_name(
-    storage: Storage, temporary: Path, plan: Plan, name: str, is_exact: bool
-) -> RunFolder:
+def claim_name(storage: Storage, temporary: Path, plan: Plan, name: str, is_exact: bool) -> Run:
     """Give the finished plan its name; renaming a folder is atomic and never overwrites."""
     while True:
-        candidate = name if is_exact else free_name(storage, name)
-        (temporary / "run.json").write_bytes(replace(plan, name=candidate).to_json())
-        folder = storage.run(candidate)
-        try:
-            if folder.path.exists():
-                raise FileExistsError
-            temporary.rename(folder.path)
-            return folder
-        except FileExistsError as error:
-            if is_exact:
-                raise _name_taken(Settings(storage.root), name) from error
-        except OSError as error:
-            if not folder.path.exists():
-                with storage_errors(f"write {folder.path}"):
-                    raise error
+        named = replace(plan, name=name if is_exact else free_name(storage, name))
+        (temporary / "run.json").write_bytes(named.to_json())
+        folder = storage.run(named.name)
+        if not folder.path.exists():
+            with storage_errors(f"write {folder.path}"):
+                try:
+                    temporary.rename(folder.path)
+                    return Run(storage, folder, named)
+                except OSError:
+                    if not folder.path.exists():
+                        raise
+        if is_exact:
+            raise _name_taken(Settings(storage.root), name)
 
 
 def name_after(root: str) -> str:

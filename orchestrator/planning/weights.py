@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.progress import OnProgress, Progress
-from workers.backbones.table import BackboneSpec, find_spec, name_backbone
+from workers.backbones.table import BackboneKey, BackboneSpec, find_spec, name_backbone
 from workers.backbones.weights import digest_file, find_weights, seed_of
 from workers.errors import WeightsError
 from workers.settings import Settings
@@ -50,18 +50,19 @@ def locate_weights(
 
 def resolve_backbone(
     settings: Settings, architecture: str, weights: str | Path | None, on_progress: OnProgress
-) -> tuple[BackboneSpec, str, str]:
-    """Return an architecture's row, the hash of its weights, and the backbone's identity.
+) -> BackboneKey:
+    """Return which backbone an architecture has with these weights, which are then in storage.
 
     Args:
         weights: A file, "random-SEED" for seeded random weights, or None to look for them.
     """
     spec = find_spec(architecture)
     if isinstance(weights, str) and seed_of(weights) is not None:
-        return spec, weights, name_backbone(spec, weights)
-    given = Path(weights) if weights is not None else None
-    digest = locate_weights(settings, spec, given, on_progress)
-    return spec, digest, name_backbone(spec, digest)
+        digest = weights
+    else:
+        given = Path(weights) if weights is not None else None
+        digest = locate_weights(settings, spec, given, on_progress)
+    return BackboneKey(spec.name, digest, name_backbone(spec, digest))
 
 
 def fetch_weights(settings: Settings, architecture: str, on_progress: OnProgress) -> Path:

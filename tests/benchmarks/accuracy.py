@@ -31,7 +31,7 @@ from workers.images.distortions import Recipe
 from workers.settings import load_settings
 from workers.storage.layout import Storage
 from workers.storage.names import decode_name
-from workers.storage.plan import Plan, TrainingOptions
+from workers.storage.plan import TrainingOptions
 
 ARCHITECTURE = "mobilenet_0.50_224"
 SEEDS = range(5)
@@ -90,11 +90,10 @@ def open_data_set(folder: Path, architecture: str = ARCHITECTURE) -> DataSet:
     """Find the photographs and bring their backbone into storage."""
     settings = load_settings({})
     storage = Storage(settings.storage)
-    _, weights, backbone_id = resolve_backbone(settings, architecture, None, lambda *_: None)
-    plan = Plan("", "", "", architecture, backbone_id, weights, 0, 0, 0, 0)
-    convert_backbone(storage, plan, lambda: None)
+    key = resolve_backbone(settings, architecture, None, lambda *_: None)
+    convert_backbone(storage, key, lambda: None)
     scan = scan_folder(folder)
-    backbone = open_backbone(storage, architecture, backbone_id, weights, "cpu")
+    backbone = open_backbone(storage, key, "cpu")
     return DataSet(scan.root, list(scan.images), backbone)
 
 

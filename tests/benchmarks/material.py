@@ -103,10 +103,9 @@ def bring_weights(settings: Settings) -> tuple[str, str]:
     from workers.backbones.weights import find_weights, random_weights
 
     found = find_weights(find_spec(ARCHITECTURE), settings.weights_dirs)
-    _, weights, backbone_id = resolve_backbone(
-        settings, ARCHITECTURE, found or random_weights(0), lambda *_: None
-    )
-    return weights, backbone_id
+    weights = found or random_weights(0)
+    key = resolve_backbone(settings, ARCHITECTURE, weights, lambda *_: None)
+    return key.weights_digest, key.id
 
 
 def gather_photographs(source: Path | None, target: Path, count: int | None) -> int:

@@ -13,15 +13,15 @@ from tests.benchmarks.material import ARCHITECTURE, SIZE, Material, build_keras,
 from tests.benchmarks.network import Layer, compute_in_tensorflow, fold_network, save_layers
 from workers.backbones.convert import convert_backbone
 from workers.backbones.litert import LiteRTBackbone
+from workers.backbones.table import BackboneKey
 from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
 from workers.exports.frozen_graph import write_frozen_graph
-from workers.storage.plan import Plan
 
 
 def prepare(material: Material) -> None:
-    plan = Plan("", "", "", ARCHITECTURE, material.backbone_id, material.weights, 0, 0, 0, 0)
-    convert_backbone(material.storage, plan, lambda: None)
+    key = BackboneKey(ARCHITECTURE, material.weights, material.backbone_id)
+    convert_backbone(material.storage, key, lambda: None)
     model: Any = build_keras(material)
     write_frozen_graph(model, material.frozen_graph, "bottleneck")
     layers = fold_network(model)

@@ -20,10 +20,10 @@ import numpy as np
 from orchestrator.dataset.scan import FoundImage, Scan
 from orchestrator.planning.plan import plan_training
 from workers.backbones.convert import convert_backbone
-from workers.backbones.table import BackboneChoice, find_spec, name_backbone
+from workers.backbones.table import BackboneKey, find_spec, name_backbone
 from workers.storage.layout import Storage
 from workers.storage.manifest import read_batches
-from workers.storage.plan import TrainingOptions, read_plan
+from workers.storage.plan import TrainingOptions
 from workers.storage.shards import Shard, write_shard
 
 ARCHITECTURE, WEIGHTS = "mobilenet_0.50_224", "random-0"
@@ -39,7 +39,7 @@ def make_run(storage: Storage, images: int, labels: int) -> None:
     ]
     found.sort(key=lambda image: image.path)
     root = str(storage.root / "photographs")
-    backbone = BackboneChoice(ARCHITECTURE, WEIGHTS, backbone_id)
+    backbone = BackboneKey(ARCHITECTURE, WEIGHTS, backbone_id)
     run = plan_training(
         storage,
         Scan(root, found, Counter()),
@@ -48,11 +48,10 @@ def make_run(storage: Storage, images: int, labels: int) -> None:
         name="run",
         batch_size=None,
     )
-    plan = read_plan(run)
-    convert_backbone(storage, plan, lambda: None)
+    convert_backbone(storage, backbone, lambda: None)
     generator = np.random.default_rng(0)
     centres = generator.normal(0, 1, (labels, 512)).astype(np.float32)
-    for batch in read_batches(run):
+    for batch in read_batches(run.folder):
         numbers = [int((image.label or "").rsplit("_", 1)[1]) for image in batch.images]
         noise = generator.normal(0, 3, (len(numbers), 512)).astype(np.float32)
         shard = Shard(

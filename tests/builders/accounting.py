@@ -13,6 +13,7 @@ from workers.bottlenecks.batches import ImageResult, image_uri, read_results
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import read_batches
 from workers.storage.plan import Plan, read_plan
+from workers.storage.run import Run
 from workers.storage.shards import Shard, read_shard
 
 
@@ -79,12 +80,11 @@ def assert_same_bottlenecks(found: Path, expected: Path) -> None:
 
 def stored_results(storage: Storage, run: str) -> dict[str, ImageResult | None]:
     """Return what storage has for each image of a run, by path, read as a trainer does."""
-    folder = storage.run(run)
-    plan = read_plan(folder)
+    opened = Run.open(storage, run)
     return {
         image.path: result
-        for batch in read_batches(folder)
-        for image, result in zip(batch.images, read_results(storage, plan, batch), strict=True)
+        for batch in read_batches(opened.folder)
+        for image, result in zip(batch.images, read_results(opened, batch), strict=True)
     }
 
 

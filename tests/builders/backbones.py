@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 
 from workers.backbones.store import write_backbone
-from workers.backbones.table import BackboneChoice, find_spec, name_backbone
+from workers.backbones.table import BackboneKey, find_spec, name_backbone
 from workers.storage.layout import Storage
 
 TINY_SPEC = find_spec("mobilenet_0.25_128")
 # Neither random weights nor the digest of a file, so that nothing else has this identity.
 TINY_WEIGHTS = "tiny"
 TINY_ID = name_backbone(TINY_SPEC, TINY_WEIGHTS)
-TINY = BackboneChoice(TINY_SPEC.name, TINY_WEIGHTS, TINY_ID)
+TINY = BackboneKey(TINY_SPEC.name, TINY_WEIGHTS, TINY_ID)
 TINY_FILE = Path(__file__).parents[1] / "data" / "tiny.tflite"
 # The quickest backbone that poets knows, with weights that need no file.
 ARCHITECTURE, WEIGHTS = "mobilenet_0.25_128", "random-0"
 BACKBONE_ID = name_backbone(find_spec(ARCHITECTURE), WEIGHTS)
-BACKBONE = BackboneChoice(ARCHITECTURE, WEIGHTS, BACKBONE_ID)
+BACKBONE = BackboneKey(ARCHITECTURE, WEIGHTS, BACKBONE_ID)
 # The same, as options of a command.
 TINY_OPTIONS = ("--architecture", ARCHITECTURE, "--weights", WEIGHTS)
 

@@ -16,7 +16,6 @@ from workers.processes.heartbeat import no_heartbeat
 from workers.reports.findings import Duplicate, Findings, Sighting, Suspect
 from workers.reports.page.page import make_report
 from workers.reports.results import Results
-from workers.storage.plan import read_plan
 
 COLUMNS = ("path", "split", "label", "predicted", "score", "label_score", "margin")
 
@@ -128,10 +127,9 @@ def card_of(plan):
 
 
 def write_page(run, results, target=None, labels=None):
-    plan = read_plan(run)
-    plan = dataclasses.replace(plan, labels=labels or plan.labels)
-    path = target or run.path / "page.html"
-    path.write_bytes(make_report(run, plan, card_of(plan), results, no_heartbeat))
+    plan = dataclasses.replace(run.plan, labels=labels or run.plan.labels)
+    path = target or run.folder.path / "page.html"
+    path.write_bytes(make_report(run.folder, plan, card_of(plan), results, no_heartbeat))
     return path
 
 

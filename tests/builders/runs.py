@@ -4,24 +4,43 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from orchestrator.dataset.label_file import apply_label_file, read_label_file
 from orchestrator.dataset.scan import scan_folder
 from orchestrator.planning.plan import plan_training
-from tests.builders.backbones import BACKBONE, BACKBONE_ID
+from tests.builders.backbones import ARCHITECTURE, BACKBONE, BACKBONE_ID, WEIGHTS
 from workers.backbones.litert import LiteRTBackbone
 from workers.bottlenecks.batches import ImageResult, Request, complete_batch
 from workers.bottlenecks.computing import compute_results
 from workers.processes.heartbeat import Heartbeat, no_heartbeat
-from workers.storage.layout import RunFolder, Storage
+from workers.storage.layout import Storage
 from workers.storage.manifest import PlannedImage, read_batch, read_batches
-from workers.storage.plan import TrainingOptions, read_plan
+from workers.storage.plan import Plan, TrainingOptions
+from workers.storage.run import Run
 from workers.training import train_run
 
 # What `fail_some` cannot decode.
 BAD = ("blue/002.jpg", "red/001.jpg")
+
+
+def make_plan(**fields: Any) -> Plan:
+    """Return a plan over nothing, with the tiny backbone, but for the fields given."""
+    defaults = {
+        "name": "run",
+        "root": "/photos",
+        "created": "2026-01-01",
+        "architecture": ARCHITECTURE,
+        "backbone_id": BACKBONE_ID,
+        "weights_digest": WEIGHTS,
+        "images": 0,
+        "batches": 0,
+        "cached": 0,
+        "batch_size": 8,
+    }
+    return Plan(**{**defaults, **fields})
 
 
 def make_run(
@@ -31,7 +50,7 @@ def make_run(
     batch_size: int = 8,
     options: TrainingOptions | None = None,
     label_file: Path | None = None,
-) -> RunFolder:
+) -> Run:
     """Plan a training run with the tiny backbone."""
     scan = scan_folder(folder)
     if label_file:
@@ -47,9 +66,9 @@ def make_run(
     )
 
 
-def images_of(run: RunFolder, split: str | None = None) -> list[PlannedImage]:
+def images_of(run: Run, split: str | None = None) -> list[PlannedImage]:
     """Return the rows of a run's manifest, or those of one split."""
-    rows = [row for batch in read_batches(run) for row in batch.images]
+    rows = [row for batch in read_batches(run.folder) for row in batch.images]
     return [row for row in rows if split in (None, row.split)]
 
 
@@ -68,37 +87,37 @@ def fail_some(images: list[Request]) -> Iterator[ImageResult]:
         yield ImageResult(None, result.digest, "cannot be decoded: half") if is_bad else result
 
 
-def pretend_run(storage: Storage, run: RunFolder) -> None:
+def pretend_run(run: Run) -> None:
     """Complete every batch with `pretend`."""
-    for batch in read_batches(run):
-        complete_batch(storage, run, read_plan(run), batch, pretend)
+    for batch in read_batches(run.folder):
+        complete_batch(run, batch, pretend)
 
 
-def pretend_with_failures(storage: Storage, run: RunFolder, *numbers: int) -> None:
+def pretend_with_failures(run: Run, *numbers: int) -> None:
     """Complete some batches with `fail_some`."""
     for number in numbers:
-        complete_batch(storage, run, read_plan(run), read_batch(run, number), fail_some)
+        complete_batch(run, read_batch(run.folder, number), fail_some)
 
 
-def compute_run(storage: Storage, run: RunFolder) -> None:
+def compute_run(run: Run) -> None:
     """Complete every batch with the bottlenecks of the backbone, which is in the storage."""
-    backbone = LiteRTBackbone(storage.backbone(BACKBONE_ID) / "backbone.tflite")
+    backbone = LiteRTBackbone(run.storage.backbone(BACKBONE_ID) / "backbone.tflite")
 
     def compute(images: list[Request]) -> Iterable[ImageResult]:
         return compute_results(images, backbone, no_heartbeat)
 
-    for batch in read_batches(run):
-        complete_batch(storage, run, read_plan(run), batch, compute)
+    for batch in read_batches(run.folder):
+        complete_batch(run, batch, compute)
 
 
-def train(storage: Storage, run: RunFolder, may_commit: Heartbeat = no_heartbeat) -> None:
+def train(run: Run, may_commit: Heartbeat = no_heartbeat) -> None:
     """Train the head of a run whose batches are complete."""
-    train_run(storage, run, read_plan(run), no_heartbeat, may_commit)
+    train_run(run, no_heartbeat, may_commit)
 
 
-def trained(storage: Storage, folder: Path, **options) -> RunFolder:
+def trained(storage: Storage, folder: Path, **options) -> Run:
     """Plan a run (see `make_run`), compute its bottlenecks, and train its head."""
     run = make_run(storage, folder, **options)
-    compute_run(storage, run)
-    train(storage, run)
+    compute_run(run)
+    train(run)
     return run

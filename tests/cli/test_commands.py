@@ -142,7 +142,7 @@ def test_no_runs_is_said_and_json_is_an_empty_list():
 
 def test_runs_and_show_tell_how_a_run_stands(ready_storage, tmp_path, monkeypatch):
     run = make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring")
-    os.utime(run.plan, (1, 1))
+    os.utime(run.folder.plan, (1, 1))
 
     assert "spring  train  stalled" in invoke("runs").stdout
     shown = invoke("show", "spring").stdout
@@ -160,8 +160,10 @@ def test_quarantine_lists_images_with_reasons_and_escapes_what_a_terminal_obeys(
     photos = make_data_set(tmp_path / "photos")
     (photos / "red" / "two\nlines\x1b[2J.jpg").write_bytes(b"")
     run = make_run(ready_storage, photos, "spring")
-    run.model.mkdir()
-    (run.model / "quarantine.csv").write_text('path,reason\n"red/two\nlines\x1b[2J.jpg",empty\n')
+    run.folder.model.mkdir()
+    (run.folder.model / "quarantine.csv").write_text(
+        'path,reason\n"red/two\nlines\x1b[2J.jpg",empty\n'
+    )
 
     table = invoke("quarantine", "spring")
     listed = json.loads(invoke("quarantine", "spring", "--json").stdout)
@@ -184,7 +186,9 @@ def test_quarantine_lists_images_with_reasons_and_escapes_what_a_terminal_obeys(
 
 
 def test_an_empty_quarantine_is_said_and_copies_nothing(ready_storage, tmp_path):
-    make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring").result.write_text("{}")
+    make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring").folder.result.write_text(
+        "{}"
+    )
 
     result = invoke("quarantine", "spring", "--copy-to", tmp_path / "bad")
 
@@ -194,7 +198,9 @@ def test_an_empty_quarantine_is_said_and_copies_nothing(ready_storage, tmp_path)
 
 
 def test_a_retry_of_nothing_is_said(ready_storage, tmp_path):
-    make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring").result.write_text("{}")
+    make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring").folder.result.write_text(
+        "{}"
+    )
 
     result = invoke("retry", "spring", "--json")
 

@@ -16,7 +16,6 @@ from orchestrator.planning.weights import resolve_backbone
 from tests.builders.programs import poets, poets_json
 from workers.backbones.convert import convert_backbone
 from workers.backbones.litert import LiteRTBackbone
-from workers.backbones.table import BackboneChoice
 from workers.bottlenecks.batches import complete_batch
 from workers.bottlenecks.computing import compute_results
 from workers.errors import ImageError
@@ -28,7 +27,7 @@ from workers.labelling import classify_files
 from workers.settings import Settings
 from workers.storage.layout import Storage
 from workers.storage.manifest import read_batches
-from workers.storage.plan import TrainingOptions, read_plan
+from workers.storage.plan import TrainingOptions
 from workers.training import train_run
 
 ARCHITECTURE = "mobilenet_0.50_224"
@@ -57,20 +56,16 @@ def settings(data, tmp_path_factory):
 def run(data, settings):
     """A head on all flowers, trained in this process."""
     storage = Storage(settings.storage)
-    _, digest, backbone_id = resolve_backbone(settings, ARCHITECTURE, None, nothing)
-    choice = BackboneChoice(ARCHITECTURE, digest, backbone_id)
+    key = resolve_backbone(settings, ARCHITECTURE, None, nothing)
     scan = scan_folder(data / "flowers")
     run = plan_training(
-        storage, scan, lambda: choice, TrainingOptions(), name="flowers", batch_size=None
+        storage, scan, lambda: key, TrainingOptions(), name="flowers", batch_size=None
     )
-    plan = read_plan(run)
-    convert_backbone(storage, plan, nothing)
-    backbone = LiteRTBackbone(storage.backbone(backbone_id) / "backbone.tflite")
-    for batch in read_batches(run):
-        complete_batch(
-            storage, run, plan, batch, lambda part: compute_results(part, backbone, nothing)
-        )
-    train_run(storage, run, plan, nothing, nothing)
+    convert_backbone(storage, key, nothing)
+    backbone = LiteRTBackbone(storage.backbone(key.id) / "backbone.tflite")
+    for batch in read_batches(run.folder):
+        complete_batch(run, batch, lambda part: compute_results(part, backbone, nothing))
+    train_run(run, nothing, nothing)
     return run
 
 
@@ -248,7 +243,7 @@ def test_an_export_is_a_model_for_classify(exported, run, data, settings):
     picture = data / "flowers" / "roses" / sorted((data / "flowers" / "roses").iterdir())[0].name
 
     one, _ = poets("classify", picture, "--model", exported)
-    other, _ = poets("classify", picture, "--model", run.model)
+    other, _ = poets("classify", picture, "--model", run.folder.model)
 
     assert one == other
 

@@ -17,7 +17,6 @@ from orchestrator.dataset.scan import scan_folder
 from orchestrator.planning.plan import plan_training
 from tests.builders.programs import poets, poets_json
 from tests.builders.reports import read_table
-from workers.backbones.table import BackboneChoice
 from workers.bottlenecks.gathering import SPLITS, gather_bottlenecks
 from workers.heads.evaluate import evaluate_head
 from workers.heads.fit import fit_head
@@ -72,7 +71,7 @@ def test_a_folder_of_photographs_is_computed_once_and_never_again(submitted, fol
 @pytest.mark.parametrize("folder", COUNTS, ids=str)
 def test_scikit_learn_does_not_beat_the_head_by_more_than_a_point(data, submitted, storage, folder):
     plan = read_plan(storage.run(submitted(folder)["run"]))
-    backbone = BackboneChoice(plan.architecture, plan.weights_digest, plan.backbone_id)
+    backbone = plan.backbone
     ours, theirs = [], []
     for seed in range(5):
         run = plan_training(
@@ -83,7 +82,7 @@ def test_scikit_learn_does_not_beat_the_head_by_more_than_a_point(data, submitte
             name=f"{folder.name}-seed{seed}",
             batch_size=None,
         )
-        examples = gather_bottlenecks(storage, run, read_plan(run), lambda: None).examples
+        examples = gather_bottlenecks(run, lambda: None).examples
         training, validation, testing = (examples[split] for split in SPLITS)
         fit = fit_head(training, validation, 5, TrainingOptions(seed=seed), lambda: None)
         ours.append(evaluate_head(fit.head, testing, plan.labels, lambda: None).accuracy)
@@ -242,7 +241,7 @@ def test_calibration_does_not_hurt_on_photographs(data, submitted, storage):
     losses = []
     for folder in COUNTS:
         plan = read_plan(storage.run(submitted(folder)["run"]))
-        backbone = BackboneChoice(plan.architecture, plan.weights_digest, plan.backbone_id)
+        backbone = plan.backbone
         for seed in range(5):
             options = TrainingOptions(seed=seed, validation_percentage=30, testing_percentage=20)
             run = plan_training(
@@ -253,7 +252,7 @@ def test_calibration_does_not_hurt_on_photographs(data, submitted, storage):
                 name=f"{folder.name}-calibrated{seed}",
                 batch_size=None,
             )
-            examples = gather_bottlenecks(storage, run, read_plan(run), lambda: None).examples
+            examples = gather_bottlenecks(run, lambda: None).examples
             training, validation, testing = (examples[split] for split in SPLITS)
             head = fit_head(training, validation, 5, options, lambda: None).head
             scaled, temperature = calibrate_head(head, validation, lambda: None)

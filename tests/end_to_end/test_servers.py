@@ -103,7 +103,7 @@ def noted(shown):
 
 def test_a_detached_run_is_not_running_where_nobody_will_drive_it(photos, ready_storage, tmp_path):
     """The stack of an attached command has no coordinator."""
-    make_run(ready_storage, photos, "other").detached.touch()
+    make_run(ready_storage, photos, "other").folder.detached.touch()
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
     process = start(
         "submit-dataset", photos, *TINY_OPTIONS, **lay(tmp_path / "traps", DEADLY_IMAGES)

@@ -14,16 +14,21 @@ from workers.leases import Keys
 
 pytestmark = pytest.mark.stack
 SEND = "orchestrator.driving.broker:Broker.send"
-BATCHES = "any(item.isdigit() for item in arguments[2])"
-TRAINER = "'train' in arguments[2]"
+BATCHES = "any(item.batch is not None for item in arguments[2])"
+TRAINER = "any(item.key == 'train' for item in arguments[2])"
 LOOK = "orchestrator.driving.driver:_Driver._look"
 FINISH = "orchestrator.driving.result:finish_run"
 POINTS = {
     "before the batches are sent": (SEND, "before", BATCHES, "resume"),
     "after the batches were sent": (SEND, "after", BATCHES, "coordinator"),
-    "with reports taken and not used": (LOOK, "before", "arguments[0].state.done", "resume"),
+    "with reports taken and not used": (LOOK, "before", "arguments[0].stored.done", "resume"),
     "before the trainer is sent": (SEND, "before", TRAINER, "coordinator"),
-    "while the trainer works": (LOOK, "after", "'train' in result.alive", "resume"),
+    "while the trainer works": (
+        LOOK,
+        "after",
+        "any(item.key == 'train' for item in result.alive)",
+        "resume",
+    ),
     "before the result is written": (FINISH, "before", "True", "coordinator"),
     "after the result was written": (FINISH, "after", "True", "resume"),
 }

@@ -10,7 +10,7 @@ import struct
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -22,13 +22,14 @@ import pyarrow.parquet as pq
 from orchestrator.dataset.label_file import read_label_file
 from tests.builders.paths import DATA
 from tests.builders.pictures import decode_image, make_picture
+from tests.builders.runs import make_plan
 from workers.errors import DatasetError, ImageError, ModelError, RunError, SettingsError, ShardError
 from workers.heads.model_folder import ModelCard, Preprocessing, read_card, read_head
 from workers.images.decoding import make_thumbnail
 from workers.settings import load_settings
 from workers.storage.layout import RunFolder
 from workers.storage.manifest import PlannedImage, read_batches, write_manifest
-from workers.storage.plan import Plan, TrainingOptions, read_plan
+from workers.storage.plan import TrainingOptions, read_plan
 from workers.storage.shards import Shard, read_shard, read_shard_index, write_shard
 
 AWKWARD = DATA / "awkward"
@@ -111,8 +112,8 @@ def read_a_plan(content: bytes) -> None:
 
 
 def _plans() -> list[bytes]:
-    plan = Plan("spring", "/photos", "2026-01-01", "a", "b", "c", 1, 1, 0, 8, ("x", "y"))
-    trained = Plan(**{**vars(plan), "training": TrainingOptions()})
+    plan = make_plan(name="spring", images=1, batches=1, labels=("x", "y"))
+    trained = replace(plan, training=TrainingOptions())
     return [plan.to_json(), trained.to_json(), b"[" * 50_000, b"[1]", b'{"version": 1e999}']
 
 

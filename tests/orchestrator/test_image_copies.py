@@ -12,7 +12,6 @@ from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run
 from workers.errors import StorageError, UsageError
 from workers.storage.names import encode_name
-from workers.storage.plan import read_plan
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def photos(tmp_path):
 
 @pytest.fixture
 def plan(storage, photos):
-    return read_plan(make_run(storage, photos))
+    return make_run(storage, photos).plan
 
 
 @pytest.fixture

@@ -24,13 +24,13 @@ import sys, time
 from pathlib import Path
 from workers.heads import sgd
 from workers.storage.layout import Storage
-from workers.storage.plan import read_plan
+from workers.storage.run import Run
 from workers.training import train_run
 
 sgd.CHECKPOINT_EVERY_S = 0.01
 storage = Storage(Path(sys.argv[1]))
-run = storage.run(sys.argv[2])
-train_run(storage, run, read_plan(run), lambda: time.sleep(0.0003), lambda: None)
+run = Run.open(storage, sys.argv[2])
+train_run(run, lambda: time.sleep(0.0003), lambda: None)
 """
 
 
@@ -41,7 +41,7 @@ def photos(tmp_path):
 
 def planned(storage, photos, name):
     run = make_run(storage, photos, name, options=OPTIONS)
-    compute_run(storage, run)
+    compute_run(run)
     return run
 
 
@@ -50,35 +50,35 @@ def kill_in_the_middle(storage, run):
         [sys.executable, "-c", PROGRAM, str(storage.root), run.name], cwd=ROOT
     )
     while process.poll() is None:
-        steps = read_steps(run.steps)
-        if steps and steps[-1].step >= 1000 and run.checkpoint.exists():
+        steps = read_steps(run.folder.steps)
+        if steps and steps[-1].step >= 1000 and run.folder.checkpoint.exists():
             os.kill(process.pid, signal.SIGKILL)
             break
     assert process.wait() == -signal.SIGKILL
 
 
 def curve_of(run):
-    with open(run.model / "curve.csv", newline="") as file:
+    with open(run.folder.model / "curve.csv", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def test_the_next_trainer_goes_on_and_the_model_is_the_same(ready_storage, photos):
     undisturbed = planned(ready_storage, photos, "undisturbed")
-    train(ready_storage, undisturbed)
+    train(undisturbed)
     run = planned(ready_storage, photos, "run")
     kill_in_the_middle(ready_storage, run)
-    before = len(list((run.summaries / "train").iterdir()))
+    before = len(list((run.folder.summaries / "train").iterdir()))
 
-    train(ready_storage, run)
+    train(run)
 
-    expected, found = load_model(undisturbed.model).head, load_model(run.model).head
+    expected, found = load_model(undisturbed.folder.model).head, load_model(run.folder.model).head
     assert found.weights.tobytes() == expected.weights.tobytes()
     assert found.bias.tobytes() == expected.bias.tobytes()
     assert curve_of(run) == curve_of(undisturbed)
-    assert not run.checkpoint.exists()
+    assert not run.folder.checkpoint.exists()
     # The files of the killed one stay, and what it told on the way is told once.
-    assert len(list((run.summaries / "train").iterdir())) == before + 1
-    assert [step.step for step in read_steps(run.steps)] == [*range(0, 3000, 10), 2999]
+    assert len(list((run.folder.summaries / "train").iterdir())) == before + 1
+    assert [step.step for step in read_steps(run.folder.steps)] == [*range(0, 3000, 10), 2999]
 
 
 def test_a_trainer_that_may_not_commit_leaves_the_checkpoint(ready_storage, photos, monkeypatch):
@@ -89,8 +89,8 @@ def test_a_trainer_that_may_not_commit_leaves_the_checkpoint(ready_storage, phot
         raise LeaseLostError("taken over")
 
     with pytest.raises(LeaseLostError):
-        train(ready_storage, run, refuse)
+        train(run, refuse)
 
-    assert run.checkpoint.exists()
-    train(ready_storage, run)
-    assert not run.checkpoint.exists()
+    assert run.folder.checkpoint.exists()
+    train(run)
+    assert not run.folder.checkpoint.exists()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, TINY_FILE, WEIGHTS
+from tests.builders.backbones import ARCHITECTURE, BACKBONE, BACKBONE_ID, TINY_FILE, WEIGHTS
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture
 from workers.backbones.loading import open_backbone
@@ -208,11 +208,11 @@ def test_the_score_that_is_written_is_the_one_that_is_compared(model):
 def test_the_backbone_of_a_model_made_elsewhere_is_put_into_storage(model, storage):
     card = load_model(model).card
 
-    backbone_id, weights = install_backbone(storage, model, card)
+    key = install_backbone(storage, model, card)
 
-    assert backbone_id == f"{ARCHITECTURE}-{card.backbone_sha256}"
-    assert check_backbone(storage.backbone(backbone_id), card).is_file()
-    backbone = open_backbone(storage, ARCHITECTURE, backbone_id, weights, "gpu")
+    assert key.id == f"{ARCHITECTURE}-{card.backbone_sha256}"
+    assert check_backbone(storage.backbone(key.id), card).is_file()
+    backbone = open_backbone(storage, key, "gpu")
     assert backbone.bottleneck_size == card.bottleneck_size
 
 
@@ -221,7 +221,7 @@ def test_a_backbone_that_storage_has_is_not_replaced(model, ready_storage):
 
     found = install_backbone(ready_storage, model, load_model(model).card)
 
-    assert found == (BACKBONE_ID, WEIGHTS)
+    assert found == BACKBONE
     assert [path.name for path in (ready_storage.root / "backbones").iterdir()] == [BACKBONE_ID]
 
 
@@ -231,11 +231,11 @@ def test_a_model_cannot_put_a_backbone_in_the_place_of_ours(model, storage):
     (model / "backbone.tflite").write_bytes(evil)
     card = replace(load_model(model).card, backbone_sha256=hashlib.sha256(evil).hexdigest())
 
-    backbone_id, weights = install_backbone(storage, model, card)
+    key = install_backbone(storage, model, card)
 
     assert not has_backbone(storage, BACKBONE_ID)
-    assert backbone_id != BACKBONE_ID
-    assert seed_of(weights) is None
+    assert key.id != BACKBONE_ID
+    assert seed_of(key.weights_digest) is None
 
 
 def test_a_model_cannot_write_outside_the_storage(model, storage):

@@ -8,6 +8,7 @@ import redis
 from workers import leases
 from workers.app import make_app
 from workers.errors import ImageError, LeaseLostError
+from workers.items import Item
 from workers.leases import Keys, Lease, connect, is_idle, report_done, report_failed_attempt
 from workers.settings import load_settings
 
@@ -26,7 +27,7 @@ def no_broker(tmp_path):
 
 
 def test_an_item_is_leased_while_it_is_worked_on_and_no_longer(client):
-    with Lease(client, "run", "7"):
+    with Lease(client, "run", Item.parse("7")):
         assert 0 < client.pttl(KEYS.lease("7")) <= leases.LEASE_S * 1000
 
     assert not client.exists(KEYS.lease("7"))
@@ -35,7 +36,7 @@ def test_an_item_is_leased_while_it_is_worked_on_and_no_longer(client):
 def test_a_broker_is_idle_when_nothing_is_leased_and_everything_acknowledged(client, no_broker):
     assert is_idle(client)
 
-    with Lease(client, "run", "train"):
+    with Lease(client, "run", Item.parse("train")):
         assert not is_idle(client)
 
     app = make_app(load_settings())
@@ -53,7 +54,7 @@ def test_a_broker_is_idle_when_nothing_is_leased_and_everything_acknowledged(cli
 def test_a_lease_ends_by_itself_when_nobody_renews_it(client, monkeypatch):
     monkeypatch.setattr(leases, "LEASE_S", 0.05)
 
-    with Lease(client, "run", "7"):
+    with Lease(client, "run", Item.parse("7")):
         time.sleep(0.1)
 
         assert not client.exists(KEYS.lease("7"))
@@ -63,7 +64,7 @@ def test_a_lease_is_renewed_while_the_work_goes_on(client, monkeypatch):
     monkeypatch.setattr(leases, "LEASE_S", 0.4)
     monkeypatch.setattr(leases, "_RENEW_S", 0.02)
 
-    with Lease(client, "run", "7") as lease:
+    with Lease(client, "run", Item.parse("7")) as lease:
         for _ in range(12):
             time.sleep(0.05)
             lease.heartbeat()
@@ -76,14 +77,14 @@ def test_a_lease_is_not_renewed_for_work_that_hangs(client, monkeypatch):
     monkeypatch.setattr(leases, "_RENEW_S", 0.02)
     monkeypatch.setattr(leases, "STALL_S", 0.1)
 
-    with Lease(client, "run", "7"):
+    with Lease(client, "run", Item.parse("7")):
         time.sleep(0.3)
 
         assert not client.exists(KEYS.lease("7"))
 
 
 def test_the_first_start_is_the_first_attempt(client):
-    with Lease(client, "run", "7") as lease:
+    with Lease(client, "run", Item.parse("7")) as lease:
         assert lease.attempt == 1
         assert client.hget(KEYS.starts, "7") == "1"
 
@@ -91,7 +92,7 @@ def test_the_first_start_is_the_first_attempt(client):
 def test_attempts_go_on_counting_after_a_holder_that_died(client):
     client.hset(KEYS.starts, "7", 2)
 
-    with Lease(client, "run", "7") as lease:
+    with Lease(client, "run", Item.parse("7")) as lease:
         assert lease.attempt == 3
 
 
@@ -99,14 +100,14 @@ def test_attempts_go_on_counting_after_a_holder_that_died(client):
 def test_work_that_ends_well_resets_the_count(client, item):
     client.hset(KEYS.starts, mapping={item: 2, "8": 1})
 
-    with Lease(client, "run", item):
+    with Lease(client, "run", Item.parse(item)):
         pass
 
     assert client.hgetall(KEYS.starts) == {"8": "1"}
 
 
 def test_an_error_of_ours_resets_the_count_and_is_passed_on(client):
-    with pytest.raises(ImageError), Lease(client, "run", "7"):
+    with pytest.raises(ImageError), Lease(client, "run", Item.parse("7")):
         raise ImageError("explained")
 
     assert client.hgetall(KEYS.starts) == {}
@@ -115,7 +116,7 @@ def test_an_error_of_ours_resets_the_count_and_is_passed_on(client):
 
 def test_a_failure_without_a_reason_goes_on_counting(client):
     for attempt in (1, 2, 3):
-        with pytest.raises(ZeroDivisionError), Lease(client, "run", "7") as lease:
+        with pytest.raises(ZeroDivisionError), Lease(client, "run", Item.parse("7")) as lease:
             assert lease.attempt == attempt
             raise ZeroDivisionError
 
@@ -126,18 +127,18 @@ def test_runs_and_items_are_counted_apart(client):
     client.hset(KEYS.starts, "7", 5)
 
     with (
-        Lease(client, "run", "8") as item,
-        Lease(client, "other", "7") as run,
+        Lease(client, "run", Item.parse("8")) as item,
+        Lease(client, "other", Item.parse("7")) as run,
     ):
         assert (item.attempt, run.attempt) == (1, 1)
         assert (item.token, run.token) == (1, 1)
 
 
 def test_a_holder_that_was_taken_over_may_not_commit(client):
-    with Lease(client, "run", "train") as old:
+    with Lease(client, "run", Item.parse("train")) as old:
         old.check()
 
-        with Lease(client, "run", "train") as new:
+        with Lease(client, "run", Item.parse("train")) as new:
             new.check()
             with pytest.raises(LeaseLostError, match="train of run run was taken over"):
                 old.check()
@@ -149,23 +150,23 @@ def test_a_holder_that_was_taken_over_may_not_commit(client):
 def test_tokens_grow_from_holder_to_holder(client):
     tokens = []
     for _ in range(3):
-        with Lease(client, "run", "train") as lease:
+        with Lease(client, "run", Item.parse("train")) as lease:
             tokens.append(lease.token)
 
     assert tokens == [1, 2, 3]
 
 
 def test_a_broker_that_lost_everything_stops_nobody(client):
-    with Lease(client, "run", "train") as lease:
+    with Lease(client, "run", Item.parse("train")) as lease:
         client.flushall()
 
         lease.check()
 
 
 def test_no_hint_stays_for_ever(client):
-    with Lease(client, "run", "7"):
-        report_done(client, "run", "7")
-        report_failed_attempt(client, "run", "8", "storage full")
+    with Lease(client, "run", Item.parse("7")):
+        report_done(client, "run", Item.parse("7"))
+        report_failed_attempt(client, "run", Item.parse("8"), "storage full")
 
         keys = list(client.scan_iter())
         assert len(keys) == 5
@@ -173,26 +174,26 @@ def test_no_hint_stays_for_ever(client):
 
 
 def test_a_finished_batch_is_reported_with_its_failed_images(client):
-    report_failed_attempt(client, "run", "7", "storage full")
+    report_failed_attempt(client, "run", Item.parse("7"), "storage full")
 
-    report_done(client, "run", "7", failed=3)
-    report_done(client, "run", "9")
+    report_done(client, "run", Item.parse("7"), failed=3)
+    report_done(client, "run", Item.parse("9"))
 
     assert client.lrange(KEYS.done, 0, -1) == ["[7, 3]", "[9, 0]"]
     assert client.hgetall(KEYS.failed_attempts) == {}
 
 
 def test_only_batches_are_listed_as_done(client):
-    report_failed_attempt(client, "run", "train", "storage full")
+    report_failed_attempt(client, "run", Item.parse("train"), "storage full")
 
-    report_done(client, "run", "train")
+    report_done(client, "run", Item.parse("train"))
 
     assert list(client.scan_iter()) == []
 
 
 def test_the_last_failed_attempt_of_an_item_is_kept(client):
-    report_failed_attempt(client, "run", "7", "first")
-    report_failed_attempt(client, "run", "7", "second")
+    report_failed_attempt(client, "run", Item.parse("7"), "first")
+    report_failed_attempt(client, "run", Item.parse("7"), "second")
 
     assert client.hgetall(KEYS.failed_attempts) == {"7": "second"}
 
@@ -200,29 +201,29 @@ def test_the_last_failed_attempt_of_an_item_is_kept(client):
 def test_hints_that_are_lost_stop_no_work(no_broker, caplog):
     done = []
 
-    with Lease(no_broker, "run", "7") as lease:
+    with Lease(no_broker, "run", Item.parse("7")) as lease:
         lease.heartbeat()
         lease.check()
         done.append(lease.attempt)
-    report_done(no_broker, "run", "7")
-    report_failed_attempt(no_broker, "run", "7", "reason")
+    report_done(no_broker, "run", Item.parse("7"))
+    report_failed_attempt(no_broker, "run", Item.parse("7"), "reason")
 
     assert done == [1]
     assert "storage decides" in caplog.text
 
 
 def test_an_error_keeps_its_kind_when_the_broker_is_away(no_broker):
-    with pytest.raises(ZeroDivisionError), Lease(no_broker, "run", "7"):
+    with pytest.raises(ZeroDivisionError), Lease(no_broker, "run", Item.parse("7")):
         raise ZeroDivisionError
 
 
 def test_a_holder_without_a_token_may_commit(client, monkeypatch):
-    with Lease(client, "run", "train"):
+    with Lease(client, "run", Item.parse("train")):
         pass
     pipeline = client.pipeline
     monkeypatch.setattr(client, "pipeline", lambda: _Away(client))
 
-    with Lease(client, "run", "train") as lease:
+    with Lease(client, "run", Item.parse("train")) as lease:
         monkeypatch.setattr(client, "pipeline", pipeline)
 
         lease.check()
@@ -239,9 +240,9 @@ class _Away(redis.client.Pipeline):
 
 
 def test_a_holder_that_was_taken_over_leaves_the_lease_of_the_new_one(client):
-    old = Lease(client, "run", "7")
+    old = Lease(client, "run", Item.parse("7"))
     old.__enter__()
-    with Lease(client, "run", "7"):
+    with Lease(client, "run", Item.parse("7")):
         old.__exit__(None, None, None)
 
         assert client.exists(KEYS.lease("7"))

@@ -16,13 +16,13 @@ from workers.exports.model_readme import ReadmeContent, write_readme
 from workers.heads.model_folder import load_model
 from workers.labelling import classify_files
 from workers.storage.label_sets import split_labels
-from workers.storage.plan import TrainingOptions, read_plan
+from workers.storage.plan import TrainingOptions
 
 LABELS = ("circle", "square", "triangle")
 
 
 def evaluation_of(run):
-    return json.loads((run.model / "evaluation.json").read_text("utf-8"))
+    return json.loads((run.folder.model / "evaluation.json").read_text("utf-8"))
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def photos(table):
 def test_a_run_becomes_a_model_that_tells_the_labels_apart(ready_storage, photos, table):
     run = trained(ready_storage, photos, label_file=table)
 
-    card = load_model(run.model).card
+    card = load_model(run.folder.model).card
     assert (card.activation, card.labels) == ("sigmoid", LABELS)
     assert card.training["multi_label"] is True
     found = evaluation_of(run)
@@ -66,7 +66,7 @@ def test_a_run_becomes_a_model_that_tells_the_labels_apart(ready_storage, photos
 def test_every_way_to_train_ends_with_a_model(ready_storage, photos, table, options):
     run = trained(ready_storage, photos, label_file=table, options=options)
 
-    assert load_model(run.model).head.activation == "sigmoid"
+    assert load_model(run.folder.model).head.activation == "sigmoid"
     hidden = not (options.testing_percentage and options.evaluate_test)
     assert (evaluation_of(run)["test"]["mean_average_precision"] is None) == hidden
 
@@ -75,7 +75,7 @@ def test_mistakes_and_predictions_speak_of_sets(ready_storage, photos, table):
     run = trained(ready_storage, photos, label_file=table)
 
     given = {image.path: image.label for split in SPLITS for image in images_of(run, split)}
-    rows = pq.read_table(run.model / "predictions.parquet").to_pylist()
+    rows = pq.read_table(run.folder.model / "predictions.parquet").to_pylist()
     assert len(rows) == len(images_of(run, "testing")) + len(images_of(run, "validation"))
     assert {row["path"]: row["label"] for row in rows}.items() <= given.items()
     assert all(set(split_labels(row["predicted"])) <= set(LABELS) for row in rows)
@@ -83,7 +83,7 @@ def test_mistakes_and_predictions_speak_of_sets(ready_storage, photos, table):
     assert all(0 <= row["margin"] <= row["score"] for row in rows)
     wrong = {row["path"]: row["predicted"] for row in rows if row["label"] != row["predicted"]}
     assert {
-        row["path"]: row["predicted"] for row in read_table(run.model / "mistakes.csv")
+        row["path"]: row["predicted"] for row in read_table(run.folder.model / "mistakes.csv")
     } == wrong
     for split in ("validation", "test"):
         held = [row for row in rows if row["split"] == split]
@@ -96,7 +96,7 @@ def test_a_target_precision_gives_each_label_a_threshold(ready_storage, photos, 
 
     run = trained(ready_storage, photos, label_file=table, options=options)
 
-    card = load_model(run.model).card
+    card = load_model(run.folder.model).card
     assert set(card.thresholds) == set(LABELS)
     for row in evaluation_of(run)["validation"]["per_label"]:
         assert row["threshold"] == card.thresholds[row["label"]]
@@ -105,7 +105,7 @@ def test_a_target_precision_gives_each_label_a_threshold(ready_storage, photos, 
     sure = evaluation_of(run)["validation"]["sure"]
     assert 0 < sure["images"] <= len(images_of(run, "validation"))
     paths = [str(photos / image.path) for image in images_of(run, "testing")]
-    for found in classify_files(run.model, paths, top_k=3):
+    for found in classify_files(run.folder.model, paths, top_k=3):
         label, score = found.ranked[0]
         threshold = card.thresholds[label]
         assert found.is_unsure == (threshold is None or score < threshold)
@@ -115,7 +115,7 @@ def test_scores_are_independent_of_each_other(ready_storage, photos, table):
     run = trained(ready_storage, photos, label_file=table)
     paths = [str(path) for path in sorted(photos.rglob("*.jpg"))[:40]]
 
-    found = list(classify_files(run.model, paths, top_k=3))
+    found = list(classify_files(run.folder.model, paths, top_k=3))
 
     assert all({label for label, _ in one.ranked} == set(LABELS) for one in found)
     for one in found:
@@ -130,9 +130,9 @@ def test_variants_have_the_labels_of_their_image(ready_storage, tmp_path):
     table = make_shapes(tmp_path / "few", 40)
     options = TrainingOptions(flip_left_right=True, random_crop=10, variants=2)
     run = make_run(ready_storage, tmp_path / "few", label_file=table, options=options)
-    compute_run(ready_storage, run)
+    compute_run(run)
 
-    gathered = gather_bottlenecks(ready_storage, run, read_plan(run), lambda: None)
+    gathered = gather_bottlenecks(run, lambda: None)
 
     training = gathered.examples["training"]
     assert training.labels.shape == (3 * gathered.counts["training"], 3)
@@ -140,8 +140,8 @@ def test_variants_have_the_labels_of_their_image(ready_storage, tmp_path):
     given = {image.path: split_labels(image.label) for image in images_of(run, "training")}
     for path, row in zip(training.paths, training.labels, strict=True):
         assert [LABELS[number] for number in np.flatnonzero(row)] == given[path]
-    train(ready_storage, run)
-    assert load_model(run.model).card.counts["variants"] == 2 * gathered.counts["training"]
+    train(run)
+    assert load_model(run.folder.model).card.counts["variants"] == 2 * gathered.counts["training"]
 
 
 def test_copies_under_other_labels_are_told_and_no_other_label_is_doubted(ready_storage, tmp_path):
@@ -154,10 +154,12 @@ def test_copies_under_other_labels_are_told_and_no_other_label_is_doubted(ready_
 
     run = trained(ready_storage, tmp_path / "few", name="second", label_file=table)
 
-    exact = [row for row in read_table(run.model / "duplicates.csv") if row["similarity"] == "1.0"]
+    exact = [
+        row for row in read_table(run.folder.model / "duplicates.csv") if row["similarity"] == "1.0"
+    ]
     assert {exact[0]["path"], exact[0]["other"]} == {"copy.jpg", tested.path}
     assert {exact[0]["label"], exact[0]["other_label"]} == {'["square"]', tested.label}
-    suspects = read_table(run.model / "suspects.csv")
+    suspects = read_table(run.folder.model / "suspects.csv")
     assert {"copy.jpg", tested.path} <= {row["path"] for row in suspects}
     assert all(
         "the content of" in r["reason"] or "the very content" in r["reason"] for r in suspects
@@ -181,7 +183,7 @@ def test_tensorboard_has_figures_and_no_confusion(ready_storage, photos, table):
 
     run = trained(ready_storage, photos, label_file=table)
 
-    events = EventAccumulator(str(run.summaries)).Reload()
+    events = EventAccumulator(str(run.folder.summaries)).Reload()
     assert "test_mean_average_precision" in events.Tags()["scalars"]
     assert events.Tags()["images"] == []
 
@@ -189,10 +191,10 @@ def test_tensorboard_has_figures_and_no_confusion(ready_storage, photos, table):
 def test_the_report_and_the_model_card_know_what_it_is(ready_storage, photos, table):
     run = trained(ready_storage, photos, label_file=table)
 
-    data = data_of(run.report)
+    data = data_of(run.folder.report)
     assert data["isMultiLabel"] is True
     assert data["splits"]["test"]["confusion"] is None
-    card = load_model(run.model).card
+    card = load_model(run.folder.model).card
     text = write_readme(ReadmeContent(card, "shapes", [], "final_result"))
     assert "a logistic regression for each label" in text
     assert (

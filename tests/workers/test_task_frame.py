@@ -19,10 +19,11 @@ from workers import task_frame
 from workers.backbones.store import has_backbone
 from workers.errors import LeaseLostError, RunError, StorageError
 from workers.heads.model_folder import copy_model, load_model
+from workers.items import Item
 from workers.labelling import classify_files
 from workers.leases import Keys, connect
 from workers.storage.manifest import read_batches
-from workers.storage.plan import LabellingOptions, TrainingOptions, read_plan
+from workers.storage.plan import LabellingOptions, TrainingOptions
 from workers.storage.shards import read_shard
 from workers.task_frame import working_on
 from workers.tasks import compute_batch, convert_backbone, label_batch, train_head
@@ -69,7 +70,7 @@ def plan_job(storage, photos, model, name="job", top_k=2):
 
 
 def shard_of(storage, run, number):
-    return storage.shard(BACKBONE_ID, list(read_batches(run))[number].own_shard)
+    return storage.shard(BACKBONE_ID, list(read_batches(run.folder))[number].own_shard)
 
 
 def test_a_batch_is_computed_and_reported(client, ready_storage, run):
@@ -94,7 +95,7 @@ def test_failed_images_are_counted_in_the_report(client, ready_storage, photos):
 
 def test_an_image_that_fails_with_its_variants_is_one_failure(client, ready_storage, photos):
     options = TrainingOptions(flip_left_right=True, variants=2)
-    broken = next(image for image in read_batches(make_run(ready_storage, photos, "before")))
+    broken = next(image for image in read_batches(make_run(ready_storage, photos, "before").folder))
     path = next(image.path for image in broken.images if image.split == "training")
     (photos / path).write_bytes(b"broken")
     run = make_run(ready_storage, photos, options=options, batch_size=100)
@@ -149,7 +150,7 @@ def test_careful_and_fast_attempts_write_the_same_shard(client, ready_storage, r
 
 
 def test_a_cancelled_run_is_left_alone(client, ready_storage, run):
-    run.cancelled.touch()
+    run.folder.cancelled.touch()
 
     for task in (compute_batch, label_batch):
         task("run", 0)
@@ -180,7 +181,7 @@ def test_a_worker_with_another_storage_says_which_it_has(client, run, tmp_path, 
 
 
 def test_a_worker_that_cannot_read_the_plan_says_so(client, run):
-    run.plan.write_text("{}")
+    run.folder.plan.write_text("{}")
 
     with pytest.raises(RunError):
         compute_batch("run", 0)
@@ -193,7 +194,7 @@ def test_a_message_for_a_batch_that_does_not_exist_does_not_end_the_run(client, 
     with contextlib.suppress(RunError):
         compute_batch("run", number)
 
-    assert not run.failure.exists()
+    assert not run.folder.failure.exists()
 
 
 def test_a_storage_that_refuses_is_a_trouble_and_no_end_of_the_run(client, ready_storage, run):
@@ -207,7 +208,7 @@ def test_a_storage_that_refuses_is_a_trouble_and_no_end_of_the_run(client, ready
 
     assert "Cannot write" in client.hget(KEYS.failed_attempts, "0")
     assert not client.exists(KEYS.done, KEYS.starts)
-    assert not run.failure.exists()
+    assert not run.folder.failure.exists()
 
 
 def test_a_trouble_that_is_over_is_forgotten(client, run):
@@ -220,37 +221,40 @@ def test_a_trouble_that_is_over_is_forgotten(client, run):
 
 @pytest.mark.parametrize("kind", task_frame._FINAL_ERRORS)
 def test_an_error_that_comes_again_ends_the_run_with_its_reason(client, run, kind):
-    with working_on("run", "train"):
+    with working_on("run", Item.parse("train")):
         raise kind("this cannot go on")
 
-    assert json.loads(run.failure.read_bytes()) == {"item": "train", "reason": "this cannot go on"}
+    assert json.loads(run.folder.failure.read_bytes()) == {
+        "item": "train",
+        "reason": "this cannot go on",
+    }
     assert not client.exists(KEYS.failed_attempts, KEYS.starts)
 
 
 @pytest.mark.parametrize("kind", [StorageError, LeaseLostError])
 def test_other_errors_of_ours_are_left_to_the_reconciler(client, run, kind):
-    with working_on("run", "train"):
+    with working_on("run", Item.parse("train")):
         raise kind("try again")
 
     assert client.hgetall(KEYS.failed_attempts) == {"train": "try again"}
-    assert not run.failure.exists()
+    assert not run.folder.failure.exists()
 
 
 def test_a_mistake_of_ours_is_reported_counted_and_raised(client, run):
-    with pytest.raises(ZeroDivisionError), working_on("run", "0"):
+    with pytest.raises(ZeroDivisionError), working_on("run", Item.parse("0")):
         raise ZeroDivisionError("oh")
 
     assert client.hgetall(KEYS.failed_attempts) == {"0": "ZeroDivisionError: oh"}
     assert client.hgetall(KEYS.starts) == {"0": "1"}
-    assert not run.failure.exists()
+    assert not run.folder.failure.exists()
 
 
 def test_a_manifest_that_was_damaged_ends_the_run(client, run):
-    run.manifest.write_bytes(b"PAR1 damaged PAR1")
+    run.folder.manifest.write_bytes(b"PAR1 damaged PAR1")
 
     compute_batch("run", 0)
 
-    assert "manifest" in json.loads(run.failure.read_bytes())["reason"]
+    assert "manifest" in json.loads(run.folder.failure.read_bytes())["reason"]
 
 
 def test_a_broker_that_is_away_does_not_stop_a_batch(ready_storage, photos, monkeypatch, tmp_path):
@@ -264,7 +268,7 @@ def test_a_broker_that_is_away_does_not_stop_a_batch(ready_storage, photos, monk
 
 
 def test_a_run_is_trained_by_its_tasks(client, trained):
-    assert load_model(trained.model).card.labels == ("blue", "red")
+    assert load_model(trained.folder.model).card.labels == ("blue", "red")
     assert not client.exists(KEYS.failed_attempts, KEYS.starts, KEYS.lease("train"))
 
 
@@ -274,8 +278,8 @@ def test_a_trainer_that_finds_holes_reports_them(client, run):
     train_head("run")
 
     assert "2 batches" in client.hget(KEYS.failed_attempts, "train")
-    assert {path.name for path in run.redo.iterdir()} == {"1", "2"}
-    assert not run.failure.exists()
+    assert {path.name for path in run.folder.redo.iterdir()} == {"1", "2"}
+    assert not run.folder.failure.exists()
 
 
 def test_a_data_set_that_cannot_be_learnt_ends_the_run(client, ready_storage, photos):
@@ -287,7 +291,7 @@ def test_a_data_set_that_cannot_be_learnt_ends_the_run(client, ready_storage, ph
 
     train_head("run")
 
-    assert "'red'" in json.loads(run.failure.read_bytes())["reason"]
+    assert "'red'" in json.loads(run.folder.failure.read_bytes())["reason"]
 
 
 def test_a_backbone_that_is_there_is_not_converted_again(client, ready_storage, run):
@@ -302,29 +306,31 @@ def test_a_backbone_that_is_there_is_not_converted_again(client, ready_storage, 
 
 def test_weights_that_are_missing_end_the_run(client, storage, photos):
     run = make_run(storage, photos)
-    plan = replace(read_plan(run), backbone_id="other", weights_digest="0" * 64)
-    run.plan.write_bytes(plan.to_json())
+    plan = replace(run.plan, backbone_id="other", weights_digest="0" * 64)
+    run.folder.plan.write_bytes(plan.to_json())
 
     convert_backbone("run")
 
-    assert "Cannot read the weights" in json.loads(run.failure.read_bytes())["reason"]
+    assert "Cannot read the weights" in json.loads(run.folder.failure.read_bytes())["reason"]
 
 
 def test_a_job_labels_its_batches_as_classify_does(client, ready_storage, trained, tmp_path):
     pictures = make_data_set(tmp_path / "unknown", per_label=6)
     make_picture(pictures / "a broken one.jpg", (1, 2, 3)).write_bytes(b"broken")
-    job = plan_job(ready_storage, pictures, trained.model)
+    job = plan_job(ready_storage, pictures, trained.folder.model)
 
     label_batch("job", 0)
     label_batch("job", 1)
 
-    rows = [row for n in range(2) for row in pq.read_table(job.prediction_shard(n)).to_pylist()]
+    rows = [
+        row for n in range(2) for row in pq.read_table(job.folder.prediction_shard(n)).to_pylist()
+    ]
     paths = [str(pictures / row["path"]) for row in rows]
     assert len(rows) == 13
-    for row, expected in zip(rows, classify_files(trained.model, paths, 2), strict=True):
+    for row, expected in zip(rows, classify_files(trained.folder.model, paths, 2), strict=True):
         assert row["error"] == expected.error
         assert row["status"] == ("failed" if expected.error else "ok")
-        assert row["model"] == str(trained.model)
+        assert row["model"] == str(trained.folder.model)
         if not expected.error:
             found = [(row["label"], row["score"]), (row["label_2"], row["score_2"])]
             assert found == expected.ranked
@@ -333,29 +339,29 @@ def test_a_job_labels_its_batches_as_classify_does(client, ready_storage, traine
 
 
 def test_a_second_delivery_labels_nothing_again(client, ready_storage, trained, photos):
-    job = plan_job(ready_storage, photos, trained.model)
+    job = plan_job(ready_storage, photos, trained.folder.model)
     label_batch("job", 0)
-    before = job.prediction_shard(0).stat()
-    shutil.rmtree(job.model)
+    before = job.folder.prediction_shard(0).stat()
+    shutil.rmtree(job.folder.model)
 
     label_batch("job", 0)
 
-    assert job.prediction_shard(0).stat().st_ino == before.st_ino
+    assert job.folder.prediction_shard(0).stat().st_ino == before.st_ino
     assert client.llen(Keys("job").done) == 2
 
 
 def test_a_job_whose_model_is_damaged_ends_with_its_reason(client, ready_storage, trained, photos):
-    job = plan_job(ready_storage, photos, trained.model)
-    (job.model / "head.npz").write_bytes(b"damaged")
+    job = plan_job(ready_storage, photos, trained.folder.model)
+    (job.folder.model / "head.npz").write_bytes(b"damaged")
 
     label_batch("job", 0)
 
-    assert "head" in json.loads(job.failure.read_bytes())["reason"]
-    assert not job.prediction_shard(0).exists()
+    assert "head" in json.loads(job.folder.failure.read_bytes())["reason"]
+    assert not job.folder.prediction_shard(0).exists()
 
 
 def test_a_training_run_has_nothing_to_label(client, ready_storage, run):
     label_batch("run", 0)
 
-    assert not run.predictions.exists()
+    assert not run.folder.predictions.exists()
     assert not shard_of(ready_storage, run, 0).exists()

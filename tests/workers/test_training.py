@@ -27,7 +27,7 @@ from workers.heads.model_folder import load_model
 from workers.processes.heartbeat import no_heartbeat
 from workers.reports.page.page import complete_report
 from workers.storage.manifest import read_batches
-from workers.storage.plan import TrainingOptions, read_plan
+from workers.storage.plan import TrainingOptions
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def photos(tmp_path):
 def test_a_run_becomes_a_model_with_its_reports(ready_storage, photos):
     run = trained(ready_storage, photos)
 
-    assert {path.name for path in run.model.iterdir()} == {
+    assert {path.name for path in run.folder.model.iterdir()} == {
         "model.json",
         "head.npz",
         "labels.txt",
@@ -52,25 +52,25 @@ def test_a_run_becomes_a_model_with_its_reports(ready_storage, photos):
         "curve.csv",
         "report.html",
     }
-    assert (run.model / "labels.txt").read_text() == "blue\nred\n"
+    assert (run.folder.model / "labels.txt").read_text() == "blue\nred\n"
 
 
 def test_a_report_that_is_missing_is_made_from_the_tables_when_it_is_asked_for(
     ready_storage, photos
 ):
     run = trained(ready_storage, photos)
-    made = run.report.read_bytes()
-    run.report.unlink()
+    made = run.folder.report.read_bytes()
+    run.folder.report.unlink()
 
-    assert complete_report(run) == run.report
+    assert complete_report(run.folder) == run.folder.report
 
-    assert run.report.read_bytes() == made
+    assert run.folder.report.read_bytes() == made
 
 
 def test_the_model_says_what_it_is(ready_storage, photos):
     run = trained(ready_storage, photos)
 
-    card = load_model(run.model).card
+    card = load_model(run.folder.model).card
     assert (card.architecture, card.backbone_id, card.weights) == (
         ARCHITECTURE,
         BACKBONE_ID,
@@ -82,9 +82,9 @@ def test_the_model_says_what_it_is(ready_storage, photos):
     assert card.training["solver"] == "lbfgs"
     assert card.training["l2"] > 0
     assert card.versions["poets"]
-    backbone = (run.model / "backbone.tflite").read_bytes()
+    backbone = (run.folder.model / "backbone.tflite").read_bytes()
     assert card.backbone_sha256 == hashlib.sha256(backbone).hexdigest()
-    assert check_backbone(run.model, card).is_file()
+    assert check_backbone(run.folder.model, card).is_file()
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -101,7 +101,7 @@ def test_every_image_is_accounted_for(ready_storage, photos):
     make_picture(photos / "red" / "broken.jpg", (200, 0, 0)).write_bytes(b"broken")
     run = trained(ready_storage, photos)
 
-    counts = load_model(run.model).card.counts
+    counts = load_model(run.folder.model).card.counts
     assert counts["computed"] == 24
     assert counts["quarantined"] == 1
     assert counts["left_out"] == 0
@@ -111,7 +111,7 @@ def test_every_image_is_accounted_for(ready_storage, photos):
 def test_a_second_run_counts_what_was_cached(ready_storage, photos):
     trained(ready_storage, photos, name="first")
 
-    counts = load_model(trained(ready_storage, photos, name="second").model).card.counts
+    counts = load_model(trained(ready_storage, photos, name="second").folder.model).card.counts
 
     assert counts["cached"] == 24
     assert counts["computed"] == 0
@@ -120,8 +120,8 @@ def test_a_second_run_counts_what_was_cached(ready_storage, photos):
 def test_the_evaluation_agrees_with_itself_and_with_the_card(ready_storage, photos):
     run = trained(ready_storage, photos)
 
-    found = json.loads((run.model / "evaluation.json").read_text())
-    card = load_model(run.model).card
+    found = json.loads((run.folder.model / "evaluation.json").read_text())
+    card = load_model(run.folder.model).card
     assert found["labels"] == ["blue", "red"]
     for split, planned in (("validation", "validation"), ("test", "testing")):
         figures = found[split]
@@ -135,8 +135,8 @@ def test_the_evaluation_agrees_with_itself_and_with_the_card(ready_storage, phot
 def test_the_evaluation_has_every_figure_of_every_split(ready_storage, photos):
     run = trained(ready_storage, photos, options=TrainingOptions(target_precision=0.9))
 
-    found = json.loads((run.model / "evaluation.json").read_text())
-    card = load_model(run.model).card
+    found = json.loads((run.folder.model / "evaluation.json").read_text())
+    card = load_model(run.folder.model).card
     assert found["temperature"] == card.training["temperature"] == 1  # too few images
     assert found["near_duplicates_searched"] is True
     assert card.thresholds.keys() == {"blue", "red"}
@@ -165,7 +165,7 @@ def test_undefined_figures_are_null(ready_storage, photos):
     options = TrainingOptions(testing_percentage=0, target_precision=0.9)
     run = trained(ready_storage, photos, options=options)
 
-    figures = json.loads((run.model / "evaluation.json").read_text())["test"]
+    figures = json.loads((run.folder.model / "evaluation.json").read_text())["test"]
 
     for name in ("accuracy", "accuracy_interval", "top5_accuracy", "log_loss", "calibration_error"):
         assert figures[name] is None
@@ -178,19 +178,19 @@ def test_undefined_figures_are_null(ready_storage, photos):
 def test_without_a_target_there_are_no_thresholds(ready_storage, photos):
     run = trained(ready_storage, photos)
 
-    figures = json.loads((run.model / "evaluation.json").read_text())["validation"]
+    figures = json.loads((run.folder.model / "evaluation.json").read_text())["validation"]
 
-    assert load_model(run.model).card.thresholds is None
+    assert load_model(run.folder.model).card.thresholds is None
     assert [row["threshold"] for row in figures["per_label"]] == [None, None]
     assert figures["sure"] is None
 
 
 def test_every_held_out_image_has_its_prediction(ready_storage, photos):
     run = trained(ready_storage, photos)
-    model = load_model(run.model)
+    model = load_model(run.folder.model)
     backbone = LiteRTBackbone(ready_storage.backbone(BACKBONE_ID) / "backbone.tflite")
 
-    rows = pq.read_table(run.model / "predictions.parquet").to_pylist()
+    rows = pq.read_table(run.folder.model / "predictions.parquet").to_pylist()
 
     held_out = {
         image.path: reported
@@ -212,10 +212,10 @@ def test_every_held_out_image_has_its_prediction(ready_storage, photos):
 def test_enough_validation_images_give_a_temperature_that_is_in_the_head(
     ready_storage, photos, monkeypatch
 ):
-    plain = load_model(trained(ready_storage, photos, name="plain").model)
+    plain = load_model(trained(ready_storage, photos, name="plain").folder.model)
     monkeypatch.setattr(temperature, "MIN_IMAGES", 1)
 
-    scaled = load_model(trained(ready_storage, photos, name="scaled").model)
+    scaled = load_model(trained(ready_storage, photos, name="scaled").folder.model)
 
     found = scaled.card.training["temperature"]
     assert found != 1
@@ -234,7 +234,7 @@ def test_copies_across_splits_and_labels_are_listed(ready_storage, photos):
 
     duplicates = {
         frozenset({row["path"], row["other"]}): row
-        for row in read_table(run.model / "duplicates.csv")
+        for row in read_table(run.folder.model / "duplicates.csv")
     }
 
     again = f"{held_out.split('/')[0]}/copied.jpg"
@@ -252,16 +252,16 @@ def test_an_image_that_is_there_under_two_labels_is_suspect_under_both(ready_sto
     shutil.copy(photos / "blue" / "twice.jpg", photos / "red" / "twice.jpg")
     run = trained(ready_storage, photos)
 
-    first = read_table(run.model / "suspects.csv")[:2]
+    first = read_table(run.folder.model / "suspects.csv")[:2]
 
     assert {(row["path"], row["label"], row["suggested"]) for row in first} == {
         ("blue/twice.jpg", "blue", "red"),
         ("red/twice.jpg", "red", "blue"),
     }
     assert "has the very content of" in first[0]["reason"]
-    counts = load_model(run.model).card.counts
-    assert counts["suspects"] == len(read_table(run.model / "suspects.csv"))
-    assert counts["duplicates"] == len(read_table(run.model / "duplicates.csv"))
+    counts = load_model(run.folder.model).card.counts
+    assert counts["suspects"] == len(read_table(run.folder.model / "suspects.csv"))
+    assert counts["duplicates"] == len(read_table(run.folder.model / "duplicates.csv"))
 
 
 def test_a_picture_under_the_wrong_label_is_suspect(ready_storage, photos):
@@ -269,7 +269,7 @@ def test_a_picture_under_the_wrong_label_is_suspect(ready_storage, photos):
         make_picture(photos / label / "wrong.jpg", colour, 800)
     run = trained(ready_storage, photos)
 
-    suspects = read_table(run.model / "suspects.csv")
+    suspects = read_table(run.folder.model / "suspects.csv")
 
     assert {row["path"] for row in suspects[:2]} == {"red/wrong.jpg", "blue/wrong.jpg"}
     for row in suspects[:2]:
@@ -280,28 +280,28 @@ def test_a_picture_under_the_wrong_label_is_suspect(ready_storage, photos):
 def test_the_learning_curve_is_beside_the_model_and_in_the_run(ready_storage, photos):
     run = trained(ready_storage, photos, options=TrainingOptions(solver="sgd", steps=25))
 
-    with open(run.model / "curve.csv", newline="") as file:
+    with open(run.folder.model / "curve.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    steps = read_steps(run.steps)
+    steps = read_steps(run.folder.steps)
     assert [int(row["step"]) for row in rows] == [step.step for step in steps] == [0, 10, 20, 24]
     for row, step in zip(rows, steps, strict=True):
         assert float(row["train_cross_entropy"]) == step.train_cross_entropy
         assert float(row["validation_accuracy"]) == step.validation_accuracy
-    assert sorted(path.name for path in run.summaries.iterdir() if path.is_dir()) == [
+    assert sorted(path.name for path in run.folder.summaries.iterdir() if path.is_dir()) == [
         "train",
         "validation",
     ]
 
 
 def test_two_colours_are_told_apart(ready_storage, photos):
-    model = load_model(trained(ready_storage, photos).model)
+    model = load_model(trained(ready_storage, photos).folder.model)
 
     assert model.card.metrics["test_accuracy"] == 1
 
 
 def test_the_same_photographs_give_the_identical_head(ready_storage, photos):
-    one = load_model(trained(ready_storage, photos, name="one", batch_size=5).model)
-    other = load_model(trained(ready_storage, photos, name="other", batch_size=24).model)
+    one = load_model(trained(ready_storage, photos, name="one", batch_size=5).folder.model)
+    other = load_model(trained(ready_storage, photos, name="other", batch_size=24).folder.model)
 
     assert one.head.weights.tobytes() == other.head.weights.tobytes()
     assert one.head.bias.tobytes() == other.head.bias.tobytes()
@@ -312,7 +312,7 @@ def test_broken_images_are_listed_with_their_reasons(ready_storage, photos):
     make_picture(photos / "blue" / "empty.jpg", (0, 0, 200)).write_bytes(b"")
     run = trained(ready_storage, photos)
 
-    with open(run.model / "quarantine.csv", newline="", encoding="utf-8") as file:
+    with open(run.folder.model / "quarantine.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
 
     assert rows == [
@@ -329,10 +329,10 @@ def test_mistakes_are_listed_with_what_was_said_instead(ready_storage, photos):
         make_picture(picture, (30, 40, 220) if number % 2 else (220, 30, 30), 700 + number)
     run = trained(ready_storage, photos)
 
-    with open(run.model / "mistakes.csv", newline="", encoding="utf-8") as file:
+    with open(run.folder.model / "mistakes.csv", newline="", encoding="utf-8") as file:
         mistakes = list(csv.DictReader(file))
 
-    found = json.loads((run.model / "evaluation.json").read_text())
+    found = json.loads((run.folder.model / "evaluation.json").read_text())
     wrong = sum(
         np.sum(found[s]["confusion"]) - np.trace(found[s]["confusion"])
         for s in ("validation", "test")
@@ -353,9 +353,9 @@ def test_a_training_image_with_the_bytes_of_one_that_is_held_out_is_left_out(rea
     secret, copy = images_of(before, "testing")[0], images_of(before, "training")[0]
     shutil.copyfile(photos / secret.path, photos / copy.path)
     run = make_run(ready_storage, photos)
-    compute_run(ready_storage, run)
+    compute_run(run)
 
-    gathered = gather_bottlenecks(ready_storage, run, read_plan(run), no_heartbeat)
+    gathered = gather_bottlenecks(run, no_heartbeat)
 
     assert gathered.counts["left_out"] == 1
     assert copy.path not in gathered.examples["training"].paths
@@ -372,9 +372,9 @@ def test_validation_never_sees_a_test_image_either(ready_storage, photos):
     for path in (copy.path, other.path):
         shutil.copyfile(photos / secret.path, photos / path)
     run = make_run(ready_storage, photos)
-    compute_run(ready_storage, run)
+    compute_run(run)
 
-    gathered = gather_bottlenecks(ready_storage, run, read_plan(run), no_heartbeat)
+    gathered = gather_bottlenecks(run, no_heartbeat)
 
     assert gathered.counts["left_out"] == 2
     assert copy.path not in gathered.examples["validation"].paths
@@ -384,10 +384,10 @@ def test_validation_never_sees_a_test_image_either(ready_storage, photos):
 
 def test_each_example_keeps_its_own_label_and_bottleneck(ready_storage, photos):
     run = make_run(ready_storage, photos)
-    compute_run(ready_storage, run)
+    compute_run(run)
     backbone = LiteRTBackbone(ready_storage.backbone(BACKBONE_ID) / "backbone.tflite")
 
-    gathered = gather_bottlenecks(ready_storage, run, read_plan(run), no_heartbeat)
+    gathered = gather_bottlenecks(run, no_heartbeat)
 
     for split, examples in gathered.examples.items():
         assert examples.paths == [image.path for image in images_of(run, split)]
@@ -402,10 +402,10 @@ def test_each_example_keeps_its_own_label_and_bottleneck(ready_storage, photos):
 def test_bottlenecks_that_do_not_fit_in_memory_give_the_same_head(
     ready_storage, photos, monkeypatch
 ):
-    expected = load_model(trained(ready_storage, photos, name="memory").model).head
+    expected = load_model(trained(ready_storage, photos, name="memory").folder.model).head
     monkeypatch.setattr(gathering, "_IN_MEMORY_BYTES", 0)
 
-    found = load_model(trained(ready_storage, photos, name="file").model).head
+    found = load_model(trained(ready_storage, photos, name="file").folder.model).head
 
     assert np.array_equal(found.weights, expected.weights)
     assert np.array_equal(found.bias, expected.bias)
@@ -413,76 +413,76 @@ def test_bottlenecks_that_do_not_fit_in_memory_give_the_same_head(
 
 def test_batches_without_bottlenecks_are_marked_to_be_done_again(ready_storage, photos):
     run = make_run(ready_storage, photos, batch_size=8)
-    compute_run(ready_storage, run)
-    batches = list(read_batches(run))
+    compute_run(run)
+    batches = list(read_batches(run.folder))
     ready_storage.shard(BACKBONE_ID, batches[0].own_shard).unlink()
     ready_storage.shard(BACKBONE_ID, batches[2].own_shard).write_bytes(b"damaged")
 
     with pytest.raises(BottlenecksMissingError, match="2 batches"):
-        train(ready_storage, run)
+        train(run)
 
-    assert sorted(path.name for path in run.redo.iterdir()) == ["0", "2"]
-    assert not run.model.exists()
+    assert sorted(path.name for path in run.folder.redo.iterdir()) == ["0", "2"]
+    assert not run.folder.model.exists()
 
 
 def test_batches_that_were_done_again_are_enough_to_train(ready_storage, photos):
     run = make_run(ready_storage, photos, batch_size=8)
     with pytest.raises(BottlenecksMissingError):
-        train(ready_storage, run)
-    compute_run(ready_storage, run)
+        train(run)
+    compute_run(run)
 
-    train(ready_storage, run)
+    train(run)
 
-    assert list(run.redo.iterdir()) == []
-    assert run.model.is_dir()
+    assert list(run.folder.redo.iterdir()) == []
+    assert run.folder.model.is_dir()
 
 
 def test_a_label_without_any_training_image_that_can_be_read_is_refused(ready_storage, photos):
     for picture in (photos / "red").iterdir():
         picture.write_bytes(b"broken")
     run = make_run(ready_storage, photos)
-    compute_run(ready_storage, run)
+    compute_run(run)
 
     with pytest.raises(DatasetError, match=r"'red' has no training image .*of 24 images 12 cannot"):
-        train(ready_storage, run)
+        train(run)
 
-    assert not run.model.exists()
+    assert not run.folder.model.exists()
 
 
 def test_a_model_that_is_there_is_not_made_again(ready_storage, photos):
     run = trained(ready_storage, photos)
-    before = {path.name: path.read_bytes() for path in run.model.iterdir()}
+    before = {path.name: path.read_bytes() for path in run.folder.model.iterdir()}
     shutil.rmtree(ready_storage.bottlenecks(BACKBONE_ID))
 
-    train(ready_storage, run)
+    train(run)
 
-    assert {path.name: path.read_bytes() for path in run.model.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in run.folder.model.iterdir()} == before
 
 
 def test_a_trainer_that_was_taken_over_commits_nothing(ready_storage, photos):
     run = make_run(ready_storage, photos)
-    compute_run(ready_storage, run)
+    compute_run(run)
 
     def refuse():
         raise LeaseLostError("taken over")
 
     with pytest.raises(LeaseLostError):
-        train(ready_storage, run, refuse)
+        train(run, refuse)
 
-    assert not run.model.exists()
-    assert [path.name for path in run.path.iterdir() if path.name.startswith(".tmp")] == []
+    assert not run.folder.model.exists()
+    assert [path.name for path in run.folder.path.iterdir() if path.name.startswith(".tmp")] == []
 
 
 def test_a_missing_backbone_is_no_missing_bottleneck(storage, photos):
     with pytest.raises(ModelError, match="not in storage"):
-        train(storage, make_run(storage, photos))
+        train(make_run(storage, photos))
 
 
 def test_nothing_held_out_gives_a_model_without_figures(ready_storage, photos):
     options = TrainingOptions(testing_percentage=0, validation_percentage=0)
     run = trained(ready_storage, photos, options=options)
 
-    metrics = load_model(run.model).card.metrics
+    metrics = load_model(run.folder.model).card.metrics
     assert metrics["test_accuracy"] is None
     assert metrics["validation_log_loss"] is None
 
@@ -490,7 +490,7 @@ def test_nothing_held_out_gives_a_model_without_figures(ready_storage, photos):
 def test_the_codelabs_solver_can_be_chosen(ready_storage, photos):
     options = TrainingOptions(solver="sgd", steps=50)
 
-    card = load_model(trained(ready_storage, photos, options=options).model).card
+    card = load_model(trained(ready_storage, photos, options=options).folder.model).card
 
     assert card.training["solver"] == "sgd"
     assert card.training["steps"] == 50
@@ -500,18 +500,18 @@ CROPS = TrainingOptions(random_crop=10, variants=2)
 
 
 def quarantined(run):
-    with open(run.model / "quarantine.csv", newline="", encoding="utf-8") as file:
+    with open(run.folder.model / "quarantine.csv", newline="", encoding="utf-8") as file:
         return {row["path"]: row["reason"] for row in csv.DictReader(file)}
 
 
 def gather(storage, run):
-    return gather_bottlenecks(storage, run, read_plan(run), no_heartbeat)
+    return gather_bottlenecks(run, no_heartbeat)
 
 
 def test_variants_are_training_examples_and_no_photographs(ready_storage, photos):
     run = trained(ready_storage, photos, options=CROPS)
 
-    counts = load_model(run.model).card.counts
+    counts = load_model(run.folder.model).card.counts
     gathered = gather(ready_storage, run)
 
     assert counts["computed"] + counts["cached"] == 24
@@ -521,7 +521,7 @@ def test_variants_are_training_examples_and_no_photographs(ready_storage, photos
     assert len(gathered.examples["testing"]) == counts["testing"]
     images = images_of(run, "training")
     assert gathered.examples["training"].paths == [image.path for image in images]
-    assert load_model(run.model).card.training["random_crop"] == 10
+    assert load_model(run.folder.model).card.training["random_crop"] == 10
 
 
 @pytest.mark.parametrize("in_memory_bytes", [0, 2**31])
@@ -534,7 +534,7 @@ def test_variants_of_a_copy_of_a_held_out_image_are_left_out_with_it(
     learnt = [image for image in images_of(before, "training") if image.label == held_out.label]
     shutil.copy(photos / held_out.path, photos / learnt[3].path)
     run = make_run(ready_storage, photos, "after", options=CROPS)
-    compute_run(ready_storage, run)
+    compute_run(run)
 
     found = gather(ready_storage, run)
 
@@ -556,7 +556,7 @@ def test_an_unreadable_image_with_variants_is_one_photograph(ready_storage, phot
 
     run = trained(ready_storage, photos, name="after", options=CROPS)
 
-    counts = load_model(run.model).card.counts
+    counts = load_model(run.folder.model).card.counts
     assert (counts["quarantined"], counts["computed"]) == (1, 23)
     assert quarantined(run) == {broken: "not an image: no known format"}
     assert counts["variants"] == 2 * counts["training"]
@@ -569,10 +569,10 @@ def test_an_image_whose_variants_cannot_be_made_is_not_passed_over(ready_storage
     vanished = images_of(run, "training")[0].path
     (photos / vanished).unlink()
 
-    compute_run(ready_storage, run)
-    train(ready_storage, run)
+    compute_run(run)
+    train(run)
 
-    counts = load_model(run.model).card.counts
+    counts = load_model(run.folder.model).card.counts
     assert (counts["quarantined"], counts["cached"], counts["computed"]) == (1, 23, 0)
     assert quarantined(run) == {vanished: "cannot be opened: No such file or directory"}
     assert counts["variants"] == 2 * counts["training"]

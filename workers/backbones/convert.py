@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,12 @@ from numpy.typing import NDArray
 
 from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.store import has_backbone, write_backbone
-from workers.backbones.table import BackboneSpec, find_spec
+from workers.backbones.table import BackboneKey, BackboneSpec, find_spec
 from workers.backbones.weights import digest_file, seed_of
 from workers.errors import PoetsError, StorageError, WeightsError
 from workers.processes.heartbeat import Heartbeat
 from workers.processes.parent_death import end_with_parent
 from workers.storage.layout import Storage
-from workers.storage.plan import Plan
 
 _PROGRAM = "workers.backbones.convert"
 _TIMEOUT_S = 1200
@@ -34,8 +34,8 @@ _TIMEOUT_S = 1200
 _WEIGHTS_REFUSED, _STORAGE_REFUSED = 3, 4
 
 
-def convert_backbone(storage: Storage, plan: Plan, heartbeat: Heartbeat) -> None:
-    """Make sure that the backbone of `plan` is in storage.
+def convert_backbone(storage: Storage, key: BackboneKey, heartbeat: Heartbeat) -> None:
+    """Make sure that a backbone is in storage.
 
     Args:
         heartbeat: Called now and then, to show that the work goes on.
@@ -44,9 +44,9 @@ def convert_backbone(storage: Storage, plan: Plan, heartbeat: Heartbeat) -> None
         WeightsError: When the weights do not fit or cannot be converted.
         StorageError: When the storage refuses; trying again may help.
     """
-    if has_backbone(storage, plan.backbone_id):
+    if has_backbone(storage, key.id):
         return
-    request = json.dumps([plan.architecture, plan.backbone_id, plan.weights_digest])
+    request = json.dumps(astuple(key))
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as messages:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", _PROGRAM, str(storage.root), request, str(os.getpid())],
@@ -61,13 +61,13 @@ def convert_backbone(storage: Storage, plan: Plan, heartbeat: Heartbeat) -> None
             process.wait()
         messages.seek(0)
         lines = messages.read().strip().splitlines() or [f"exit code {process.returncode}"]
-    if has_backbone(storage, plan.backbone_id):
+    if has_backbone(storage, key.id):
         return
     if process.returncode == _STORAGE_REFUSED:
         raise StorageError(lines[-1])
     if process.returncode != _WEIGHTS_REFUSED:
-        raise RuntimeError(f"preparing {plan.architecture} ended with: {lines[-1]}")
-    raise WeightsError(f"Cannot prepare {plan.architecture}: {lines[-1]}")
+        raise RuntimeError(f"preparing {key.architecture} ended with: {lines[-1]}")
+    raise WeightsError(f"Cannot prepare {key.architecture}: {lines[-1]}")
 
 
 def _wait(process: subprocess.Popen[bytes], heartbeat: Heartbeat) -> None:
@@ -79,12 +79,12 @@ def _wait(process: subprocess.Popen[bytes], heartbeat: Heartbeat) -> None:
         heartbeat()
 
 
-def _convert(storage: Storage, architecture: str, backbone_id: str, digest: str) -> None:
+def _convert(storage: Storage, key: BackboneKey) -> None:
     import tensorflow as tf
 
     from workers.backbones.keras import build_keras_model
 
-    spec = find_spec(architecture)
+    spec, digest = find_spec(key.architecture), key.weights_digest
     weights = None if seed_of(digest) is not None else storage.weights(digest)
     if weights is not None and digest_file(weights) != digest:
         raise WeightsError(f"The weights {weights} were altered. Delete the file and submit again.")
@@ -95,7 +95,7 @@ def _convert(storage: Storage, architecture: str, backbone_id: str, digest: str)
     content = converter.convert()
     speed = _check_agreement(content, model, spec)
     description = {
-        "architecture": architecture,
+        "architecture": key.architecture,
         "weights": digest,
         "input_size": spec.input_size,
         "preprocessing": spec.preprocessing,
@@ -103,7 +103,7 @@ def _convert(storage: Storage, architecture: str, backbone_id: str, digest: str)
         "sha256": hashlib.sha256(content).hexdigest(),
         "images_per_second": round(speed, 1),
     }
-    write_backbone(storage, backbone_id, content, description)
+    write_backbone(storage, key.id, content, description)
 
 
 def _check_agreement(content: bytes, model: Any, spec: BackboneSpec) -> float:
@@ -136,7 +136,7 @@ def main() -> None:
     root, request, parent = sys.argv[1:]
     end_with_parent(parent=int(parent))
     try:
-        _convert(Storage(Path(root)), *json.loads(request))
+        _convert(Storage(Path(root)), BackboneKey(*json.loads(request)))
     except PoetsError as error:
         print(error, file=sys.stderr)
         sys.exit(_STORAGE_REFUSED if isinstance(error, StorageError) else _WEIGHTS_REFUSED)

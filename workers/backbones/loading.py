@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from workers.backbones import keras, litert
 from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.store import whole_backbone
-from workers.backbones.table import find_spec
+from workers.backbones.table import BackboneKey, find_spec
 from workers.backbones.weights import seed_of
 from workers.processes.capacity import Choice, default_threads, uses_gpu
 from workers.storage.layout import Storage
@@ -34,26 +34,24 @@ class Backbone(Protocol):
 
 
 @functools.lru_cache(maxsize=2)
-def open_backbone(
-    storage: Storage, architecture: str, backbone_id: str, weights_digest: str, device: str
-) -> Backbone:
+def open_backbone(storage: Storage, key: BackboneKey, device: str) -> Backbone:
     """Return the backbone, loaded once in each process.
 
     Raises:
         ModelError: When it has not been converted.
         StorageError: When it is damaged; it was set aside, to be converted again.
     """
-    spec = find_spec(architecture)
-    weights = None if seed_of(weights_digest) is not None else storage.weights(weights_digest)
+    spec, digest = find_spec(key.architecture), key.weights_digest
+    weights = None if seed_of(digest) is not None else storage.weights(digest)
     # A model that was made elsewhere comes without the weights that Keras would need; 8-bit
     # weights exist in LiteRT only, and other ones would give other bottlenecks.
     can_use_keras = (weights is None or weights.exists()) and not spec.is_quantized
     if can_use_keras and uses_gpu(device):
         from workers.backbones.keras import KerasBackbone
 
-        return KerasBackbone(spec, weights, weights_digest)
+        return KerasBackbone(spec, weights, digest)
     threads = default_threads(device).value
-    return LiteRTBackbone(whole_backbone(storage, backbone_id), threads=threads)
+    return LiteRTBackbone(whole_backbone(storage, key.id), threads=threads)
 
 
 def default_chunk(device: str) -> Choice:

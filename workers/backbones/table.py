@@ -161,9 +161,14 @@ def name_backbone(spec: BackboneSpec, weights_digest: str) -> str:
 
 
 @dataclass(frozen=True)
-class BackboneChoice:
-    """The backbone of a run."""
+class BackboneKey:
+    """Which backbone: an architecture with certain weights.
+
+    Attributes:
+        weights_digest: SHA-256 of the weights file, or "random-SEED".
+        id: What storage and the cache of bottlenecks call it (see `name_backbone`).
+    """
 
     architecture: str
     weights_digest: str
-    backbone_id: str
+    id: str

@@ -4,6 +4,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +15,10 @@ from workers.errors import ShardError, StorageError
 from workers.images.distortions import Recipe, variant_uri
 from workers.images.files import is_folder_with_files
 from workers.storage.atomic import storage_errors
-from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import Batch, PlannedImage
 from workers.storage.names import decode_name
 from workers.storage.plan import Plan
+from workers.storage.run import Run
 from workers.storage.shards import Shard, read_shard, write_shard
 
 
@@ -55,9 +56,7 @@ class Request(NamedTuple):
 Compute = Callable[[list[Request]], Iterable[ImageResult]]
 
 
-def complete_batch(
-    storage: Storage, folder: RunFolder, plan: Plan, batch: Batch, compute: Compute
-) -> list[ImageResult]:
+def complete_batch(run: Run, batch: Batch, compute: Compute) -> list[ImageResult]:
     """Return one result for each image of the batch, in order, computing what is missing.
 
     What was computed is in the batch's own shard when this returns; a second delivery
@@ -67,15 +66,15 @@ def complete_batch(
         StorageError: When the shard cannot be written, or the photographs are not there at
             all; the batch is as it was before.
     """
-    found = _look_up(storage, plan, batch)
+    plan, found = run.plan, _look_up(run, batch)
     results, missing = found.results, found.missing
     if missing:
         requests = [_request(plan, batch.images[i]) for i in missing]
         for i, result in zip(missing, compute(requests), strict=True):
             results[i] = result
         _check_root(plan, [results[i] for i in missing])
-        _write_own_shard(storage, plan, batch, results, sorted({*found.in_own_shard, *missing}))
-    (folder.redo / str(batch.number)).unlink(missing_ok=True)
+        _write_own_shard(run, batch, results, sorted({*found.in_own_shard, *missing}))
+    (run.folder.redo / str(batch.number)).unlink(missing_ok=True)
     return [result for result in results if result is not None]
 
 
@@ -87,13 +86,13 @@ def _check_root(plan: Plan, results: list[ImageResult | None]) -> None:
         raise StorageError(f"The folder {plan.root} of the photographs is gone or empty here.")
 
 
-def read_results(storage: Storage, plan: Plan, batch: Batch) -> list[ImageResult | None]:
+def read_results(run: Run, batch: Batch) -> list[ImageResult | None]:
     """Return what storage has for each image of the batch, None where it has nothing.
 
     Raises:
         StorageError: When the storage refuses.
     """
-    return _look_up(storage, plan, batch).results
+    return _look_up(run, batch).results
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ class _LookedUp:
         return [i for i, result in enumerate(self.results) if result is None]
 
 
-def _look_up(storage: Storage, plan: Plan, batch: Batch) -> _LookedUp:
+def _look_up(run: Run, batch: Batch) -> _LookedUp:
     found = _LookedUp([None] * len(batch.images), [])
     by_shard: dict[str, list[int]] = defaultdict(list)
     for i, image in enumerate(batch.images):
@@ -121,15 +120,15 @@ def _look_up(storage: Storage, plan: Plan, batch: Batch) -> _LookedUp:
             by_shard[image.shard].append(i)
     # One shard at a time: together they may be far larger than the batch.
     for name, indices in by_shard.items():
-        shard = _read_if_whole(storage, plan, name)
+        shard = _read_if_whole(run.shard(name))
         for i in indices:
             found.results[i] = _cached_result(shard, batch.images[i])
     missing = found.missing
-    own = _read_if_whole(storage, plan, _own_shard(plan, batch)) if missing else None
+    own = _read_if_whole(run.shard(_own_shard(run, batch))) if missing else None
     if own is not None:
         rows = {uri: row for row, uri in enumerate(own.uris)}
         for i in missing:
-            row = rows.get(image_uri(plan, batch.images[i]))
+            row = rows.get(image_uri(run.plan, batch.images[i]))
             if row is not None:
                 found.results[i] = _result(own, row)
                 found.in_own_shard.append(i)
@@ -156,13 +155,12 @@ def image_recipe(plan: Plan, image: PlannedImage) -> Recipe | None:
     return plan.training.recipe(image.variant) if plan.training else None
 
 
-def _own_shard(plan: Plan, batch: Batch) -> str:
+def _own_shard(run: Run, batch: Batch) -> str:
     # A batch that was wholly cached has none, unless a cached shard was lost since.
-    return batch.own_shard or f"{plan.name}-{batch.number}"
+    return batch.own_shard or f"{run.name}-{batch.number}"
 
 
-def _read_if_whole(storage: Storage, plan: Plan, name: str) -> Shard | None:
-    path = storage.shard(plan.backbone_id, name)
+def _read_if_whole(path: Path) -> Shard | None:
     try:
         return read_shard(path)
     except FileNotFoundError:
@@ -189,24 +187,20 @@ def _result(shard: Shard, row: int) -> ImageResult:
 
 
 def _write_own_shard(
-    storage: Storage,
-    plan: Plan,
-    batch: Batch,
-    results: list[ImageResult | None],
-    rows: list[int],
+    run: Run, batch: Batch, results: list[ImageResult | None], rows: list[int]
 ) -> None:
     kept = [(batch.images[i], result) for i in rows if (result := results[i]) is not None]
-    width = find_spec(plan.architecture).bottleneck_size
+    width = find_spec(run.plan.architecture).bottleneck_size
     bottlenecks = np.zeros((len(kept), width), np.float32)
     for row, (_, result) in enumerate(kept):
         if result.bottleneck is not None:
             bottlenecks[row] = result.bottleneck
     shard = Shard(
-        uris=[image_uri(plan, image) for image, _ in kept],
+        uris=[image_uri(run.plan, image) for image, _ in kept],
         sizes=[image.size for image, _ in kept],
         versions=[image.version for image, _ in kept],
         digests=[result.digest for _, result in kept],
         bottlenecks=bottlenecks,
         errors=[result.error for _, result in kept],
     )
-    write_shard(storage.shard(plan.backbone_id, _own_shard(plan, batch)), shard)
+    write_shard(run.shard(_own_shard(run, batch)), shard)

@@ -17,9 +17,10 @@ from workers.heads.head import Examples
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import write_whole
 from workers.storage.label_sets import split_labels
-from workers.storage.layout import RunFolder, Storage
+from workers.storage.layout import RunFolder
 from workers.storage.manifest import PlannedImage, count_split, read_batches
 from workers.storage.plan import Plan
+from workers.storage.run import Run
 
 SPLITS = ("training", "validation", "testing")
 # Larger sets of bottlenecks are gathered in a temporary file and stream from there.
@@ -83,9 +84,7 @@ class Copy:
     digest: bytes | None
 
 
-def gather_bottlenecks(
-    storage: Storage, folder: RunFolder, plan: Plan, heartbeat: Heartbeat
-) -> Gathered:
+def gather_bottlenecks(run: Run, heartbeat: Heartbeat) -> Gathered:
     """Return the bottlenecks of every image that could be read.
 
     An image with the very content of a test image, or a training image with that of a
@@ -97,11 +96,11 @@ def gather_bottlenecks(
         RunError: When the manifest has an image without a split.
     """
     gathered = Gathered({}, Counter(dict.fromkeys(_COUNTED, 0)))
-    width = read_description(storage, plan.backbone_id)["bottleneck_size"]
-    numbering = _Numbering(plan)
+    width = read_description(run.storage, run.plan.backbone_id)["bottleneck_size"]
+    numbering = _Numbering(run.plan)
     with tempfile.TemporaryDirectory(prefix="poets-") as scratch:
-        parts = {split: _Part.allocate(scratch, split, folder, width) for split in SPLITS}
-    rows = _results(storage, folder, plan, heartbeat)
+        parts = {split: _Part.allocate(scratch, split, run.folder, width) for split in SPLITS}
+    rows = _results(run, heartbeat)
     for _, group in itertools.groupby(rows, key=lambda row: row[0].path):
         _add_photograph(gathered, parts, numbering, list(group))
     # The test split keeps all of its images; the others lose what would tell them its answers.
@@ -231,15 +230,13 @@ class _Part:
         return Examples(self.bottlenecks[:count], numbering.array(self.labels), self.paths)
 
 
-def _results(
-    storage: Storage, folder: RunFolder, plan: Plan, heartbeat: Heartbeat
-) -> Iterator[tuple[PlannedImage, ImageResult]]:
+def _results(run: Run, heartbeat: Heartbeat) -> Iterator[tuple[PlannedImage, ImageResult]]:
     incomplete = 0
-    for batch in read_batches(folder):
-        results = read_results(storage, plan, batch)
+    for batch in read_batches(run.folder):
+        results = read_results(run, batch)
         if None in results:
             incomplete += 1
-            write_whole(folder.redo / str(batch.number), b"")
+            write_whole(run.folder.redo / str(batch.number), b"")
         heartbeat()
         yield from (
             (image, result)

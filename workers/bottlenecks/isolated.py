@@ -13,11 +13,12 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 
 import numpy as np
 
+from workers.backbones.table import BackboneKey
 from workers.bottlenecks.batches import ImageResult, Request
 from workers.bottlenecks.computing import compute_results
 from workers.images.distortions import Recipe
@@ -25,14 +26,13 @@ from workers.processes.child import IMAGE_TIMEOUT_S, Child, DeathError, limit_me
 from workers.processes.heartbeat import Heartbeat
 from workers.processes.parent_death import end_with_parent
 from workers.storage.layout import Storage
-from workers.storage.plan import Plan
 
 _REQUESTS_A_TIMEOUT = 16
 
 
 def compute_isolated(
     storage: Storage,
-    plan: Plan,
+    key: BackboneKey,
     images: list[Request],
     heartbeat: Heartbeat,
     timeout_s: float = IMAGE_TIMEOUT_S,
@@ -46,10 +46,8 @@ def compute_isolated(
     Raises:
         StorageError: When the process cannot even start working.
     """
-    identity = [plan.architecture, plan.backbone_id, plan.weights_digest]
-    child = Child(
-        "workers.bottlenecks.isolated", [str(storage.root), json.dumps(identity)], heartbeat
-    )
+    arguments = [str(storage.root), json.dumps(astuple(key))]
+    child = Child("workers.bottlenecks.isolated", arguments, heartbeat)
     try:
         for _, group in itertools.groupby(images, key=lambda request: request.file):
             requests = list(group)
@@ -72,11 +70,11 @@ def _compute(child: Child, requests: list[Request], timeout_s: float) -> list[Im
     return [_from_json(answer) for answer in answers]
 
 
-def _serve(storage: Storage, identity: tuple[str, str, str]) -> None:
+def _serve(storage: Storage, key: BackboneKey) -> None:
     from workers.backbones.loading import open_backbone
 
     # On a GPU too: the question is whether the image is poison, not how fast it is.
-    backbone = open_backbone(storage, *identity, "cpu")
+    backbone = open_backbone(storage, key, "cpu")
     limit_memory()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
@@ -112,4 +110,4 @@ def _from_json(answer: dict[str, str | None]) -> ImageResult:
 
 if __name__ == "__main__":
     end_with_parent(parent=int(sys.argv[3]))
-    _serve(Storage(Path(sys.argv[1])), json.loads(sys.argv[2]))
+    _serve(Storage(Path(sys.argv[1])), BackboneKey(*json.loads(sys.argv[2])))

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.backbones.loading import Backbone, open_backbone
+from workers.backbones.table import BackboneKey
 from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
 from workers.images.loading import STEPS, Steps
@@ -172,9 +173,9 @@ def _tell(line: str) -> None:
 
 def main() -> None:
     """Say "ready", read one request, and print a line for each image (".") and each lap."""
-    root, identity, device, parent = sys.argv[1:]
+    root, key, device, parent = sys.argv[1:]
     end_with_parent(parent=int(parent))
-    backbone = open_backbone(Storage(Path(root)), *json.loads(identity), device)
+    backbone = open_backbone(Storage(Path(root)), BackboneKey(*json.loads(key)), device)
     # The first passes allocate, and are slower than all that follow.
     for _ in range(2):
         backbone.compute(np.zeros((backbone.chunk, *backbone.input_size, 3), np.uint8))

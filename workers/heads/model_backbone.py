@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from workers.backbones.store import has_backbone, read_description, write_backbone
-from workers.backbones.table import find_spec
+from workers.backbones.table import BackboneKey, find_spec
 from workers.backbones.weights import digest_file
 from workers.errors import ModelError
 from workers.heads.model_folder import ModelCard
@@ -27,8 +27,8 @@ def check_backbone(folder: Path, card: ModelCard) -> Path:
     return path
 
 
-def install_backbone(storage: Storage, folder: Path, card: ModelCard) -> tuple[str, str]:
-    """Make sure that storage has the backbone of a model; return its id and its weights.
+def install_backbone(storage: Storage, folder: Path, card: ModelCard) -> BackboneKey:
+    """Make sure that storage has the backbone of a model, and return which it is.
 
     A model may come from anywhere, so its card alone proves nothing: a backbone that is not
     the very file that poets converted here is kept under its own hash, and never used by a
@@ -40,7 +40,7 @@ def install_backbone(storage: Storage, folder: Path, card: ModelCard) -> tuple[s
     if has_backbone(storage, card.backbone_id):
         known = read_description(storage, card.backbone_id)
         if known["sha256"] == card.backbone_sha256:
-            return card.backbone_id, known["weights"]
+            return BackboneKey(card.architecture, known["weights"], card.backbone_id)
     backbone_id = f"{find_spec(card.architecture).name}-{card.backbone_sha256}"
     if not has_backbone(storage, backbone_id):
         description = {
@@ -53,4 +53,4 @@ def install_backbone(storage: Storage, folder: Path, card: ModelCard) -> tuple[s
         }
         content = check_backbone(folder, card).read_bytes()
         write_backbone(storage, backbone_id, content, description)
-    return backbone_id, UNKNOWN_WEIGHTS
+    return BackboneKey(card.architecture, UNKNOWN_WEIGHTS, backbone_id)

@@ -18,9 +18,10 @@ from workers.bottlenecks.batches import image_path, read_results
 from workers.errors import ImageError
 from workers.images.loading import load_image
 from workers.storage.atomic import write_whole
-from workers.storage.layout import RunFolder, Storage
+from workers.storage.layout import RunFolder
 from workers.storage.manifest import PlannedImage, batch_sizes, read_batch
 from workers.storage.plan import Plan
+from workers.storage.run import Run
 
 # The projector computes in the browser; more points make it slow.
 MAX_POINTS = 2_000
@@ -30,7 +31,7 @@ _GONE = np.full((_THUMBNAIL, _THUMBNAIL, 3), 128, np.uint8)
 _CONFIG = "projector_config.pbtxt"
 
 
-def write_projector(storage: Storage, folder: RunFolder, plan: Plan) -> int:
+def write_projector(run: Run) -> int:
     """Write the projector's files into the run's summaries; return the number of points.
 
     At most `MAX_POINTS` images are chosen, evenly over the manifest and so over labels and
@@ -41,13 +42,13 @@ def write_projector(storage: Storage, folder: RunFolder, plan: Plan) -> int:
         StorageError: When the storage refuses.
     """
     bottlenecks, rows, thumbnails = [], [], []
-    for image, bottleneck in _chosen(storage, folder, plan):
+    for image, bottleneck in _chosen(run):
         bottlenecks.append(bottleneck)
         rows.append((image.label or "", image.split or "", image.path))
-        thumbnails.append(_thumbnail(plan, image))
+        thumbnails.append(_thumbnail(run.plan, image))
     if not rows:
         return 0
-    target = folder.summaries
+    target = run.folder.summaries
     write_whole(target / "bottlenecks.bytes", np.stack(bottlenecks).astype("<f4").tobytes())
     write_whole(target / "bottlenecks.tsv", _metadata(rows))
     write_whole(target / "thumbnails.jpg", _sprite(thumbnails))
@@ -55,10 +56,8 @@ def write_projector(storage: Storage, folder: RunFolder, plan: Plan) -> int:
     return len(rows)
 
 
-def _chosen(
-    storage: Storage, folder: RunFolder, plan: Plan
-) -> Iterator[tuple[PlannedImage, NDArray[np.float32]]]:
-    ends = np.cumsum(batch_sizes(folder))
+def _chosen(run: Run) -> Iterator[tuple[PlannedImage, NDArray[np.float32]]]:
+    ends = np.cumsum(batch_sizes(run.folder))
     total = int(ends[-1])
     count = min(MAX_POINTS, total)
     # Strictly growing, since there are at least as many images as points.
@@ -67,8 +66,8 @@ def _chosen(
     for number in np.unique(numbers).tolist():
         first = int(ends[number - 1]) if number else 0
         here = (places[numbers == number] - first).tolist()
-        batch = read_batch(folder, number)
-        results = read_results(storage, plan, batch)
+        batch = read_batch(run.folder, number)
+        results = read_results(run, batch)
         for place in here:
             result = results[place]
             if result is not None and result.bottleneck is not None:

@@ -3,8 +3,11 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+import msgspec
+
+from workers.backbones.table import BackboneKey
 from workers.errors import RunError
 from workers.images.distortions import Recipe
 from workers.storage.layout import RunFolder
@@ -41,12 +44,13 @@ class TrainingOptions:
             split; later runs keep them (see orchestrator.dataset.split).
     """
 
-    testing_percentage: float = 10
-    validation_percentage: float = 10
+    # `int | float`, so that a whole number is read and written as it was given.
+    testing_percentage: int | float = 10
+    validation_percentage: int | float = 10
     seed: int = 0
     solver: str = "lbfgs"
     steps: int = 4000
-    learning_rate: float = 0.01
+    learning_rate: int | float = 0.01
     train_batch_size: int = 100
     eval_step_interval: int = 10
     validation_batch_size: int = 100
@@ -57,7 +61,7 @@ class TrainingOptions:
     random_brightness: int = 0
     variants: int = 0
     class_weight: str = "none"
-    target_precision: float | None = None
+    target_precision: int | float | None = None
     evaluate_test: bool = True
     multi_label: bool = False
     split_exceptions: dict[str, str] = field(default_factory=dict)
@@ -96,7 +100,7 @@ class LabellingOptions:
     overwrite: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """One run: `training` is set for submit-dataset, `labelling` for classify-dir.
 
@@ -105,6 +109,8 @@ class Plan:
         cached, cached_variants: Those of them whose bottlenecks were known.
         warnings: What a person should know before the training, sentences.
         retried: Images that had failed in the run `parent` and are tried again.
+        sweep: What the trials of its sweep are called, but for their number; None when it
+            is no trial.
     """
 
     name: str
@@ -127,13 +133,26 @@ class Plan:
     warnings: tuple[str, ...] = ()
     retried: int = 0
     version: int = PLAN_VERSION
+    sweep: str | None = None
 
     @property
     def kind(self) -> Literal["train", "label"]:
         return "train" if self.training else "label"
 
+    @property
+    def backbone(self) -> BackboneKey:
+        return BackboneKey(self.architecture, self.weights_digest, self.backbone_id)
+
     def to_json(self) -> bytes:
-        return (json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n").encode()
+        values = asdict(self)
+        if self.sweep is None:
+            del values["sweep"]  # as every plan was before there was such a field
+        return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+@dataclass(frozen=True)
+class _Versioned:
+    version: int
 
 
 def read_plan(folder: RunFolder) -> Plan:
@@ -143,29 +162,23 @@ def read_plan(folder: RunFolder) -> Plan:
         RunError: When there is no such run, or a newer poets wrote it.
     """
     try:
-        values: dict[str, Any] = json.loads(folder.plan.read_bytes())
+        content = folder.plan.read_bytes()
+        version = msgspec.json.decode(content, type=_Versioned).version
+        if version == PLAN_VERSION:
+            return msgspec.json.decode(content, type=Plan)
     except FileNotFoundError as error:
         raise RunError(
             f"There is no run {folder.name!r} in {folder.path.parent}. "
             "`poets runs` lists the runs there are."
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise RunError(f"The plan {folder.plan} cannot be read: {error}.") from error
-    try:
-        if values["version"] != PLAN_VERSION:
-            raise RunError(
-                f"Run {folder.name!r} has plan version {values['version']}; this poets reads "
-                f"{PLAN_VERSION}. Use the version of poets that made it."
-            )
-        values["labels"] = tuple(values["labels"])
-        values["warnings"] = tuple(values.get("warnings", ()))
-        if values["training"]:
-            values["training"] = TrainingOptions(**values["training"])
-        if values["labelling"]:
-            values["labelling"] = LabellingOptions(**values["labelling"])
-        return Plan(**values)
-    except (KeyError, TypeError) as error:
-        raise RunError(f"The plan {folder.plan} is damaged: {error!r}.") from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RunError(f"The plan {folder.plan} is damaged: {error}.") from error
+    raise RunError(
+        f"Run {folder.name!r} has plan version {version}; this poets reads {PLAN_VERSION}. "
+        "Use the version of poets that made it."
+    )
 
 
 def list_runs(runs: Path) -> list[RunFolder]:

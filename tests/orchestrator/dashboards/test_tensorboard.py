@@ -63,11 +63,11 @@ def test_a_run_that_has_not_been_trained_yet_is_refused(ready_storage, tmp_path)
     run = make_run(ready_storage, make_data_set(tmp_path / "photos"))
 
     with pytest.raises(RunError, match="its training has not begun"):
-        check_summaries(run)
+        check_summaries(run.folder)
 
-    run.model.mkdir()
+    run.folder.model.mkdir()
     with pytest.raises(RunError, match="an older poets has trained it"):
-        check_summaries(run)
+        check_summaries(run.folder)
 
-    run.summaries.mkdir()
-    check_summaries(run)
+    run.folder.summaries.mkdir()
+    check_summaries(run.folder)

@@ -22,7 +22,7 @@ from workers.images.files import MAX_BYTES
 from workers.images.inspection import Inspection
 from workers.settings import Settings
 from workers.storage.manifest import read_batches
-from workers.storage.plan import TrainingOptions, read_plan
+from workers.storage.plan import TrainingOptions
 
 RED = (220, 30, 30)
 
@@ -48,7 +48,7 @@ def kinds(found):
 
 def splits_of(storage, photos, **options):
     run = make_run(storage, photos, options=TrainingOptions(**options))
-    return {image.path: image.split for batch in read_batches(run) for image in batch.images}
+    return {image.path: image.split for batch in read_batches(run.folder) for image in batch.images}
 
 
 def test_a_clean_folder_has_no_concern_and_is_left_as_it_is(photos, check, tmp_path):
@@ -159,9 +159,9 @@ def test_a_label_of_which_nothing_is_left_to_train_on_is_what_the_trainer_finds(
     assert kinds(found) == {"untaught_labels": 1, "two_splits": 1, "few_images": 1}
     assert found.concerns[0].labels == ("green",)
     run = make_run(ready_storage, photos)
-    compute_run(ready_storage, run)
+    compute_run(run)
     with pytest.raises(DatasetError, match="Label 'green' has no training image left"):
-        train(ready_storage, run)
+        train(run)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_folders_that_would_be_one_label_spoil_a_run_and_submit_warns(photos, ch
     assert kinds(found) == {"alike_labels": 1}
     assert found.spoils
     assert found.concerns[0].text == "'Red ' = 'red'"
-    warnings = read_plan(make_run(storage, photos)).warnings
+    warnings = make_run(storage, photos).plan.warnings
     assert warnings[0].startswith("Labels that look like one (1): 'Red ' = 'red'. ")
     assert "`poets check DIR`" in warnings[1]
     assert len(warnings) == 2
@@ -225,7 +225,7 @@ def test_what_is_not_opened_or_not_in_a_label_has_a_row(photos, check, storage):
         "'linked': one of the links",
         "'red/link.jpg': one of the links",
     ]
-    warnings = read_plan(make_run(storage, photos)).warnings
+    warnings = make_run(storage, photos).plan.warnings
     assert [warning.split(" (")[0] for warning in warnings[:-1]] == [
         "Images in no label's folder",
         "Folders without an image",
@@ -238,7 +238,7 @@ def test_submit_warns_of_files_whose_size_says_enough(photos, storage):
     with (photos / "red" / "huge.jpg").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
 
-    warnings = read_plan(make_run(storage, photos)).warnings
+    warnings = make_run(storage, photos).plan.warnings
 
     assert warnings[0].startswith("Images that cannot be read (1): 'red/empty.jpg'. ")
     assert warnings[1].startswith("Images over the limits (1): 'red/huge.jpg'. ")

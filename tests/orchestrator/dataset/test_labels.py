@@ -8,7 +8,7 @@ from tests.builders.pictures import make_picture
 from tests.builders.runs import images_of, make_run
 from workers.errors import DatasetError
 from workers.storage.label_sets import split_labels
-from workers.storage.plan import TrainingOptions, read_plan
+from workers.storage.plan import TrainingOptions
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_the_manifest_holds_the_labels_of_each_image(storage, tmp_path):
 
     run = make_run(storage, tmp_path / "shapes", label_file=table)
 
-    found = read_plan(run)
+    found = run.plan
     assert found.labels == ("circle", "square", "triangle")
     assert found.training is not None
     assert found.training.multi_label
@@ -69,7 +69,7 @@ def test_a_rare_label_is_a_warning(storage, photos):
 
     run = plan(storage, photos, lambda n: "a;rare" if n == learnt else "a" * (n % 2), name="second")
 
-    warnings = read_plan(run).warnings
+    warnings = run.plan.warnings
     assert len(warnings) == 4
     assert warnings[0].startswith("No validation image has the label 'rare', so its figures are")
     assert warnings[1].startswith("No test image has the label 'rare'")
@@ -79,7 +79,7 @@ def test_a_rare_label_is_a_warning(storage, photos):
 def test_a_label_that_every_image_has_is_a_warning(storage, photos):
     run = plan(storage, photos, lambda n: "all" + ";odd" * (n % 2))
 
-    assert any("Every training image has the label 'all'" in w for w in read_plan(run).warnings)
+    assert any("Every training image has the label 'all'" in w for w in run.plan.warnings)
 
 
 def test_a_label_without_a_training_image_is_refused(storage, photos):
@@ -110,9 +110,9 @@ def test_too_few_images_for_the_splits_are_refused(storage, tmp_path):
 
 
 def test_a_plan_with_one_label_an_image_warns_of_nothing(storage, tmp_path):
-    found = read_plan(make_run(storage, make_data_set(tmp_path / "photos", per_label=20)))
+    found = make_run(storage, make_data_set(tmp_path / "photos", per_label=20)).plan
 
     assert found.warnings == ()
     assert found.training is not None
     assert not found.training.multi_label
-    assert found.backbone_id == BACKBONE.backbone_id
+    assert found.backbone_id == BACKBONE.id

@@ -10,7 +10,6 @@ from tests.builders.pictures import make_picture
 from tests.builders.runs import make_run
 from workers.errors import DatasetError
 from workers.storage.names import decode_name
-from workers.storage.plan import read_plan
 
 RED = (220, 30, 30)
 
@@ -111,7 +110,7 @@ def test_images_without_a_label_are_counted(tmp_path, storage):
     photos = make_data_set(tmp_path / "photos")
     make_picture(photos / "loose.jpg", RED)
 
-    plan = read_plan(make_run(storage, photos))
+    plan = make_run(storage, photos).plan
 
     assert plan.images == 24
     assert plan.ignored == {"images without a label": 1}

@@ -8,6 +8,7 @@ import redis
 
 from orchestrator.driving.broker import check_broker, describe_wait, open_broker
 from workers.errors import BrokerError
+from workers.items import CONVERT, Item
 from workers.leases import connect
 from workers.settings import Settings, load_settings
 
@@ -46,11 +47,15 @@ def test_a_sound_broker_is_accepted(url):
 def test_what_is_sent_waits_in_its_queue_under_its_name(broker_url):
     broker = open_broker(load_settings())
 
-    broker.send("spring:1", ["convert", "0", "1"], "train")
-    broker.send("autumn", ["7"], "label")
+    broker.send("spring:1", [CONVERT, Item.of_batch(0), Item.of_batch(1)], "train")
+    broker.send("autumn", [Item.of_batch(7)], "label")
 
-    assert broker.queued("spring:1", ("bottleneck", "train", "infer")) == {"convert", "0", "1"}
-    assert broker.queued("autumn", ("bottleneck", "train", "infer")) == {"7"}
+    assert broker.queued("spring:1", ("bottleneck", "train", "infer")) == {
+        CONVERT,
+        Item.of_batch(0),
+        Item.of_batch(1),
+    }
+    assert broker.queued("autumn", ("bottleneck", "train", "infer")) == {Item.of_batch(7)}
     assert broker.queue_lengths(("bottleneck", "train", "infer")) == {
         "bottleneck": 2,
         "train": 1,
@@ -60,7 +65,7 @@ def test_what_is_sent_waits_in_its_queue_under_its_name(broker_url):
 
 def test_a_message_holds_run_and_batch_and_little_else(broker_url):
     broker = open_broker(load_settings())
-    broker.send("spring", ["3"], "train")
+    broker.send("spring", [Item.of_batch(3)], "train")
 
     message = connect(broker_url).lindex("bottleneck", 0)
 

@@ -20,7 +20,7 @@ from workers.settings import load_settings
 @pytest.fixture
 def run(storage, tmp_path, broker_url):
     run = make_run(storage, make_data_set(tmp_path / "photos"))
-    run.detached.touch()
+    run.folder.detached.touch()
     return run
 
 
@@ -53,12 +53,12 @@ def test_a_run_that_could_not_go_on_waits(run, due):
 def test_a_run_that_was_stopped_and_resumed_does_not_wait(storage, run, due, stop):
     retry_at = {"run": math.inf}
     if stop == "cancel":
-        cancel_run(storage, "run")
+        cancel_run(run)
     else:
-        run.paused.touch()
+        run.folder.paused.touch()
 
     while_stopped = due(retry_at)
-    reopen_run(storage, "run")
+    reopen_run(run)
 
     assert while_stopped == []
     assert due(retry_at) == ["run"]
@@ -90,7 +90,7 @@ def test_runs_that_have_ended_cost_nothing_while_the_storage_rests(
 ):
     monkeypatch.setattr(coordinator, "_SAME_TIME_S", 0)
     for number in range(50):
-        shutil.copytree(run.path, storage.runs / f"ended-{number}")
+        shutil.copytree(run.folder.path, storage.runs / f"ended-{number}")
         (storage.runs / f"ended-{number}" / "result.json").touch()
     due({})
     of_all = [path for path in asked if "ended-" in path]
@@ -107,7 +107,7 @@ def test_a_change_of_the_folder_of_runs_shows_a_new_one(storage, run, due, monke
     monkeypatch.setattr(coordinator, "_SAME_TIME_S", 0)
     due({})
 
-    shutil.copytree(run.path, storage.runs / "second")
+    shutil.copytree(run.folder.path, storage.runs / "second")
     os.utime(storage.runs, (1, 1))
 
     assert due({}) == ["run", "second"]
@@ -119,7 +119,7 @@ def test_a_storage_whose_folders_keep_no_time_is_listed_now_and_then(
     monkeypatch.setattr(coordinator, "_SAME_TIME_S", 0)
     os.utime(storage.runs, (1, 1))
     due({})
-    shutil.copytree(run.path, storage.runs / "second")
+    shutil.copytree(run.folder.path, storage.runs / "second")
     os.utime(storage.runs, (1, 1))
 
     assert due({}) == ["run"]

@@ -25,6 +25,7 @@ from tests.builders.runs import make_run
 from tests.builders.workers import work_in_thread
 from workers.errors import ModelError, RunError, StorageError, UsageError
 from workers.heads.model_folder import copy_model
+from workers.items import Item
 from workers.leases import Keys, connect, report_failed_attempt
 from workers.settings import QUEUES, Settings, load_settings
 from workers.storage.plan import LabellingOptions
@@ -42,7 +43,7 @@ def busy(broker_url):
 
 
 def drive(storage, run, on_progress=lambda _: None):
-    return drive_run(storage, open_broker(load_settings()), run.name, on_progress)
+    return drive_run(run, open_broker(load_settings()), on_progress)
 
 
 def label(storage, run, photos, output):
@@ -52,7 +53,7 @@ def label(storage, run, photos, output):
         scan_folder(photos),
         BACKBONE,
         LabellingOptions(run.name, str(output), "csv", 2),
-        lambda folder: copy_model(run.model, folder),
+        lambda folder: copy_model(run.folder.model, folder),
         name="job",
         batch_size=6,
     )
@@ -66,7 +67,7 @@ def test_a_run_ends_with_a_model_and_every_image_accounted_for(ready_storage, ru
     assert (result["images"], result["computed"], result["lost"]) == (24, 24, 0)
     assert result["labels"] == ["blue", "red"]
     assert result["test_accuracy"] == 1.0
-    assert json.loads(run.result.read_bytes())["model"] == str(run.model)
+    assert json.loads(run.folder.result.read_bytes())["model"] == str(run.folder.model)
     assert seen[-1].done == 24
     assert {"computing bottlenecks", "training"} <= {progress.phase for progress in seen}
 
@@ -80,7 +81,7 @@ def test_driving_a_finished_run_again_only_reads_its_result(ready_storage, run, 
 def test_seconds_are_counted_from_the_start_of_the_command(ready_storage, run, busy):
     started = time.monotonic() - 1000
 
-    result = submit.attend_run(load_settings(), run.name, started, lambda _: None, lambda: None)
+    result = submit.attend_run(load_settings(), run, started, lambda _: None, lambda: None)
 
     assert result["seconds"] >= 1000
 
@@ -117,7 +118,7 @@ def test_a_damaged_shard_is_computed_again_before_training(ready_storage, run, b
 
 
 def test_a_cancelled_run_stops(ready_storage, run, busy):
-    cancel_run(ready_storage, run.name)
+    cancel_run(run)
 
     with pytest.raises(RunError, match="cancelled"):
         drive(ready_storage, run)
@@ -125,16 +126,16 @@ def test_a_cancelled_run_stops(ready_storage, run, busy):
 
 
 def test_a_cancelled_run_can_be_taken_up_again(ready_storage, run, busy):
-    cancel_run(ready_storage, run.name)
-    reopen_run(ready_storage, run.name)
+    cancel_run(run)
+    reopen_run(run)
 
     assert drive(ready_storage, run)["lost"] == 0
     with pytest.raises(RunError, match="has finished"):
-        cancel_run(ready_storage, run.name)
+        cancel_run(run)
 
 
 def test_a_failure_that_would_repeat_ends_the_run_with_its_reason(ready_storage, run, busy):
-    run.failure.write_text(json.dumps({"reason": "weights do not fit"}))
+    run.folder.failure.write_text(json.dumps({"reason": "weights do not fit"}))
 
     with pytest.raises(RunError, match="weights do not fit"):
         drive(ready_storage, run)
@@ -145,9 +146,11 @@ def test_a_failure_that_would_repeat_ends_the_run_with_its_reason(ready_storage,
 def test_trouble_that_stays_pauses_the_run_and_says_how_to_go_on(
     ready_storage, run, broker_url, monkeypatch
 ):
-    monkeypatch.setattr("orchestrator.driving.reconcile._TROUBLE_WAIT_S", 0.01)
+    monkeypatch.setattr("orchestrator.driving.reconcile._RETRY_WAIT_S", 0.01)
     for batch in range(3):
-        report_failed_attempt(connect(broker_url), run.name, str(batch), "Cannot write: disk full.")
+        report_failed_attempt(
+            connect(broker_url), run.name, Item.of_batch(batch), "Cannot write: disk full."
+        )
 
     def take_messages(_):
         connect(broker_url).delete(*QUEUES)
@@ -163,8 +166,8 @@ def test_trouble_that_stays_pauses_the_run_and_says_how_to_go_on(
 def test_the_reason_of_a_detached_run_is_shown_while_it_is_tried_again(
     ready_storage, run, broker_url
 ):
-    run.detached.touch()
-    run.trouble.write_text("Cannot write: disk full.")
+    run.folder.detached.touch()
+    run.folder.trouble.write_text("Cannot write: disk full.")
     connect(broker_url).set(ALIVE_KEY, 1)
 
     state = state_of(load_settings(), run)
@@ -174,21 +177,25 @@ def test_the_reason_of_a_detached_run_is_shown_while_it_is_tried_again(
 
 
 def test_a_reason_goes_when_the_work_goes_on(ready_storage, run, busy):
-    run.trouble.write_text("Cannot write: disk full.")
+    run.folder.trouble.write_text("Cannot write: disk full.")
     seen = []
 
-    drive(ready_storage, run, lambda progress: seen.append((progress.done, run.trouble.exists())))
+    drive(
+        ready_storage,
+        run,
+        lambda progress: seen.append((progress.done, run.folder.trouble.exists())),
+    )
 
     assert seen[0] == (0, True)
     assert {exists for done, exists in seen if done} == {False}
 
 
 def test_resume_clears_the_reason(ready_storage, run):
-    run.trouble.write_text("Cannot write: disk full.")
+    run.folder.trouble.write_text("Cannot write: disk full.")
 
-    reopen_run(ready_storage, run.name)
+    reopen_run(run)
 
-    assert not run.trouble.exists()
+    assert not run.folder.trouble.exists()
 
 
 def test_an_output_that_has_come_to_exist_is_the_reason_that_is_shown(
@@ -212,7 +219,7 @@ def test_a_batch_that_ends_every_worker_becomes_rows_with_a_reason(
     result = drive(ready_storage, run)
 
     assert (result["quarantined"], result["computed"], result["lost"]) == (8, 16, 0)
-    rows = (run.model / "quarantine.csv").read_text().splitlines()
+    rows = (run.folder.model / "quarantine.csv").read_text().splitlines()
     assert len(rows) == 9
     assert "ended its worker" in rows[1]
 
@@ -276,13 +283,15 @@ def test_with_a_stack_of_its_own_the_advice_is_its_log(tmp_path):
     assert "advice" not in submit._advice(Settings(tmp_path, "redis://localhost"))
 
 
-def test_what_a_driver_says_to_do_has_the_flags_that_lead_to_its_storage(storage):
+def test_what_a_driver_says_to_do_has_the_flags_that_lead_to_its_storage(run):
+    run.folder.plan.unlink()
+
     with pytest.raises(StorageError, match=r"`poets resume run --storage /mnt/s`"):
-        check_there(storage, storage.run("run"), " --storage /mnt/s")
+        check_there(run, " --storage /mnt/s")
 
 
 def test_runs_are_listed_with_how_they_stand(ready_storage, run, busy, tmp_path):
-    os.utime(make_run(ready_storage, tmp_path / "photos", "other").plan, (1, 1))
+    os.utime(make_run(ready_storage, tmp_path / "photos", "other").folder.plan, (1, 1))
     drive(ready_storage, run)
 
     states = {state.plan.name: state for state in list_states(load_settings())}
@@ -303,8 +312,8 @@ def test_models_are_found_by_run_by_path_and_as_the_latest(ready_storage, run, b
 
     drive(ready_storage, run)
 
-    for reference in ("latest", run.name, str(run.model), str(run.path)):
-        assert find_model(ready_storage, reference) == run.model
+    for reference in ("latest", run.name, str(run.folder.model), str(run.folder.path)):
+        assert find_model(ready_storage, reference) == run.folder.model
 
 
 def test_a_trainer_that_always_died_is_tried_anew_after_resume(
@@ -315,7 +324,7 @@ def test_a_trainer_that_always_died_is_tried_anew_after_resume(
         drive(ready_storage, run)
     assert state_of(load_settings(), run).state == "failed"
 
-    reopen_run(ready_storage, run.name)
+    reopen_run(run)
 
     assert drive(ready_storage, run)["lost"] == 0
 
@@ -350,14 +359,14 @@ def test_a_broker_that_breaks_off_while_it_is_sent_to_is_waited_for(
 def test_a_damaged_run_is_listed_and_hides_no_other(ready_storage, run, busy, tmp_path):
     drive(ready_storage, run)
     broken = make_run(ready_storage, tmp_path / "photos", "broken")
-    broken.plan.write_text("{}")
+    broken.folder.plan.write_text("{}")
     half = make_run(ready_storage, tmp_path / "photos", "half")
-    os.utime(half.plan, (1, 1))
-    half.model.mkdir()
+    os.utime(half.folder.plan, (1, 1))
+    half.folder.model.mkdir()
     odd = make_run(ready_storage, tmp_path / "photos", "odd")
-    odd.result.write_text("not JSON")
+    odd.folder.result.write_text("not JSON")
     for name in ("model.json", "backbone.tflite"):
-        (half.model / name).write_text("{}")
+        (half.folder.model / name).write_text("{}")
 
     states = {state.plan.name: state.state for state in list_states(load_settings())}
 
@@ -367,23 +376,23 @@ def test_a_damaged_run_is_listed_and_hides_no_other(ready_storage, run, busy, tm
         "half": "stalled",
         "odd": "damaged",
     }
-    assert find_model(ready_storage, "latest") == run.model
+    assert find_model(ready_storage, "latest") == run.folder.model
 
 
 def test_a_finished_run_has_nothing_to_resume(ready_storage, run, busy):
     result = drive(ready_storage, run)
 
-    assert reopen_run(ready_storage, run.name) == result
+    assert reopen_run(run) == result
 
 
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        (lambda run: run.plan.unlink(), "was it unmounted"),
+        (lambda run: run.folder.plan.unlink(), "was it unmounted"),
         # Stands for a file that cannot be read any more.
-        (lambda run: run.result.mkdir(), "Is a directory"),
+        (lambda run: run.folder.result.mkdir(), "Is a directory"),
         # A run whose failure cannot be read has not failed.
-        (lambda run: run.failure.mkdir(), "Is a directory"),
+        (lambda run: run.folder.failure.mkdir(), "Is a directory"),
     ],
 )
 def test_a_storage_that_fails_under_a_driver_is_told_with_what_to_do(

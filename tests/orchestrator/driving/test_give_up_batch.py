@@ -11,22 +11,21 @@ from tests.builders.runs import make_run, pretend, pretend_run
 from workers.bottlenecks.batches import complete_batch, read_results
 from workers.storage.atomic import write_whole
 from workers.storage.manifest import read_batch
-from workers.storage.plan import read_plan
 
 REASON = "the batch ended its worker 5 times"
 
 
 def give_up(storage, run, number=0):
-    give_up_batch(storage, run, read_plan(run), number, REASON)
+    give_up_batch(run, number, REASON)
 
 
 def errors(storage, run, number=0):
-    results = read_results(storage, read_plan(run), read_batch(run, number))
+    results = read_results(run, read_batch(run.folder, number))
     return [result and result.error for result in results]
 
 
 def is_done(storage, run, number=0):
-    return number in Stored.look(storage, run, read_plan(run)).done
+    return number in Stored.read(run).done
 
 
 @pytest.fixture
@@ -44,11 +43,11 @@ def test_every_image_of_a_new_batch_gets_the_reason(storage, photos):
 
 
 def test_a_cached_batch_whose_shard_was_lost_is_done_and_not_asked_for_again(storage, photos):
-    pretend_run(storage, make_run(storage, photos, "first"))
+    pretend_run(make_run(storage, photos, "first"))
     run = make_run(storage, photos, "second")
     for shard in storage.bottlenecks(BACKBONE_ID).glob("*/*.arrow"):
         shard.unlink()
-    write_whole(run.redo / "0", b"")
+    write_whole(run.folder.redo / "0", b"")
 
     give_up(storage, run)
 
@@ -58,8 +57,8 @@ def test_a_cached_batch_whose_shard_was_lost_is_done_and_not_asked_for_again(sto
 
 def test_rows_that_were_computed_before_are_kept(storage, photos):
     run = make_run(storage, photos)
-    complete_batch(storage, run, read_plan(run), read_batch(run, 0), pretend)
-    write_whole(run.redo / "0", b"")
+    complete_batch(run, read_batch(run.folder, 0), pretend)
+    write_whole(run.folder.redo / "0", b"")
 
     give_up(storage, run)
 
@@ -68,7 +67,7 @@ def test_rows_that_were_computed_before_are_kept(storage, photos):
 
 
 def test_cached_images_do_not_fail_with_their_new_neighbours(storage, photos):
-    pretend_run(storage, make_run(storage, photos, "first"))
+    pretend_run(make_run(storage, photos, "first"))
     make_picture(photos / "red" / "new.jpg", (200, 10, 10), 5000)
     run = make_run(storage, photos, "second", batch_size=100)
 

@@ -8,10 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.driving.merge import check_output, merge_predictions
+from tests.builders.runs import make_plan
 from workers.errors import ShardError, UsageError
-from workers.storage.layout import RunFolder
-from workers.storage.plan import LabellingOptions, Plan
+from workers.storage.layout import Storage
+from workers.storage.plan import LabellingOptions
 from workers.storage.predictions import Prediction, write_predictions
+from workers.storage.run import Run
 
 ROWS = [
     [
@@ -25,16 +27,16 @@ HEADER = "path,status,label,score,label_2,score_2,error,model"
 
 @pytest.fixture
 def job(tmp_path):
-    folder = RunFolder(tmp_path / "job")
+    storage = Storage(tmp_path)
+    job = Run(storage, storage.run("job"), make_plan(name="job", images=3, batches=2))
     for number, rows in enumerate(ROWS):
-        write_predictions(folder.prediction_shard(number), rows, top_k=2, model="spring")
-    return folder
+        write_predictions(job.folder.prediction_shard(number), rows, top_k=2, model="spring")
+    return job
 
 
 def merge(job, output, file_format="csv", overwrite=False, heartbeat=lambda: None):
     options = LabellingOptions("spring", str(output), file_format, 2, overwrite)
-    plan = Plan("job", "", "", "", "", "", 3, 2, 0, 8, labelling=options)
-    return merge_predictions(job, plan, options, heartbeat)
+    return merge_predictions(job, options, heartbeat)
 
 
 def test_csv_has_a_row_for_each_image_in_order(job, tmp_path):
@@ -103,11 +105,11 @@ def test_force_overwrites(job, tmp_path):
 
 
 def test_a_damaged_prediction_shard_leaves_no_half_output_and_is_set_aside(job, tmp_path):
-    job.prediction_shard(1).write_bytes(b"PAR1 damaged")
+    job.folder.prediction_shard(1).write_bytes(b"PAR1 damaged")
 
     with pytest.raises(ShardError):
         merge(job, tmp_path / "labels.csv")
-    assert not job.prediction_shard(1).exists()
+    assert not job.folder.prediction_shard(1).exists()
     assert not (tmp_path / "labels.csv").exists()
     assert list(tmp_path.glob(".labels*")) == []
 

@@ -14,7 +14,9 @@ from orchestrator.driving.reconcile import (
     Seen,
     reconcile,
 )
+from workers.items import CONVERT, TRAIN, Item
 
+FIRST = Item.of_batch(0)
 NOTHING = Seen(
     done=frozenset(),
     has_backbone=True,
@@ -30,7 +32,7 @@ ALL_DONE = frozenset({0, 1, 2})
 
 
 def send(*items: object) -> list[Action]:
-    return [Action("send", str(item)) for item in items]
+    return [Action("send", Item.parse(str(item))) for item in items]
 
 
 TABLE = {
@@ -38,36 +40,41 @@ TABLE = {
     "nothing is there: convert first": ("train", {"has_backbone": False}, {}, send("convert")),
     "a conversion under way is left alone": (
         "train",
-        {"has_backbone": False, "alive": {"convert"}},
+        {"has_backbone": False, "alive": {CONVERT}},
         {},
         [],
     ),
     "every batch is sent": ("train", {}, {}, send(0, 1, 2)),
     "a batch in storage is not sent": ("train", {"done": {1}}, {}, send(0, 2)),
-    "a queued or leased batch is not sent again": ("train", {"alive": {"0", "2"}}, {}, send(1)),
+    "a queued or leased batch is not sent again": (
+        "train",
+        {"alive": {FIRST, Item.of_batch(2)}},
+        {},
+        send(1),
+    ),
     "a message that a worker has just taken is waited for": (
         "train",
         {},
-        {"last_alive": {"0": JUST_NOW}},
+        {"last_alive": {FIRST: JUST_NOW}},
         send(1, 2),
     ),
     "a message that vanished is sent again": (
         "train",
         {},
-        {"last_alive": {"0": LONG_AGO}},
+        {"last_alive": {FIRST: LONG_AGO}},
         send(0, 1, 2),
     ),
     "all batches are done: train": ("train", {"done": ALL_DONE}, {}, send("train")),
     "a trainer under way is left alone": (
         "train",
-        {"done": ALL_DONE, "alive": {"train"}},
+        {"done": ALL_DONE, "alive": {TRAIN}},
         {},
         [],
     ),
     "a trainer that died is sent again": (
         "train",
-        {"done": ALL_DONE, "starts": {"train": 1}},
-        {"last_alive": {"train": LONG_AGO}},
+        {"done": ALL_DONE, "starts": {TRAIN: 1}},
+        {"last_alive": {TRAIN: LONG_AGO}},
         send("train"),
     ),
     "there is a model: finish": ("train", {"has_model": True}, {}, [Action("finish")]),
@@ -75,45 +82,45 @@ TABLE = {
     "labelling never trains": ("label", {"done": {0, 1}}, {}, send(2)),
     "a batch that kills its worker is tried again": (
         "train",
-        {"done": {1, 2}, "starts": {"0": MOST_STARTS - 1}},
-        {"last_alive": {"0": LONG_AGO}},
+        {"done": {1, 2}, "starts": {FIRST: MOST_STARTS - 1}},
+        {"last_alive": {FIRST: LONG_AGO}},
         send(0),
     ),
     "a batch that kills every worker is given up": (
         "train",
-        {"done": {1, 2}, "starts": {"0": MOST_STARTS}},
-        {"last_alive": {"0": LONG_AGO}},
-        [Action("quarantine", "0", f"the batch ended its worker {MOST_STARTS} times")],
+        {"done": {1, 2}, "starts": {FIRST: MOST_STARTS}},
+        {"last_alive": {FIRST: LONG_AGO}},
+        [Action("quarantine", FIRST, f"the batch ended its worker {MOST_STARTS} times")],
     ),
     "a trainer that always dies fails the run": (
         "train",
-        {"done": ALL_DONE, "starts": {"train": MOST_STARTS}},
-        {"last_alive": {"train": LONG_AGO}},
+        {"done": ALL_DONE, "starts": {TRAIN: MOST_STARTS}},
+        {"last_alive": {TRAIN: LONG_AGO}},
         [
             Action(
                 "fail",
-                "train",
+                TRAIN,
                 f"The worker died {MOST_STARTS} times while it was busy (train).",
             )
         ],
     ),
     "trouble is waited out": (
         "train",
-        {"done": {1, 2}, "failed_attempts": {"0": "disk full"}},
-        {"last_alive": {"0": NOTHING.now - 1}},
+        {"done": {1, 2}, "failed_attempts": {FIRST: "disk full"}},
+        {"last_alive": {FIRST: NOTHING.now - 1}},
         [],
     ),
     "after a wait, what was in trouble is tried again": (
         "train",
-        {"done": {1, 2}, "failed_attempts": {"0": "disk full"}},
-        {"last_alive": {"0": LONG_AGO}},
+        {"done": {1, 2}, "failed_attempts": {FIRST: "disk full"}},
+        {"last_alive": {FIRST: LONG_AGO}},
         send(0),
     ),
     "trouble that stays pauses the run with its reason": (
         "train",
-        {"failed_attempts": {"0": "disk full"}},
-        {"last_alive": {"0": LONG_AGO}, "failed_attempts": {"0": MOST_FAILED_ATTEMPTS - 1}},
-        [Action("pause", "0", "disk full")],
+        {"failed_attempts": {FIRST: "disk full"}},
+        {"last_alive": {FIRST: LONG_AGO}, "failed_attempts": {FIRST: MOST_FAILED_ATTEMPTS - 1}},
+        [Action("pause", FIRST, "disk full")],
     ),
     "a cancelled run stops, whatever is left": (
         "train",
@@ -153,7 +160,7 @@ def test_the_window_grows_with_the_workers_and_moves_with_what_is_done():
 
     actions, memory = reconcile("train", 100_000, seen, Memory())
 
-    assert [int(action.item) for action in actions] == list(range(1000, 1400))
+    assert [action.item.batch for action in actions] == list(range(1000, 1400))
     assert memory.first == 1000
 
 
@@ -165,9 +172,9 @@ def test_losing_the_memory_costs_only_duplicates():
 
 
 def test_storage_that_takes_files_again_ends_the_count_of_troubles():
-    troubled = replace(NOTHING, failed_attempts={"0": "disk full"}, done={1, 2})
-    _, memory = reconcile("train", 3, troubled, Memory({"0": LONG_AGO}))
-    assert memory.failed_attempts == {"0": 1}
+    troubled = replace(NOTHING, failed_attempts={FIRST: "disk full"}, done={1, 2})
+    _, memory = reconcile("train", 3, troubled, Memory({FIRST: LONG_AGO}))
+    assert memory.failed_attempts == {FIRST: 1}
 
     later = replace(NOTHING, done={1, 2}, now=500.0)
     _, memory = reconcile("train", 3, later, memory)
@@ -188,8 +195,8 @@ def test_a_run_is_driven_to_its_end_even_when_every_second_message_is_lost():
                 assert done == set(range(200))
                 return
             sent += 1
-            if sent % 2 and action.item == "train":
+            if sent % 2 and action.item == TRAIN:
                 has_model = True
             elif sent % 2:
-                done.add(int(action.item))
+                done.add(action.item.batch)
     pytest.fail("the run did not end")

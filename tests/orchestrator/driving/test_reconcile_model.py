@@ -20,16 +20,15 @@ from hypothesis.stateful import (
 )
 
 from orchestrator.driving.reconcile import (
-    CONVERT,
     DELIVERY_GRACE_S,
     MOST_STARTS,
-    TRAIN,
     WINDOW,
     Action,
     Memory,
     Seen,
     reconcile,
 )
+from workers.items import CONVERT, TRAIN, Item
 from workers.leases import LEASE_S
 
 IMAGES_A_BATCH = 3
@@ -39,7 +38,7 @@ IMAGES_A_BATCH = 3
 class Attempt:
     """A worker that is busy with an item."""
 
-    item: str
+    item: Item
     token: int
     number: int
 
@@ -48,11 +47,11 @@ class Attempt:
 class Redis:
     """All that may be lost."""
 
-    queue: list[str] = field(default_factory=list)
-    leases: dict[str, float] = field(default_factory=dict)
-    starts: dict[str, int] = field(default_factory=dict)
-    fences: dict[str, int] = field(default_factory=dict)
-    failed_attempts: dict[str, str] = field(default_factory=dict)
+    queue: list[Item] = field(default_factory=list)
+    leases: dict[Item, float] = field(default_factory=dict)
+    starts: dict[Item, int] = field(default_factory=dict)
+    fences: dict[Item, int] = field(default_factory=dict)
+    failed_attempts: dict[Item, str] = field(default_factory=dict)
 
 
 class World(RuleBasedStateMachine):
@@ -111,7 +110,7 @@ class World(RuleBasedStateMachine):
             self.redis.queue.append(action.item)
         elif action.kind == "quarantine":
             assert self.redis.starts[action.item] >= MOST_STARTS
-            self.commit_batch(int(action.item), frozenset(range(IMAGES_A_BATCH)))
+            self.commit_batch(action.item.batch, frozenset(range(IMAGES_A_BATCH)))
         elif action.kind == "finish":
             assert set(self.results) == set(range(self.batches)) or self.models
             assert self.models == (self.kind == "train")
@@ -145,12 +144,12 @@ class World(RuleBasedStateMachine):
     def work_to_the_end(self, attempt):
         """In time, or long after its lease ended and somebody else did it."""
         item = attempt.item
-        if item.isdigit():
-            sick = {image for batch, image in self.poison if batch == int(item)}
+        if item.batch is not None:
+            sick = {image for batch, image in self.poison if batch == item.batch}
             if sick and attempt.number == 1:
                 return  # the fast way dies with its first poison image
-            if int(item) not in self.results:
-                self.commit_batch(int(item), frozenset(sick))
+            if item.batch not in self.results:
+                self.commit_batch(item.batch, frozenset(sick))
         elif item == CONVERT:
             self.has_backbone = True
         elif self.redis.fences.get(item, 0) <= attempt.token and not self.models:

@@ -13,6 +13,7 @@ from tests.builders.runs import make_run
 from workers.leases import Keys, connect
 from workers.settings import Settings, load_settings
 from workers.storage.plan import TrainingOptions
+from workers.storage.run import Run
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def planned(storage, tmp_path, name, options=None):
     photos = tmp_path / "photos"
     run = make_run(storage, photos if photos.exists() else make_data_set(photos), name, 8, options)
     an_hour_ago = time.time() - 3600
-    os.utime(run.plan, (an_hour_ago, an_hour_ago))
+    os.utime(run.folder.plan, (an_hour_ago, an_hour_ago))
     return run
 
 
@@ -54,7 +55,7 @@ def test_with_the_embedded_stack_down_nobody_drives(run):
 
 
 def test_a_command_that_is_just_starting_is_not_taken_for_dead(run):
-    os.utime(run.plan)
+    os.utime(run.folder.plan)
 
     assert stands(run) == ("running", "is starting")
 
@@ -67,7 +68,7 @@ def test_a_broker_that_is_away_leaves_the_state_unknown(run, tmp_path, monkeypat
     assert state == "unknown"
     assert "the broker does not say" in note
     assert "`poets resume spring`" in note
-    run.paused.touch()
+    run.folder.paused.touch()
     assert stands(run) == ("stopped", "`poets resume spring` goes on with it")
 
 
@@ -75,12 +76,12 @@ def test_a_coordinator_takes_up_what_nobody_drives(run, broker_url):
     connect(broker_url).set(ALIVE_KEY, 1)
 
     assert stands(run) == ("running", "a coordinator takes it up")
-    run.paused.touch()
+    run.folder.paused.touch()
     assert stands(run)[0] == "stopped"
 
 
 def test_a_detached_run_without_a_coordinator_is_stalled(run, broker_url):
-    run.detached.touch()
+    run.folder.detached.touch()
 
     state, note = stands(run)
 
@@ -91,14 +92,15 @@ def test_a_detached_run_without_a_coordinator_is_stalled(run, broker_url):
 def test_a_trial_waits_for_its_siblings_and_is_not_resumed_alone(storage, tmp_path, broker_url):
     options = TrainingOptions(evaluate_test=False)
     trial = planned(storage, tmp_path, "best.002", options)
-    plan = trial.plan.read_text()
-    trial.plan.write_text(plan.replace('"parent": null', '"parent": "spring"'))
-    os.utime(trial.plan, (1, 1))
+    plan = trial.folder.plan.read_text()
+    trial.folder.plan.write_text(plan.replace('"parent": null', '"parent": "spring"'))
+    os.utime(trial.folder.plan, (1, 1))
+    trial = Run.open(storage, trial.name)
     connect(broker_url).set(Keys("best.001").driver_lock, "token")
     while_it_runs = stands(trial)
 
     connect(broker_url).flushall()
-    trial.paused.touch()
+    trial.folder.paused.touch()
 
     assert while_it_runs == ("running", "waits for the other trials of its sweep")
     state, note = stands(trial)
@@ -108,7 +110,7 @@ def test_a_trial_waits_for_its_siblings_and_is_not_resumed_alone(storage, tmp_pa
 
 
 def test_a_note_leads_to_the_storage_and_the_broker_that_were_named(run, broker_url, monkeypatch):
-    named = replace(load_settings(), storage=run.path.parents[1])
+    named = replace(load_settings(), storage=run.folder.path.parents[1])
     monkeypatch.setenv("POETS_STORAGE", "/elsewhere")
     monkeypatch.delenv("POETS_BROKER_URL")
 
@@ -122,8 +124,14 @@ def test_a_note_leads_to_the_storage_and_the_broker_that_were_named(run, broker_
 
 def test_a_finished_run_says_where_its_model_is_now(run):
     """The storage was moved since: the plan does not know where it lies."""
-    run.result.write_text('{"run": "spring", "model": "/old/model", "report": "/old/report"}')
+    run.folder.result.write_text(
+        '{"run": "spring", "model": "/old/model", "report": "/old/report"}'
+    )
 
     result = state_of(load_settings(), run).result
 
-    assert result == {"run": "spring", "model": str(run.model), "report": str(run.report)}
+    assert result == {
+        "run": "spring",
+        "model": str(run.folder.model),
+        "report": str(run.folder.report),
+    }

@@ -9,7 +9,6 @@ from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run
 from workers.errors import StorageError
 from workers.storage.layout import Storage
-from workers.storage.plan import read_plan
 
 
 @pytest.fixture
@@ -31,35 +30,35 @@ def tested(run):
         for n, bad in enumerate(wrong)
     ]
     rows.append({"path": "v.jpg", "split": "validation", "label": "blue", "predicted": "red"})
-    run.model.mkdir()
-    pq.write_table(pa.Table.from_pylist(rows), run.model / "predictions.parquet")
+    run.folder.model.mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), run.folder.model / "predictions.parquet")
     return run
 
 
 def test_the_final_test_is_of_all_test_images_and_of_no_others(tested):
-    found = examine_test(tested, read_plan(tested), -1)
+    found = examine_test(tested.folder, tested.plan, -1)
 
     assert (found.images, found.accuracy) == (20, 0.75)
     assert found.misclassified == [(f"{number}.jpg", "red") for number in range(0, 20, 4)]
 
 
 def test_a_sample_is_the_same_each_time_and_its_figures_agree(tested):
-    found = examine_test(tested, read_plan(tested), 8)
+    found = examine_test(tested.folder, tested.plan, 8)
 
-    assert found == examine_test(tested, read_plan(tested), 8)
+    assert found == examine_test(tested.folder, tested.plan, 8)
     assert found.images == 8
     assert found.accuracy == 1 - len(found.misclassified) / 8
-    assert examine_test(tested, read_plan(tested), 500).images == 20
+    assert examine_test(tested.folder, tested.plan, 500).images == 20
 
 
 def test_without_test_images_there_is_no_accuracy(run):
-    run.model.mkdir()
+    run.folder.model.mkdir()
     none = pa.table(
         {name: pa.array([], pa.string()) for name in ("path", "split", "label", "predicted")}
     )
-    pq.write_table(none, run.model / "predictions.parquet")
+    pq.write_table(none, run.folder.model / "predictions.parquet")
 
-    found = examine_test(run, read_plan(run), -1)
+    found = examine_test(run.folder, run.plan, -1)
 
     assert (found.images, found.accuracy, found.misclassified) == (0, None, [])
 
@@ -69,8 +68,8 @@ def test_summaries_appear_where_they_are_wanted_and_old_ones_stay(run, tmp_path)
     (wanted / "train").mkdir(parents=True)
     (wanted / "train" / "events").write_text("of the codelab")
 
-    link = link_summaries(run, wanted)
-    (run.summaries / "events").write_text("new")
+    link = link_summaries(run.folder, wanted)
+    (run.folder.summaries / "events").write_text("new")
 
     assert link == wanted / "run"
     assert (link / "events").read_text() == "new"
@@ -78,8 +77,8 @@ def test_summaries_appear_where_they_are_wanted_and_old_ones_stay(run, tmp_path)
 
 
 def test_storage_and_summaries_move_together(run, tmp_path):
-    link_summaries(run, tmp_path / "storage" / "logs")
-    (run.summaries / "events").write_text("new")
+    link_summaries(run.folder, tmp_path / "storage" / "logs")
+    (run.folder.summaries / "events").write_text("new")
 
     (tmp_path / "storage").rename(tmp_path / "moved")
 
@@ -89,21 +88,21 @@ def test_storage_and_summaries_move_together(run, tmp_path):
 def test_a_run_of_this_name_in_another_storage_keeps_its_link(run, tmp_path):
     other = make_run(Storage(tmp_path / "other"), tmp_path / "photos")
 
-    assert link_summaries(other, tmp_path / "logs").name == "run"
-    assert link_summaries(run, tmp_path / "logs").name == "run-2"
-    assert (tmp_path / "logs" / "run").samefile(other.summaries)
-    assert (tmp_path / "logs" / "run-2").samefile(run.summaries)
+    assert link_summaries(other.folder, tmp_path / "logs").name == "run"
+    assert link_summaries(run.folder, tmp_path / "logs").name == "run-2"
+    assert (tmp_path / "logs" / "run").samefile(other.folder.summaries)
+    assert (tmp_path / "logs" / "run-2").samefile(run.folder.summaries)
 
 
 def test_a_link_to_a_storage_that_is_gone_is_replaced(run, tmp_path):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "run").symlink_to(tmp_path / "gone")
 
-    assert link_summaries(run, tmp_path / "logs").samefile(run.summaries)
+    assert link_summaries(run.folder, tmp_path / "logs").samefile(run.folder.summaries)
 
 
 def test_a_place_that_refuses_is_an_error_of_ours(run, tmp_path):
     (tmp_path / "logs").write_text("a file")
 
     with pytest.raises(StorageError, match="logs"):
-        link_summaries(run, tmp_path / "logs")
+        link_summaries(run.folder, tmp_path / "logs")

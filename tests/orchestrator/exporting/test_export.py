@@ -19,7 +19,6 @@ from workers.errors import ExportError, ModelError, UsageError, WeightsError
 from workers.heads.head import Head
 from workers.heads.model_folder import ModelCard, Preprocessing, save_model
 from workers.settings import Settings
-from workers.storage.plan import read_plan
 
 pytestmark = pytest.mark.tensorflow
 
@@ -194,7 +193,7 @@ def test_the_images_to_calibrate_on_are_training_images_of_every_label(real_stor
     make_data_set(tmp_path / "photos", per_label=150)
     run = make_run(real_storage, tmp_path / "photos")
 
-    chosen, reason = choose_photographs(run, read_plan(run))
+    chosen, reason = choose_photographs(run.folder, run.plan)
 
     assert reason == ""
     assert len(chosen) == len(set(chosen)) == 200

@@ -16,7 +16,7 @@ from tests.builders.runs import images_of, make_run, pretend_run, pretend_with_f
 from workers.errors import DatasetError, RunError, UsageError
 from workers.heads.model_folder import MODEL_FILES
 from workers.settings import load_settings
-from workers.storage.plan import LabellingOptions, read_plan
+from workers.storage.plan import LabellingOptions
 from workers.storage.predictions import Prediction, write_predictions
 
 
@@ -29,8 +29,8 @@ def photos(tmp_path):
 def run(storage, photos):
     """A run that has finished, with two images that could not be decoded."""
     run = make_run(storage, photos, "spring", batch_size=4)
-    pretend_with_failures(storage, run, 0, 1)
-    run.result.write_text("{}")
+    pretend_with_failures(run, 0, 1)
+    run.folder.result.write_text("{}")
     return run
 
 
@@ -45,7 +45,7 @@ def new_work(run):
 def test_only_what_failed_is_done_again_even_if_its_file_is_as_it_was(storage, run):
     new = retry()
 
-    plan, earlier = read_plan(new), read_plan(run)
+    plan, earlier = new.plan, run.plan
     assert new_work(new) == ["blue/002.jpg", "red/001.jpg"]
     assert (plan.images, plan.cached, plan.retried, plan.parent) == (8, 6, 2, "spring")
     assert plan.training == earlier.training
@@ -59,8 +59,8 @@ def test_only_what_failed_is_done_again_even_if_its_file_is_as_it_was(storage, r
 
 def test_a_second_retry_does_not_take_the_failures_of_the_first(storage, run):
     first = retry()
-    pretend_with_failures(storage, first, *range(read_plan(first).batches))
-    first.result.write_text("{}")
+    pretend_with_failures(first, *range(first.plan.batches))
+    first.folder.result.write_text("{}")
 
     again = retry(first.name)
 
@@ -72,12 +72,12 @@ def test_a_second_retry_does_not_take_the_failures_of_the_first(storage, run):
 
 
 def test_what_could_be_read_at_last_is_what_later_runs_take(storage, run, photos):
-    pretend_run(storage, retry())
+    pretend_run(retry())
 
     later = make_run(storage, photos, "later")
 
-    assert read_plan(later).cached == 8
-    assert list(find_bad_images(storage, later)) == []
+    assert later.plan.cached == 8
+    assert list(find_bad_images(later)) == []
 
 
 def test_a_file_that_was_mended_is_planned_as_it_is_now(run, photos):
@@ -104,21 +104,21 @@ def test_a_file_that_was_replaced_by_a_known_one_is_not_computed(run, photos):
 
 def test_nothing_failed_is_nothing_to_do(storage, photos):
     run = make_run(storage, photos, "spring")
-    pretend_run(storage, run)
-    run.result.write_text("{}")
+    pretend_run(run)
+    run.folder.result.write_text("{}")
 
     assert retry() is None
     assert [path.name for path in storage.runs.iterdir()] == ["spring"]
 
 
 def test_a_run_that_has_not_ended_is_to_be_resumed_first(storage, run):
-    run.result.unlink()
+    run.folder.result.unlink()
     with pytest.raises(RunError, match="poets resume spring"):
         retry()
 
-    run.failure.write_text('{"reason": "no image of red could be read"}')
+    run.folder.failure.write_text('{"reason": "no image of red could be read"}')
 
-    assert read_plan(retry()).retried == 2
+    assert retry().plan.retried == 2
 
 
 def test_a_data_set_that_is_away_is_said_at_once(run, photos):
@@ -143,8 +143,8 @@ def job(storage, photos, tmp_path):
     )
     rows = [Prediction(image.path, [("red", 0.9)]) for image in images_of(job)]
     rows[2] = replace(rows[2], ranked=(), error="empty file")
-    write_predictions(job.prediction_shard(0), rows, top_k=1, model="spring")
-    finish_run(job, read_plan(job), lambda: None)
+    write_predictions(job.folder.prediction_shard(0), rows, top_k=1, model="spring")
+    finish_run(job, lambda: None)
     return job
 
 
@@ -157,10 +157,10 @@ def fill_model(folder):
 def test_a_job_is_done_again_into_the_same_output(storage, job, tmp_path):
     new = retry("job")
 
-    plan = read_plan(new)
+    plan = new.plan
     assert (new.name, plan.retried) == ("job-retry-1", 1)
-    assert plan.labelling == replace(read_plan(job).labelling, overwrite=True)
-    assert (new.model / "head.npz").read_text() == "head.npz"
+    assert plan.labelling == replace(job.plan.labelling, overwrite=True)
+    assert (new.folder.model / "head.npz").read_text() == "head.npz"
     assert [path.name for path in tmp_path.glob(".labels*")] == []
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.jobs.sweep import _points, _rank, sweep_run
-from orchestrator.jobs.train_again import training_plan
+from orchestrator.jobs.train_again import open_training
 from tests.builders.backbones import ARCHITECTURE
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run
@@ -78,5 +78,5 @@ def test_an_architecture_that_does_not_exist_is_refused(storage, run):
         sweep(storage, "run", architecture=["mobilenet_0.25_182"])
 
 
-def test_a_run_that_trains_has_a_training_plan(storage, run):
-    assert training_plan(run).name == "run"
+def test_a_run_that_trains_has_its_options(storage, run):
+    assert open_training(storage, "run") == (run, run.plan.training)

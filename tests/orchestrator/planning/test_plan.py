@@ -17,13 +17,13 @@ from workers.bottlenecks.batches import ImageResult, complete_batch
 from workers.errors import DatasetError, RunError
 from workers.settings import Settings, load_settings
 from workers.storage.manifest import read_batches
-from workers.storage.plan import LabellingOptions, TrainingOptions, read_plan
+from workers.storage.plan import LabellingOptions, TrainingOptions
 
 
 def test_a_plan_holds_every_image_once_with_its_split(storage, tmp_path):
     run = make_run(storage, make_data_set(tmp_path / "photos"), batch_size=5)
 
-    plan, batches = read_plan(run), list(read_batches(run))
+    plan, batches = run.plan, list(read_batches(run.folder))
 
     images = [image for batch in batches for image in batch.images]
     assert plan.images == len(images) == 24
@@ -36,7 +36,7 @@ def test_a_plan_holds_every_image_once_with_its_split(storage, tmp_path):
 def test_the_search_and_the_plan_show_how_far_they_are(storage, tmp_path, monkeypatch):
     monkeypatch.setattr("orchestrator.progress._TICK_S", 0)
     photos = make_data_set(tmp_path / "photos")
-    pretend_run(storage, make_run(storage, photos, "first"))
+    pretend_run(make_run(storage, photos, "first"))
     seen = []
 
     scan = scan_folder(photos, seen.append)
@@ -59,50 +59,50 @@ def test_the_search_and_the_plan_show_how_far_they_are(storage, tmp_path, monkey
 
 def test_a_second_run_on_the_same_folder_finds_everything(storage, tmp_path):
     photos = make_data_set(tmp_path / "photos")
-    pretend_run(storage, make_run(storage, photos, "first"))
+    pretend_run(make_run(storage, photos, "first"))
 
-    assert read_plan(make_run(storage, photos, "second")).cached == 24
+    assert make_run(storage, photos, "second").plan.cached == 24
 
 
 def test_only_added_images_are_new_work(storage, tmp_path):
     photos = make_data_set(tmp_path / "photos")
-    pretend_run(storage, make_run(storage, photos, "first"))
+    pretend_run(make_run(storage, photos, "first"))
     for number in range(10):
         make_picture(photos / "red" / f"new{number}.jpg", (200, 10, 10), 5000 + number)
 
-    plan = read_plan(make_run(storage, photos, "second"))
+    plan = make_run(storage, photos, "second").plan
 
     assert plan.images - plan.cached == 10
 
 
 def test_a_replaced_photograph_is_noticed(storage, tmp_path):
     photos = make_data_set(tmp_path / "photos")
-    pretend_run(storage, make_run(storage, photos, "first"))
+    pretend_run(make_run(storage, photos, "first"))
     make_picture(photos / "red" / "000.jpg", (0, 0, 0), seed=9999)
 
-    plan = read_plan(make_run(storage, photos, "second"))
+    plan = make_run(storage, photos, "second").plan
 
     assert plan.images - plan.cached == 1
 
 
 def test_a_moved_and_a_relabelled_photograph_are_free(storage, tmp_path):
     photos = make_data_set(tmp_path / "photos")
-    pretend_run(storage, make_run(storage, photos, "first"))
+    pretend_run(make_run(storage, photos, "first"))
     (photos / "red" / "000.jpg").rename(photos / "blue" / "was_red.jpg")
     moved = shutil.move(photos, tmp_path / "elsewhere")
 
-    plan = read_plan(make_run(storage, moved, "second"))
+    plan = make_run(storage, moved, "second").plan
 
     assert plan.cached == plan.images == 24
 
 
 def test_a_damaged_shard_counts_as_missing(storage, tmp_path):
     photos = make_data_set(tmp_path / "photos")
-    pretend_run(storage, make_run(storage, photos, "first"))
+    pretend_run(make_run(storage, photos, "first"))
     shard = next(storage.bottlenecks(BACKBONE_ID).glob("*/*.arrow"))
     shard.write_bytes(shard.read_bytes()[:100])
 
-    plan = read_plan(make_run(storage, photos, "second"))
+    plan = make_run(storage, photos, "second").plan
 
     assert plan.images - plan.cached == 8
 
@@ -110,11 +110,11 @@ def test_a_damaged_shard_counts_as_missing(storage, tmp_path):
 def test_images_that_may_yet_be_read_are_not_taken_from_the_cache(storage, tmp_path):
     photos = make_data_set(tmp_path / "photos")
     run = make_run(storage, photos, "first", batch_size=100)
-    (batch,) = read_batches(run)
+    (batch,) = read_batches(run.folder)
     gone = [ImageResult(None, None, "cannot be opened")] * 24
-    complete_batch(storage, run, read_plan(run), batch, lambda _: gone)
+    complete_batch(run, batch, lambda _: gone)
 
-    assert read_plan(make_run(storage, photos, "second")).cached == 0
+    assert make_run(storage, photos, "second").plan.cached == 0
 
 
 def test_a_name_is_taken_once_and_automatic_names_count(storage, tmp_path):
@@ -162,7 +162,7 @@ def test_what_was_held_out_stays_held_out_in_the_next_run(storage, tmp_path):
 
 
 def splits(run):
-    return {image.path: image.split for batch in read_batches(run) for image in batch.images}
+    return {image.path: image.split for batch in read_batches(run.folder) for image in batch.images}
 
 
 def test_a_labelling_job_copies_its_model_and_needs_no_labels(storage, tmp_path):
@@ -180,9 +180,9 @@ def test_a_labelling_job_copies_its_model_and_needs_no_labels(storage, tmp_path)
     )
 
     assert job.name == "photos-labels-1"
-    assert job.model.is_dir()
-    assert read_plan(job).kind == "label"
-    ((image,),) = (batch.images for batch in read_batches(job))
+    assert job.folder.model.is_dir()
+    assert job.plan.kind == "label"
+    ((image,),) = (batch.images for batch in read_batches(job.folder))
     assert (image.label, image.split) == (None, None)
 
 
@@ -219,6 +219,6 @@ def test_the_plan_survives_its_file(storage, tmp_path):
     options = TrainingOptions(seed=3, solver="sgd", steps=10)
     run = make_run(storage, make_data_set(tmp_path / "photos"), options=options)
 
-    found = read_plan(run).training
+    found = run.plan.training
 
     assert (found.seed, found.solver, found.steps) == (3, "sgd", 10)

@@ -14,11 +14,12 @@ from orchestrator.planning.batches import cut_batches
 from orchestrator.planning.rows import choose_variants
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import COLOURS, make_picture
-from tests.builders.runs import images_of, make_run
+from tests.builders.runs import images_of, make_plan, make_run
 from workers.bottlenecks.batches import ImageResult, complete_batch
 from workers.errors import UsageError
 from workers.storage.manifest import PlannedImage, read_batches
-from workers.storage.plan import Plan, TrainingOptions, read_plan
+from workers.storage.plan import TrainingOptions, read_plan
+from workers.storage.run import Run
 
 CROPS = TrainingOptions(random_crop=10, variants=3)
 
@@ -39,8 +40,8 @@ def compute_all(storage, run):
                 digest = request.identify(hashlib.file_digest(file, "sha256").digest())
             yield ImageResult(np.full(256, digest[0], np.float32), digest)
 
-    for batch in read_batches(run):
-        complete_batch(storage, run, read_plan(run), batch, pretend)
+    for batch in read_batches(run.folder):
+        complete_batch(run, batch, pretend)
     return asked
 
 
@@ -51,7 +52,7 @@ def submit(storage, photos, name, options=CROPS):
 def test_each_training_image_is_followed_by_its_variants_and_no_other_has_any(storage, photos):
     run = make_run(storage, photos, options=CROPS)
 
-    rows, plan = images_of(run), read_plan(run)
+    rows, plan = images_of(run), run.plan
 
     images = [row for row in rows if not row.variant]
     training = [row.path for row in images if row.split == "training"]
@@ -83,7 +84,7 @@ def test_a_second_run_with_the_same_distortions_computes_nothing(storage, photos
 
     run = make_run(storage, photos, "second", options=CROPS)
 
-    plan = read_plan(run)
+    plan = run.plan
     assert len(first) == plan.images + plan.variants
     assert (plan.cached, plan.cached_variants) == (plan.images, plan.variants)
     assert compute_all(storage, run) == []
@@ -126,7 +127,7 @@ def test_added_training_images_cost_themselves_and_their_variants(storage, photo
 
     added = submit(storage, photos, "second")
 
-    new = [row for row in images_of(storage.run("second")) if "/new" in row.path]
+    new = [row for row in images_of(Run.open(storage, "second")) if "/new" in row.path]
     assert len(before) == read_plan(storage.run("first")).variants + 24
     assert len(added) == len(new) > 10
     assert {request.path for request in added} == {f"{photos}/{row.path}" for row in new}
@@ -134,7 +135,7 @@ def test_added_training_images_cost_themselves_and_their_variants(storage, photo
 
 def test_a_replaced_photograph_has_new_variants(storage, photos):
     submit(storage, photos, "first")
-    path = next(row.path for row in images_of(storage.run("first")) if row.variant)
+    path = next(row.path for row in images_of(Run.open(storage, "first")) if row.variant)
     make_picture(photos / path, (0, 0, 0), seed=9999)
 
     asked = submit(storage, photos, "second")
@@ -154,7 +155,7 @@ def test_a_second_delivery_finds_the_variants(storage, photos):
     st.one_of(st.just(0), st.integers(1, 30)),
 )
 def test_no_batch_parts_an_image_from_its_variants(images, batch_size):
-    plan = Plan("run", "/", "", "a", "b", "c", 0, 0, 0, batch_size, training=CROPS)
+    plan = make_plan(name="run", root="/", batch_size=batch_size, training=CROPS)
     rows = [
         PlannedImage(f"{n}.jpg", 1, 1, "a", "training", "", 0 if known else -1, None, variant)
         for n, (variants, known) in enumerate(images)

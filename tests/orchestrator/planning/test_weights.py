@@ -86,12 +86,12 @@ def test_weights_are_found_in_subfolders_and_put_into_storage_by_their_hash(tmp_
     (tmp_path / "mine" / "deep" / SPEC.weights_file).write_bytes(CONTENT)
     settings = Settings(tmp_path / "storage", weights_dirs=(tmp_path / "mine",))
 
-    spec, digest, backbone_id = resolve_backbone(settings, SPEC.name, None, lambda *_: None)
+    key = resolve_backbone(settings, SPEC.name, None, lambda *_: None)
 
-    stored = tmp_path / "storage" / "weights" / f"{digest}.h5"
-    assert digest_file(stored) == digest
-    assert spec is SPEC
-    assert backbone_id.startswith("mobilenet_0.50_224-")
+    stored = tmp_path / "storage" / "weights" / f"{key.weights_digest}.h5"
+    assert digest_file(stored) == key.weights_digest
+    assert key.architecture == SPEC.name
+    assert key.id.startswith("mobilenet_0.50_224-")
 
 
 def test_a_given_file_wins(tmp_path):
@@ -109,15 +109,13 @@ def test_a_given_file_that_is_not_there_is_said(tmp_path):
 
 
 def test_random_weights_need_no_file(tmp_path):
-    spec, digest, first = resolve_backbone(
-        Settings(tmp_path), "mobilenet_0.25_128", "random-7", lambda *_: None
-    )
-    *_, second = resolve_backbone(
-        Settings(tmp_path), "mobilenet_0.25_128", "random-8", lambda *_: None
+    first, second = (
+        resolve_backbone(Settings(tmp_path), "mobilenet_0.25_128", weights, lambda *_: None)
+        for weights in ("random-7", "random-8")
     )
 
-    assert (spec.name, digest) == ("mobilenet_0.25_128", "random-7")
-    assert first != second
+    assert (first.architecture, first.weights_digest) == ("mobilenet_0.25_128", "random-7")
+    assert first.id != second.id
 
 
 def test_an_unknown_architecture_is_said_before_any_search(tmp_path):

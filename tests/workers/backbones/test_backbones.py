@@ -5,24 +5,24 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import astuple
 
 import numpy as np
 import pytest
 
-from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.builders.backbones import ARCHITECTURE, BACKBONE, BACKBONE_ID, WEIGHTS
 from workers.backbones import convert
 from workers.backbones.convert import convert_backbone
 from workers.backbones.keras import KerasBackbone, build_keras_model
 from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.loading import open_backbone
 from workers.backbones.store import has_backbone, read_description
-from workers.backbones.table import find_spec, name_backbone
+from workers.backbones.table import BackboneKey, find_spec, name_backbone
 from workers.backbones.weights import digest_file
 from workers.errors import ModelError, StorageError, WeightsError
 from workers.images.loading import load_image
 from workers.processes.capacity import default_concurrency, has_gpu, uses_gpu
 from workers.storage.layout import Storage
-from workers.storage.plan import Plan
 
 pytestmark = pytest.mark.tensorflow
 
@@ -30,15 +30,14 @@ REAL = "mobilenet_0.50_224"
 REAL_FILE = "weights/from_8bit_graph/mobilenet_5_0_224_tf_no_top.h5"
 
 
-def plan_for(architecture, weights=WEIGHTS):
-    backbone_id = name_backbone(find_spec(architecture), weights)
-    return Plan("", "", "", architecture, backbone_id, weights, 0, 0, 0, 0)
+def key_for(architecture, weights=WEIGHTS):
+    return BackboneKey(architecture, weights, name_backbone(find_spec(architecture), weights))
 
 
-def convert_here(storage, plan):
+def convert_here(storage, key):
     """Convert in this process, which has TensorFlow already; as the program does it."""
-    convert._convert(storage, plan.architecture, plan.backbone_id, plan.weights_digest)
-    return LiteRTBackbone(storage.backbone(plan.backbone_id) / "backbone.tflite")
+    convert._convert(storage, key)
+    return LiteRTBackbone(storage.backbone(key.id) / "backbone.tflite")
 
 
 def make_pixels(count, size=128, seed=0):
@@ -87,15 +86,15 @@ def test_both_say_what_they_take_and_give(tiny, tiny_keras):
 
 def test_litert_agrees_with_keras_on_real_photographs_and_weights(data, storage):
     weights = data / REAL_FILE
-    plan = plan_for(REAL, digest_file(weights))
-    storage.weights(plan.weights_digest).parent.mkdir()
-    shutil.copyfile(weights, storage.weights(plan.weights_digest))
+    key = key_for(REAL, digest_file(weights))
+    storage.weights(key.weights_digest).parent.mkdir()
+    shutil.copyfile(weights, storage.weights(key.weights_digest))
     photographs = [sorted((data / "flowers").glob("*/*.jpg"))[n] for n in range(0, 900, 90)]
     pixels = np.stack([load_image(str(path), (224, 224)).pixels for path in photographs])
 
-    found = convert_here(storage, plan).compute(pixels)
+    found = convert_here(storage, key).compute(pixels)
 
-    expected = build_keras_model(find_spec(REAL), weights, plan.weights_digest)
+    expected = build_keras_model(find_spec(REAL), weights, key.weights_digest)
     assert np.abs(found - expected(pixels.astype(np.float32)).numpy()).max() < 1e-3
     assert found.std(axis=0).max() > 0.1
 
@@ -134,12 +133,12 @@ def test_keras_gives_an_image_the_same_result_in_any_company(tiny_keras):
 
 
 def test_a_quantized_backbone_is_smaller_and_stays_close(storage, tiny_file, tiny):
-    plan = plan_for(f"{ARCHITECTURE}_quantized")
+    key = key_for(f"{ARCHITECTURE}_quantized")
     pixels = make_pixels(4)
 
-    quantized = convert_here(storage, plan)
+    quantized = convert_here(storage, key)
 
-    path = storage.backbone(plan.backbone_id) / "backbone.tflite"
+    path = storage.backbone(key.id) / "backbone.tflite"
     assert path.stat().st_size < 0.5 * tiny_file.stat().st_size
     expected, found = tiny.compute(pixels), quantized.compute(pixels)
     assert difference(found, expected) < 0.25
@@ -163,7 +162,7 @@ def test_a_converted_backbone_is_described(converted, tiny_file):
 def test_a_conversion_is_not_repeated(real_storage, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", None)
 
-    convert_backbone(real_storage, plan_for(ARCHITECTURE), lambda: None)
+    convert_backbone(real_storage, key_for(ARCHITECTURE), lambda: None)
 
 
 def test_the_same_seed_gives_the_same_random_weights_and_another_others():
@@ -197,21 +196,21 @@ def test_a_file_that_holds_no_weights_is_refused_with_the_right_name(tmp_path):
 
 
 def test_weights_that_were_altered_in_storage_are_refused(storage):
-    plan = plan_for(ARCHITECTURE, "0" * 64)
-    storage.weights(plan.weights_digest).parent.mkdir()
-    storage.weights(plan.weights_digest).write_bytes(b"altered")
+    key = key_for(ARCHITECTURE, "0" * 64)
+    storage.weights(key.weights_digest).parent.mkdir()
+    storage.weights(key.weights_digest).write_bytes(b"altered")
 
     with pytest.raises(WeightsError, match="were altered"):
-        convert_here(storage, plan)
+        convert_here(storage, key)
 
-    assert not has_backbone(storage, plan.backbone_id)
+    assert not has_backbone(storage, key.id)
 
 
 def test_the_program_says_on_its_last_line_what_is_wrong_with_the_weights(
     storage, monkeypatch, capsys
 ):
-    plan = plan_for(ARCHITECTURE, "0" * 64)
-    request = json.dumps([plan.architecture, plan.backbone_id, plan.weights_digest])
+    key = key_for(ARCHITECTURE, "0" * 64)
+    request = json.dumps(astuple(key))
     monkeypatch.setattr(sys, "argv", ["convert", str(storage.root), request, str(os.getppid())])
 
     with pytest.raises(SystemExit) as caught:
@@ -225,8 +224,8 @@ def test_the_program_tells_a_storage_that_refuses_from_weights_that_do(
     storage, monkeypatch, capsys
 ):
     storage.backbone("any").parent.touch()
-    plan = plan_for(ARCHITECTURE)
-    request = json.dumps([plan.architecture, plan.backbone_id, plan.weights_digest])
+    key = key_for(ARCHITECTURE)
+    request = json.dumps(astuple(key))
     monkeypatch.setattr(sys, "argv", ["convert", str(storage.root), request, str(os.getppid())])
 
     with pytest.raises(SystemExit) as caught:
@@ -254,7 +253,7 @@ def test_how_the_program_ends_says_whose_fault_it_is(
     beats = []
 
     with pytest.raises(error, match=message):
-        convert_backbone(storage, plan_for(ARCHITECTURE), lambda: beats.append(1))
+        convert_backbone(storage, key_for(ARCHITECTURE), lambda: beats.append(1))
 
     assert beats
 
@@ -263,7 +262,7 @@ def test_a_program_that_dies_without_a_word_is_a_mistake_of_ours(storage, monkey
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
 
     with pytest.raises(RuntimeError, match="exit code 1"):
-        convert_backbone(storage, plan_for(ARCHITECTURE), lambda: None)
+        convert_backbone(storage, key_for(ARCHITECTURE), lambda: None)
 
 
 def test_a_conversion_that_does_not_agree_with_keras_is_refused(tiny_file):
@@ -295,17 +294,17 @@ def test_loading_a_backbone_says_nothing_on_the_terminal(tiny_file, capfd):
 
 @pytest.mark.parametrize(("device", "kind"), [("cpu", LiteRTBackbone), ("gpu", KerasBackbone)])
 def test_the_device_decides_what_computes(real_storage, device, kind):
-    backbone = open_backbone(real_storage, ARCHITECTURE, BACKBONE_ID, WEIGHTS, device)
+    backbone = open_backbone(real_storage, BACKBONE, device)
 
     assert isinstance(backbone, kind)
-    assert open_backbone(real_storage, ARCHITECTURE, BACKBONE_ID, WEIGHTS, device) is backbone
+    assert open_backbone(real_storage, BACKBONE, device) is backbone
 
 
 def test_eight_bit_weights_give_the_same_bottlenecks_on_every_device(storage):
-    plan = plan_for(f"{ARCHITECTURE}_quantized")
-    convert_here(storage, plan)
+    key = key_for(f"{ARCHITECTURE}_quantized")
+    convert_here(storage, key)
 
-    backbone = open_backbone(storage, plan.architecture, plan.backbone_id, WEIGHTS, "gpu")
+    backbone = open_backbone(storage, key, "gpu")
 
     assert isinstance(backbone, LiteRTBackbone)
 
@@ -320,10 +319,10 @@ def test_a_damaged_backbone_is_never_used_and_comes_again(real_storage, damage):
         path.write_bytes(content)
 
     with pytest.raises(StorageError, match="prepared again"):
-        open_backbone(real_storage, ARCHITECTURE, BACKBONE_ID, WEIGHTS, "cpu")
+        open_backbone(real_storage, BACKBONE, "cpu")
 
-    convert_backbone(real_storage, plan_for(ARCHITECTURE), lambda: None)
-    assert open_backbone(real_storage, ARCHITECTURE, BACKBONE_ID, WEIGHTS, "cpu")
+    convert_backbone(real_storage, key_for(ARCHITECTURE), lambda: None)
+    assert open_backbone(real_storage, BACKBONE, "cpu")
 
 
 def test_a_gpu_that_is_hidden_is_not_used(monkeypatch):
@@ -354,4 +353,4 @@ def test_storages_in_two_places_do_not_share_a_backbone(real_storage, tmp_path):
     other = Storage(tmp_path / "other")
 
     with pytest.raises(ModelError):
-        open_backbone(other, ARCHITECTURE, BACKBONE_ID, WEIGHTS, "cpu")
+        open_backbone(other, BACKBONE, "cpu")

@@ -14,7 +14,6 @@ from workers.bottlenecks.computing import compute_results
 from workers.errors import StorageError
 from workers.images.loading import load_image
 from workers.storage.manifest import read_batch, read_batches
-from workers.storage.plan import read_plan
 from workers.storage.shards import read_shard
 
 FAILED = "cannot be opened: Input/output error"
@@ -30,11 +29,11 @@ def never(images):
 
 
 def complete(storage, run, compute=pretend, number=0):
-    return complete_batch(storage, run, read_plan(run), read_batch(run, number), compute)
+    return complete_batch(run, read_batch(run.folder, number), compute)
 
 
 def complete_run(storage, run, compute=pretend):
-    for number in range(read_plan(run).batches):
+    for number in range(run.plan.batches):
         complete(storage, run, compute, number)
 
 
@@ -69,7 +68,7 @@ def test_a_second_delivery_computes_nothing(storage, run):
 def test_results_have_the_order_of_the_batch(storage, run, photos):
     results = complete(storage, run)
 
-    paths = [photos / image.path for image in read_batch(run, 0).images]
+    paths = [photos / image.path for image in read_batch(run.folder, 0).images]
     assert len(paths) == 8
     assert [result.digest for result in results] == [
         hashlib.sha256(path.read_bytes()).digest() for path in paths
@@ -77,7 +76,7 @@ def test_results_have_the_order_of_the_batch(storage, run, photos):
 
 
 def test_nothing_is_known_before_the_first_batch(storage, run):
-    assert read_results(storage, read_plan(run), read_batch(run, 0)) == [None] * 8
+    assert read_results(run, read_batch(run.folder, 0)) == [None] * 8
 
 
 def test_failed_images_keep_their_place_and_reason(storage, run):
@@ -103,7 +102,7 @@ def test_the_shard_of_a_batch_says_what_its_images_were(storage, run, photos):
 
     (path,) = shards_of(storage)
     shard = read_shard(path)
-    images = read_batch(run, 0).images
+    images = read_batch(run.folder, 0).images
     assert path.stem == images[0].shard
     assert shard.uris == [f"{photos}/{image.path}" for image in images]
     assert shard.sizes == [image.size for image in images]
@@ -131,12 +130,12 @@ def test_a_missing_shard_is_computed_again(storage, run):
 
 
 def test_a_batch_that_is_whole_is_no_longer_marked(storage, run):
-    run.redo.mkdir()
-    (run.redo / "0").touch()
+    run.folder.redo.mkdir()
+    (run.folder.redo / "0").touch()
 
     complete(storage, run)
 
-    assert not (run.redo / "0").exists()
+    assert not (run.folder.redo / "0").exists()
 
 
 def test_a_new_run_reads_the_rows_of_an_old_one(storage, photos, run):
@@ -145,7 +144,7 @@ def test_a_new_run_reads_the_rows_of_an_old_one(storage, photos, run):
 
     results = [
         result
-        for number in range(read_plan(again).batches)
+        for number in range(again.plan.batches)
         for result in complete(storage, again, never, number)
     ]
 
@@ -169,7 +168,7 @@ def test_only_what_is_new_is_computed(storage, photos, run):
     assert computed == [str(photos / "blue" / "new.jpg")]
     assert_equal(
         results,
-        list(pretend([Request(str(photos / i.path)) for i in read_batch(grown, 0).images])),
+        list(pretend([Request(str(photos / i.path)) for i in read_batch(grown.folder, 0).images])),
     )
 
 
@@ -193,7 +192,7 @@ def test_a_cached_row_of_another_content_is_not_taken(storage, photos, run):
     (photos / "blue" / "000.jpg").unlink()
     other = make_run(storage, photos, "other")
     complete(storage, other)
-    shards_of(storage)[0].rename(storage.shard(BACKBONE_ID, read_batch(run, 0).own_shard))
+    shards_of(storage)[0].rename(storage.shard(BACKBONE_ID, read_batch(run.folder, 0).own_shard))
     make_picture(photos / "blue" / "000.jpg", (30, 40, 220), seed=0)
 
     results = complete(storage, again)
@@ -230,7 +229,7 @@ def test_the_rows_of_a_result_do_not_keep_their_shards_in_memory(storage, photos
     complete(storage, run)
     again = make_run(storage, photos, "again")
 
-    results = read_results(storage, read_plan(again), read_batch(again, 0))
+    results = read_results(again, read_batch(again.folder, 0))
 
     assert all(result.bottleneck.base is None for result in results)
 
@@ -312,5 +311,4 @@ def test_every_batch_of_a_run_can_be_completed_in_any_order(storage, photos):
     for number in (2, 0, 1):
         complete(storage, run, number=number)
 
-    plan = read_plan(run)
-    assert all(None not in read_results(storage, plan, batch) for batch in read_batches(run))
+    assert all(None not in read_results(run, batch) for batch in read_batches(run.folder))

@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.builders.backbones import BACKBONE, BACKBONE_ID
 from tests.builders.pictures import make_picture
 from workers.backbones.litert import LiteRTBackbone
 from workers.bottlenecks.batches import Request
@@ -17,9 +18,6 @@ from workers.bottlenecks.computing import compute_results
 from workers.bottlenecks.isolated import compute_isolated
 from workers.errors import StorageError
 from workers.images.distortions import Recipe
-from workers.storage.plan import Plan
-
-PLAN = Plan("run", "/", "", ARCHITECTURE, BACKBONE_ID, WEIGHTS, 0, 0, 0, 0)
 
 
 def pictures(folder, *names):
@@ -30,7 +28,7 @@ def pictures(folder, *names):
 
 
 def isolated(storage, images, timeout_s=60.0):
-    return list(compute_isolated(storage, PLAN, images, lambda: None, timeout_s))
+    return list(compute_isolated(storage, BACKBONE, images, lambda: None, timeout_s))
 
 
 def reasons(results):
@@ -78,7 +76,7 @@ def test_an_image_that_hangs_is_given_up_in_time(poison, ready_storage, tmp_path
     results = list(
         compute_isolated(
             ready_storage,
-            PLAN,
+            BACKBONE,
             pictures(tmp_path, "hangs.jpg", "b.jpg"),
             lambda: beats.append(1),
             timeout_s=1,
@@ -140,14 +138,14 @@ def test_nothing_is_started_for_no_images(ready_storage, monkeypatch):
 BREAK_OFF = """
 import json, os, sys
 from pathlib import Path
+from workers.backbones.table import BackboneKey
 from workers.bottlenecks.batches import Request
 from workers.bottlenecks.isolated import compute_isolated
 from workers.storage.layout import Storage
-from workers.storage.plan import Plan
 
-plan = Plan(*json.loads(sys.argv[2]))
+key = BackboneKey(*json.loads(sys.argv[2]))
 storage, images = Storage(Path(sys.argv[1])), [Request(sys.argv[3]), Request(sys.argv[4])]
-results = compute_isolated(storage, plan, images, lambda: None)
+results = compute_isolated(storage, key, images, lambda: None)
 assert next(results).error is None
 results.close()
 print(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
@@ -156,11 +154,11 @@ print(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 def test_work_that_is_broken_off_leaves_no_process(ready_storage, tmp_path):
-    plan = json.dumps([*vars(PLAN).values()][:10])
+    key = json.dumps(astuple(BACKBONE))
     paths = [request.path for request in pictures(tmp_path, "a.jpg", "b.jpg")]
 
     found = subprocess.run(
-        [sys.executable, "-c", BREAK_OFF, str(ready_storage.root), plan, *paths],
+        [sys.executable, "-c", BREAK_OFF, str(ready_storage.root), key, *paths],
         capture_output=True,
         text=True,
         check=True,

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.builders.backbones import BACKBONE
 from tests.builders.pictures import make_picture
 from workers.backbones.loading import open_backbone
 from workers.bottlenecks import timing
@@ -18,7 +18,7 @@ from workers.images.loading import STEPS, Steps
 
 @pytest.fixture
 def backbone(ready_storage):
-    return open_backbone(ready_storage, ARCHITECTURE, BACKBONE_ID, WEIGHTS, "cpu")
+    return open_backbone(ready_storage, BACKBONE, "cpu")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from tests.builders.datasets import make_data_set
 from workers.backbones.convert import convert_backbone
 from workers.backbones.litert import LiteRTBackbone
-from workers.backbones.table import find_spec, name_backbone
+from workers.backbones.table import BackboneKey, find_spec, name_backbone
 from workers.exports import program
 from workers.exports.frozen_graph import write_frozen_graph
 from workers.exports.loaders import LOADERS
@@ -22,7 +22,6 @@ from workers.exports.request import ExportRequest
 from workers.heads.head import Head
 from workers.heads.model_folder import ModelCard, Preprocessing, load_model, save_model
 from workers.storage.layout import Storage
-from workers.storage.plan import Plan
 
 pytestmark = pytest.mark.tensorflow
 
@@ -35,8 +34,7 @@ def make_model(folder, architecture):
     spec = find_spec(architecture)
     storage = Storage(folder)
     backbone_id = name_backbone(spec, WEIGHTS)
-    plan = Plan("", "", "", architecture, backbone_id, WEIGHTS, 0, 0, 0, 0)
-    convert_backbone(storage, plan, lambda: None)
+    convert_backbone(storage, BackboneKey(architecture, WEIGHTS, backbone_id), lambda: None)
     backbone = storage.backbone(backbone_id) / "backbone.tflite"
     noise = np.random.default_rng(0).integers(0, 256, (16, *spec.input_size, 3), np.uint8)
     bottlenecks = LiteRTBackbone(backbone).compute(noise)

@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 
-from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.builders.backbones import BACKBONE
 from tests.builders.paths import ROOT
 from tests.builders.pictures import make_picture
 from tests.builders.programs import kill, wait_until
@@ -19,25 +20,26 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can 
 START = """
 import json, sys
 from pathlib import Path
+from dataclasses import astuple
+from workers.backbones.table import BackboneKey
 from workers.storage.layout import Storage
-from workers.storage.plan import Plan
 
 storage = Storage(Path(sys.argv[1]))
-plan = Plan("", "", "", *json.loads(sys.argv[2]), 0, 0, 0, 0)
+key = BackboneKey(*json.loads(sys.argv[2]))
 """
 CONVERT = """
 from workers.backbones.convert import convert_backbone
-convert_backbone(storage, plan, lambda: None)
+convert_backbone(storage, key, lambda: None)
 """
 ISOLATE = """
 from workers.bottlenecks.batches import Request
 from workers.bottlenecks.isolated import compute_isolated
-list(compute_isolated(storage, plan, [Request(sys.argv[3])], lambda: None))
+list(compute_isolated(storage, key, [Request(sys.argv[3])], lambda: None))
 """
 
 
 def start(program, storage, *arguments, **environment):
-    identity = json.dumps([ARCHITECTURE, BACKBONE_ID, WEIGHTS])
+    identity = json.dumps(astuple(BACKBONE))
     return subprocess.Popen(
         [sys.executable, "-c", START + program, str(storage.root), identity, *map(str, arguments)],
         env={**os.environ, **environment},

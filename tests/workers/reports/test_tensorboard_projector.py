@@ -14,7 +14,6 @@ from tests.builders.runs import compute_run, make_run, train
 from workers.bottlenecks.gathering import gather_bottlenecks
 from workers.reports import tensorboard_projector
 from workers.reports.tensorboard_projector import has_projector, write_projector
-from workers.storage.plan import read_plan
 
 
 @pytest.fixture
@@ -26,23 +25,25 @@ def photos(tmp_path):
 def run(ready_storage, photos):
     make_picture(photos / "red" / "broken.jpg", (200, 0, 0)).write_bytes(b"broken")
     run = make_run(ready_storage, photos)
-    compute_run(ready_storage, run)
-    train(ready_storage, run)
+    compute_run(run)
+    train(run)
     return run
 
 
 def read(run):
     """Return bottlenecks, rows and thumbnails as the projector reads them."""
     config = text_format.Parse(
-        (run.summaries / "projector_config.pbtxt").read_text(), ProjectorConfig()
+        (run.folder.summaries / "projector_config.pbtxt").read_text(), ProjectorConfig()
     )
     (embedding,) = config.embeddings
     points, size = embedding.tensor_shape
-    content = (run.summaries / embedding.tensor_path).read_bytes()
-    lines = (run.summaries / embedding.metadata_path).read_text().splitlines()
+    content = (run.folder.summaries / embedding.tensor_path).read_bytes()
+    lines = (run.folder.summaries / embedding.metadata_path).read_text().splitlines()
     rows = [line.split("\t") for line in lines]
     width, height = embedding.sprite.single_image_dim
-    sprite = Image.open(io.BytesIO((run.summaries / embedding.sprite.image_path).read_bytes()))
+    sprite = Image.open(
+        io.BytesIO((run.folder.summaries / embedding.sprite.image_path).read_bytes())
+    )
     across = sprite.width // width
     assert across * width == across * height == sprite.width == sprite.height
     thumbnails = [
@@ -54,14 +55,14 @@ def read(run):
 
 
 def test_each_point_has_its_own_bottleneck_label_and_picture(ready_storage, run):
-    assert not has_projector(run)
+    assert not has_projector(run.folder)
 
-    assert write_projector(ready_storage, run, read_plan(run)) == 24
+    assert write_projector(run) == 24
 
-    assert has_projector(run)
+    assert has_projector(run.folder)
     bottlenecks, rows, thumbnails = read(run)
     assert rows[0] == ["label", "split", "path"]
-    gathered = gather_bottlenecks(ready_storage, run, read_plan(run), lambda: None)
+    gathered = gather_bottlenecks(run, lambda: None)
     expected = {
         path: (split, bottleneck)
         for split, examples in gathered.examples.items()
@@ -79,7 +80,7 @@ def test_each_point_has_its_own_bottleneck_label_and_picture(ready_storage, run)
 def test_a_photograph_that_is_gone_gets_a_grey_thumbnail(ready_storage, run, photos):
     (photos / "blue" / "003.jpg").unlink()
 
-    write_projector(ready_storage, run, read_plan(run))
+    write_projector(run)
 
     _, rows, thumbnails = read(run)
     place = [row[2] for row in rows[1:]].index("blue/003.jpg")
@@ -89,23 +90,23 @@ def test_a_photograph_that_is_gone_gets_a_grey_thumbnail(ready_storage, run, pho
 def test_many_images_are_thinned_evenly(ready_storage, run, monkeypatch):
     monkeypatch.setattr(tensorboard_projector, "MAX_POINTS", 10)
 
-    assert write_projector(ready_storage, run, read_plan(run)) in (9, 10)
+    assert write_projector(run) in (9, 10)
 
     _, rows, _ = read(run)
     paths = [row[2] for row in rows[1:]]
     assert len(set(paths)) == len(paths)
     assert abs(sum(path.startswith("red") for path in paths) - 5) <= 1
-    write_projector(ready_storage, run, read_plan(run))
+    write_projector(run)
     assert read(run)[1] == rows
 
 
 def test_names_with_tabs_and_line_breaks_stay_in_their_row(ready_storage, photos):
     make_picture(photos / "red" / "a\tb\nc.jpg", COLOURS["red"], 77)
     run = make_run(ready_storage, photos)
-    compute_run(ready_storage, run)
-    train(ready_storage, run)
+    compute_run(run)
+    train(run)
 
-    assert write_projector(ready_storage, run, read_plan(run)) == 25
+    assert write_projector(run) == 25
 
     assert ["red", "a b c.jpg"] in [[row[0], row[2].split("/")[1]] for row in read(run)[1][1:]]
 
@@ -114,6 +115,6 @@ def test_bottlenecks_that_are_gone_are_left_out(ready_storage, run):
     for path in ready_storage.root.glob("bottlenecks/*/*/*.arrow"):
         path.unlink()
 
-    assert write_projector(ready_storage, run, read_plan(run)) == 0
+    assert write_projector(run) == 0
 
-    assert not has_projector(run)
+    assert not has_projector(run.folder)

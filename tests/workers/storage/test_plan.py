@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from tests.builders.runs import make_plan
 from workers.errors import RunError
 from workers.storage.layout import RunFolder, Storage
-from workers.storage.plan import LabellingOptions, Plan, TrainingOptions, list_runs, read_plan
+from workers.storage.plan import LabellingOptions, TrainingOptions, list_runs, read_plan
 
-PLAN = Plan("run", "/photos/雛菊", "2026-01-01", "arch", "arch-1", "abc", 100, 4, 20, 32)
+PLAN = make_plan(root="/photos/雛菊", images=100, batches=4, cached=20, batch_size=32)
 TRAINING = replace(
     PLAN,
     labels=("blue", "red"),
@@ -56,12 +57,32 @@ def test_a_plan_of_another_version_is_refused(storage):
         read_plan(folder)
 
 
-def test_a_plan_with_a_word_that_is_not_known_is_refused(storage):
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("images",), "100"),
+        (("labels",), "blue"),
+        (("training", "steps"), "many"),
+        (("training", "split_exceptions"), [1]),
+    ],
+)
+def test_a_plan_with_a_value_of_another_type_is_refused(storage, path, value):
+    folder = write_plan(storage, "run")
+    content = json.loads(folder.plan.read_text())
+    *way, last = path
+    within = content[way[0]] if way else content
+    within[last] = value
+    folder.plan.write_text(json.dumps(content))
+
+    with pytest.raises(RunError, match=rf"is damaged.*{last}"):
+        read_plan(folder)
+
+
+def test_what_later_versions_add_to_a_plan_is_passed_over(storage):
     folder = write_plan(storage, "run")
     folder.plan.write_text(json.dumps({**json.loads(folder.plan.read_text()), "new": 1}))
 
-    with pytest.raises(RunError, match="damaged"):
-        read_plan(folder)
+    assert read_plan(folder) == TRAINING
 
 
 def test_runs_are_listed_oldest_first(storage):

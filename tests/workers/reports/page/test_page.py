@@ -313,7 +313,7 @@ def test_sets_of_labels_are_words_and_have_no_matrix(browser, ready_storage, tmp
     run = trained(ready_storage, tmp_path / "shapes", label_file=table)
     browser.get_log("browser")
 
-    browser.get(run.report.as_uri())
+    browser.get(run.folder.report.as_uri())
 
     assert texts(browser, ".hero h3") == ["Test accuracy, all labels right"]
     assert not browser.find_element("id", "confusion").is_displayed()

@@ -20,7 +20,6 @@ from workers.reports.page import photographs, thumbnails
 from workers.reports.page.page import complete_report
 from workers.reports.page.photographs import list_photographs
 from workers.storage.names import encode_name
-from workers.storage.plan import read_plan
 
 
 def colour_of(thumbnail):
@@ -107,7 +106,7 @@ def test_what_is_listed_is_bounded_and_every_cell_has_its_share(monkeypatch):
 
 def test_thumbnails_end_when_they_are_many_or_take_long(run, monkeypatch):
     paths = [f"red/00{i}.jpg" for i in range(5)]
-    plan = read_plan(run)
+    plan = run.plan
     monkeypatch.setattr(thumbnails, "MOST", 4)
     assert len(thumbnails.make_thumbnails(run, plan, paths, no_heartbeat)) == 4
 
@@ -160,7 +159,7 @@ def test_the_last_step_of_a_long_curve_is_kept(run):
 
 def test_a_run_without_a_model_has_no_report_yet(run):
     with pytest.raises(ModelError, match="holds no model"):
-        complete_report(run)
+        complete_report(run.folder)
 
 
 def test_a_run_that_is_not_there_has_no_report(storage):
