@@ -46,7 +46,10 @@ class Settings:
             BrokerError: When there is none.
         """
         if self.broker_url is None:
-            raise BrokerError("No broker is configured. Set POETS_BROKER_URL or run `poets up`.")
+            raise BrokerError(
+                "There is no broker. Give --broker-url or POETS_BROKER_URL, or start the "
+                "embedded stack with `poets up`."
+            )
         return self.broker_url
 
     @property

@@ -51,7 +51,6 @@ def command(
     from orchestrator.driving.broker import open_broker
     from orchestrator.embedded.users import attach_broker
     from workers.__main__ import run_worker
-    from workers.errors import BrokerError
     from workers.processes.capacity import default_concurrency
     from workers.storage.atomic import check_storage
 
@@ -59,17 +58,12 @@ def command(
     if unknown:
         raise click.UsageError(f"Unknown queue {min(unknown)!r}. Choose from {', '.join(QUEUES)}.")
     check_storage(settings.storage)
-    attached = attach_broker(settings)
-    if attached is None:
-        raise BrokerError(
-            "There is no broker to take work from. Give --broker-url or POETS_BROKER_URL, or start "
-            "the embedded stack with `poets up`."
-        )
-    open_broker(attached)
+    settings = attach_broker(settings) or settings
+    open_broker(settings)
     # Celery imports from the current folder, which could be anybody's, and may be removed.
-    os.chdir(attached.storage)
+    os.chdir(settings.storage)
     if concurrency is None:
-        chosen = default_concurrency(attached.device)
+        chosen = default_concurrency(settings.device)
         say(f"Processes: {chosen} (--concurrency overrides this).")
         concurrency = chosen.value
-    run_worker(attached, queues, concurrency, name, log_level)
+    run_worker(settings, queues, concurrency, name, log_level)
