@@ -1,27 +1,29 @@
 """Where the time of each image goes on this machine, and what many like them would take."""
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.benchmark.batch_costs import scratch_storage, time_queue, time_shards
-from orchestrator.benchmark.timed_processes import Backbone, File, time_alone, time_together
+from orchestrator.benchmark.timed_processes import File, make_timer, time_alone, time_together
 from orchestrator.dataset.sample import Sample, draw_sample
 from orchestrator.planning.batches import choose_batch_size
 from orchestrator.planning.weights import resolve_backbone
 from orchestrator.progress import OnProgress, Progress
 from workers.backbones.convert import convert_backbone
 from workers.backbones.store import has_backbone
-from workers.backbones.table import find_spec
+from workers.backbones.table import BackboneKey, find_spec
 from workers.bottlenecks import timing
-from workers.bottlenecks.timing import Timing
+from workers.bottlenecks.timing import Timing, sum_timings
 from workers.errors import BrokerError, DatasetError
 from workers.processes.capacity import default_concurrency
+from workers.processes.heartbeat import no_heartbeat
 from workers.settings import Settings
 from workers.storage.atomic import check_storage
 from workers.storage.layout import Storage
-from workers.storage.names import decode_name, encode_name
+from workers.storage.names import decode_name
 
 # In the order of the work.
 STAGES = (*timing.STAGES[:-1], "write", "queue", "other")
@@ -36,7 +38,7 @@ class BenchRequest:
     Attributes:
         weights: A file, "random-SEED", or None to look for pretrained ones.
         images: The number to forecast for.
-        machines: Like this one, for the second half of the forecast.
+        machines: Number of machines like this one in the second half of the forecast.
     """
 
     folder: Path
@@ -48,13 +50,13 @@ class BenchRequest:
 
 @dataclass(frozen=True)
 class Profile:
-    """What was measured. All stages are seconds an image, those that cannot be read included.
+    """What was measured: seconds per image by stage, unreadable images included.
 
     Attributes:
         sample: Images that were tried.
         reasons: Why some of them could not be read, with their number.
-        processes: One alone was timed for `alone`, so many at once for `together`.
-        batch_size: Images a task, when so many images are submitted as the forecast is for.
+        alone, together: Of one process, and of `processes` at once.
+        batch_size: Images per task when as many images are submitted as the forecast is for.
         queue_error: Why the queue could not be measured; then its stage is 0.
     """
 
@@ -74,17 +76,17 @@ class Profile:
 
     @property
     def rate_alone(self) -> float:
-        """Images a second of one process that has the machine for itself."""
+        """Images per second of one process that has the machine for itself."""
         return 1 / sum(self.alone.values())
 
     @property
     def rate_together(self) -> float:
-        """Images a second of all processes at once."""
+        """Images per second of all processes at once."""
         return self.processes / sum(self.together.values())
 
     @property
     def shares(self) -> dict[str, float]:
-        """Of each stage in the time of an image while all cores work; together 1."""
+        """Each stage's part of the time of an image while all processes work; together 1."""
         whole = sum(self.together.values())
         return {stage: seconds / whole for stage, seconds in self.together.items()}
 
@@ -135,21 +137,21 @@ def measure(settings: Settings, request: BenchRequest, on_progress: OnProgress) 
         DatasetError: When there is no image, or none of the sample can be read.
         PoetsError: When the backbone cannot be had, or the storage refuses.
     """
-    find_spec(request.architecture)
+    spec = find_spec(request.architecture)
     found = draw_sample(request.folder, _SAMPLE, _SCAN_S, on_progress)
     check_storage(settings.storage)
-    backbone = _prepare(settings, request, on_progress)
+    key = _prepare(settings, request, on_progress)
 
     files = _files(found)
     alone = time_alone(
-        backbone,
+        make_timer(settings, key),
         files,
         _ALONE_S,
         lambda n: on_progress(Progress("timing one process", n, len(files))),
     )
-    reasons = alone.deadly + Counter(alone.lap.reasons)
-    # A process that ends takes with it what it measured last.
-    if alone.lap.images <= sum(alone.lap.reasons.values()):
+    reasons = alone.deadly + Counter(alone.timing.reasons)
+    # An image that ends its process costs some others their measurement.
+    if alone.timing.images <= sum(alone.timing.reasons.values()):
         raise DatasetError(
             f"No image can be measured, of {alone.tried} that were tried: {next(iter(reasons))}. "
             "Give a folder of photographs."
@@ -157,14 +159,15 @@ def measure(settings: Settings, request: BenchRequest, on_progress: OnProgress) 
     # As many as a run here would have.
     processes = default_concurrency(settings.device).value
     on_progress(Progress(f"timing {processes} at once" if processes > 1 else "timing it again"))
-    laps = time_together(backbone, alone.files, processes, _TOGETHER_S)
+    timers = [make_timer(settings, key) for _ in range(processes)]
+    together = sum_timings(time_together(timers, alone.files, _TOGETHER_S))
 
     batch_size = choose_batch_size(request.images)
     on_progress(Progress("timing storage and queue"))
-    costs, queue_error = _batch_costs(settings, request.architecture, files, batch_size)
-    by_one = _by_image([alone.lap], costs)
+    costs, queue_error = _batch_costs(settings, found, batch_size, spec.bottleneck_size)
+    by_one = _by_image(alone.timing, costs)
     # The files were read before, so they come from memory now; a million would not.
-    by_all = _by_image(laps, costs, least_read_s=by_one["read"])
+    by_all = _by_image(together, costs, least_read_s=by_one["read"])
     return Profile(
         request,
         found,
@@ -178,30 +181,31 @@ def measure(settings: Settings, request: BenchRequest, on_progress: OnProgress) 
     )
 
 
-def _prepare(settings: Settings, request: BenchRequest, on_progress: OnProgress) -> Backbone:
-    """Return the backbone, converted as for a run, which later runs use too."""
+def _prepare(settings: Settings, request: BenchRequest, on_progress: OnProgress) -> BackboneKey:
+    """Return the backbone, converted as for a run; later runs use it too."""
     key = resolve_backbone(settings, request.architecture, request.weights, on_progress)
     storage = Storage(settings.storage)
     if not has_backbone(storage, key.id):
         on_progress(Progress("preparing the backbone"))
-        convert_backbone(storage, key, lambda: None)
-    return Backbone(settings, key)
+        convert_backbone(storage, key, no_heartbeat)
+    return key
 
 
 def _files(found: Sample) -> list[File]:
     root = decode_name(found.root)
     return [
-        (f"{root}/{decode_name(image.path)}", image.size, image.version) for image in found.images
+        (os.fsencode(f"{root}/{decode_name(image.path)}"), image.size, image.version)
+        for image in found.images
     ]
 
 
 def _batch_costs(
-    settings: Settings, architecture: str, files: list[File], batch_size: int
+    settings: Settings, found: Sample, batch_size: int, bottleneck_size: int
 ) -> tuple[dict[str, float], str | None]:
     """Return the seconds an image that its batch costs, and why the queue could not be timed."""
-    uris = [encode_name(path) for path, _, _ in files]
+    uris = [f"{found.root}/{image.path}" for image in found.images]
     with scratch_storage(settings) as scratch:
-        write_s = time_shards(scratch, uris, batch_size, find_spec(architecture).bottleneck_size)
+        write_s = time_shards(scratch, uris, batch_size, bottleneck_size)
         queue_s, queue_error = 0.0, None
         try:
             queue_s = time_queue(scratch)
@@ -210,11 +214,8 @@ def _batch_costs(
     return {"write": write_s / batch_size, "queue": queue_s / batch_size}, queue_error
 
 
-def _by_image(
-    laps: list[Timing], costs: dict[str, float], least_read_s: float = 0
-) -> dict[str, float]:
+def _by_image(timing: Timing, costs: dict[str, float], least_read_s: float = 0) -> dict[str, float]:
     """Return the seconds of each stage for the mean image."""
-    images = sum(lap.images for lap in laps)
-    seconds = {stage: sum(lap.seconds[stage] for lap in laps) / images for stage in timing.STAGES}
+    seconds = {stage: total / timing.images for stage, total in timing.seconds.items()} | costs
     seconds["read"] = max(seconds["read"], least_read_s)
-    return {stage: {**seconds, **costs}[stage] for stage in STAGES}
+    return {stage: seconds[stage] for stage in STAGES}

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 from workers.images.inspection import Inspection, Inspector
 from workers.processes.child import IMAGE_TIMEOUT_S
 
-_Answer = tuple[int, Inspection] | Exception | None
-
 
 class _StoppedError(Exception):
     """Nobody waits for the answer any more."""
@@ -17,56 +15,65 @@ class _StoppedError(Exception):
 def inspect_files(
     paths: Iterable[str], processes: int, is_quick: bool = False, timeout_s: float = IMAGE_TIMEOUT_S
 ) -> Iterator[tuple[int, Inspection]]:
-    """Yield the place of each path, counted from 0, and what the file is, as they come.
+    """Yield the index of each path and what the file is, in the order in which they are done.
 
     Args:
         timeout_s: For one image; one that takes longer, twice, is given up.
 
     Raises:
-        StorageError: When the machine or the mount is in trouble, or no process can start.
+        StorageError: When the machine or the mount fails, or no process can start.
     """
-    todo = enumerate(paths)
-    turn = threading.Lock()
-    answers: queue.Queue[_Answer] = queue.Queue()
-    is_over = threading.Event()
+    inspectors = _Inspectors(paths, is_quick, timeout_s)
+    threads = [threading.Thread(target=inspectors.work) for _ in range(processes)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in threads:
+            yield from inspectors.answers_of_one()
+    finally:
+        inspectors.is_over.set()
+        for thread in threads:
+            thread.join()
 
-    def heartbeat() -> None:
-        if is_over.is_set():
-            raise _StoppedError
 
-    def work() -> None:
-        inspector = Inspector(heartbeat, is_quick)
+class _Inspectors:
+    """What the threads share, each of which asks one process."""
+
+    def __init__(self, paths: Iterable[str], is_quick: bool, timeout_s: float) -> None:
+        self.is_over = threading.Event()
+        self._is_quick, self._timeout_s = is_quick, timeout_s
+        self._todo, self._lock = enumerate(paths), threading.Lock()
+        # None from a thread that has no more.
+        self._answers: queue.Queue[tuple[int, Inspection] | Exception | None] = queue.Queue()
+
+    def work(self) -> None:
+        """Inspect files until there are no more, or nobody waits for them."""
+        inspector = Inspector(self._heartbeat, self._is_quick)
         try:
-            while not is_over.is_set():
-                with turn:
-                    place, path = next(todo, (-1, ""))
-                if place < 0:
-                    break
-                answers.put((place, inspector.inspect(path, timeout_s)))
+            while (task := self._next()) and not self.is_over.is_set():
+                index, path = task
+                self._answers.put((index, inspector.inspect(path, self._timeout_s)))
         except _StoppedError:
             pass
         # Whatever it is: an image must not be missing silently.
         except Exception as error:
-            answers.put(error)
+            self._answers.put(error)
         finally:
             # Before the thread ends: the kernel ends a child with the thread that started it.
             inspector.stop()
-            answers.put(None)
+            self._answers.put(None)
 
-    threads = [threading.Thread(target=work) for _ in range(processes)]
-    for thread in threads:
-        thread.start()
-    working = processes
-    try:
-        while working:
-            answer = answers.get()
+    def answers_of_one(self) -> Iterator[tuple[int, Inspection]]:
+        """Yield answers until one more thread has ended."""
+        while (answer := self._answers.get()) is not None:
             if isinstance(answer, Exception):
                 raise answer
-            if answer is None:
-                working -= 1
-            else:
-                yield answer
-    finally:
-        is_over.set()
-        for thread in threads:
-            thread.join()
+            yield answer
+
+    def _next(self) -> tuple[int, str] | None:
+        with self._lock:
+            return next(self._todo, None)
+
+    def _heartbeat(self) -> None:
+        if self.is_over.is_set():
+            raise _StoppedError

@@ -1,18 +1,14 @@
 """Convert a backbone for LiteRT, once, into shared storage.
 
-Runs as a program of its own (``python -m workers.backbones.convert``), so that the
-worker child that asked for it never holds TensorFlow's 850 MB.
+It is also the program that does so, so that the worker's process that asks for it never holds
+TensorFlow's 850 MB.
 """
 
-import contextlib
+import functools
 import hashlib
-import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
-from dataclasses import astuple
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,59 +20,57 @@ from workers.backbones.store import has_backbone, write_backbone
 from workers.backbones.table import BackboneKey, BackboneSpec, find_spec
 from workers.backbones.weights import digest_file, seed_of
 from workers.errors import PoetsError, StorageError, WeightsError
+from workers.processes.child import Child, DeathError, Tell, begin, serve
 from workers.processes.heartbeat import Heartbeat
-from workers.processes.parent_death import end_with_parent
 from workers.storage.layout import Storage
 
-_PROGRAM = "workers.backbones.convert"
 _TIMEOUT_S = 1200
-# Exit codes: whether to try again depends on what refused.
-_WEIGHTS_REFUSED, _STORAGE_REFUSED = 3, 4
+_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """Why a backbone was not converted.
+
+    Attributes:
+        is_of_storage: Whether the storage refused, so that another attempt may succeed.
+    """
+
+    reason: str
+    is_of_storage: bool
 
 
 def convert_backbone(storage: Storage, key: BackboneKey, heartbeat: Heartbeat) -> None:
     """Make sure that a backbone is in storage.
 
     Args:
-        heartbeat: Called now and then, to show that the work goes on.
+        heartbeat: Called twice a second.
 
     Raises:
         WeightsError: When the weights do not fit or cannot be converted.
-        StorageError: When the storage refuses; trying again may help.
+        StorageError: When the storage refuses, or no process can start; another attempt may
+            succeed.
     """
     if has_backbone(storage, key.id):
         return
-    request = json.dumps(astuple(key))
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as messages:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _PROGRAM, str(storage.root), request, str(os.getpid())],
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
-            stdout=subprocess.DEVNULL,
-            stderr=messages,
-        )
-        try:
-            _wait(process, heartbeat)
-        finally:
-            process.kill()
-            process.wait()
-        messages.seek(0)
-        lines = messages.read().strip().splitlines() or [f"exit code {process.returncode}"]
+    heartbeat()
+    child: Child[_Refusal | None] = Child(
+        "workers.backbones.convert", [str(storage.root)], _Refusal | None, heartbeat, _ENVIRONMENT
+    )
+    refusal, death = None, None
+    try:
+        with child:
+            [refusal] = child.answers(key, _TIMEOUT_S)
+    except DeathError as died:
+        death = died
     if has_backbone(storage, key.id):
         return
-    if process.returncode == _STORAGE_REFUSED:
-        raise StorageError(lines[-1])
-    if process.returncode != _WEIGHTS_REFUSED:
-        raise RuntimeError(f"preparing {key.architecture} ended with: {lines[-1]}")
-    raise WeightsError(f"Cannot prepare {key.architecture}: {lines[-1]}")
-
-
-def _wait(process: subprocess.Popen[bytes], heartbeat: Heartbeat) -> None:
-    deadline = time.monotonic() + _TIMEOUT_S
-    heartbeat()
-    while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=1)
-        heartbeat()
+    if refusal is None:
+        said = death and (death.last_words or death)
+        raise RuntimeError(f"preparing {key.architecture} ended with: {said}") from death
+    if refusal.is_of_storage:
+        raise StorageError(refusal.reason)
+    raise WeightsError(f"Cannot prepare {key.architecture}: {refusal.reason}")
 
 
 def _convert(storage: Storage, key: BackboneKey) -> None:
@@ -131,16 +125,14 @@ def _measure_speed(backbone: LiteRTBackbone, pixels: NDArray[np.uint8]) -> float
     return len(pixels) / min(seconds)
 
 
-def main() -> None:
-    """Convert what the command line asks for; the last line of stderr says what failed."""
-    root, request, parent = sys.argv[1:]
-    end_with_parent(parent=int(parent))
+def _answer(storage: Storage, key: BackboneKey, tell: Tell) -> None:
     try:
-        _convert(Storage(Path(root)), BackboneKey(*json.loads(request)))
+        _convert(storage, key)
+        tell(None)
     except PoetsError as error:
-        print(error, file=sys.stderr)
-        sys.exit(_STORAGE_REFUSED if isinstance(error, StorageError) else _WEIGHTS_REFUSED)
+        tell(_Refusal(str(error), isinstance(error, StorageError)))
 
 
 if __name__ == "__main__":
-    main()
+    [root] = begin()
+    serve(BackboneKey, functools.partial(_answer, Storage(Path(root))))

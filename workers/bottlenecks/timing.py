@@ -1,22 +1,19 @@
 """Where the time of a worker goes, stage by stage: the program behind `poets bench`.
 
-``python -P -m workers.bottlenecks.timing STORAGE IDENTITY DEVICE PARENT`` computes the images it is
-told by the worker's own loop. The stages are timed from outside, in this process alone, so
-that the loop stays free of clocks.
+It computes images by the worker's own loop, to which it passes timed steps: the loop itself has no
+clock.
 """
 
-import base64
 import functools
-import json
 import os
-import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import ParamSpec, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,23 +22,26 @@ from workers.backbones.table import BackboneKey
 from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
 from workers.images.loading import STEPS, Steps
+from workers.processes.child import Tell, begin, serve
 from workers.processes.heartbeat import Heartbeat
-from workers.processes.parent_death import end_with_parent
 from workers.storage.layout import Storage
 
-# In the order of the work; "other" is what the loop itself takes.
+# In the order of the work; "other" is the loop itself.
 STAGES = ("read", "hash", "decode", "resize", "forward", "other")
-_TELL = "tell"  # no stage: a worker has nobody to tell
-# Images a call of the loop: so many as take about this long, but no more than so many.
+_UNCOUNTED = "uncounted"  # what a worker does not do
+# Images per call of the loop: at least a chunk, then about 0.5 s of work, at most 64.
 _PART_S, _MOST_IMAGES = 0.5, 64
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
-@dataclass
+
+@dataclass(frozen=True)
 class Timing:
     """What some images took.
 
     Attributes:
-        images: Taken up, those included that cannot be read.
+        images: Computed, or found to be unreadable.
         seconds: By stage; of "forward" as if every chunk had been full.
         reasons: Why images could not be read, with their number.
     """
@@ -51,17 +51,44 @@ class Timing:
     reasons: dict[str, int] = field(default_factory=dict)
 
 
-class Clock:
-    """Notes the seconds of functions by stage."""
+def sum_timings(timings: Iterable[Timing]) -> Timing:
+    """Return what all of the images took together."""
+    images, seconds, reasons = 0, dict.fromkeys(STAGES, 0.0), Counter[str]()
+    for timing in timings:
+        images += timing.images
+        seconds = {stage: seconds[stage] + timing.seconds[stage] for stage in STAGES}
+        reasons.update(timing.reasons)
+    return Timing(images, seconds, dict(reasons))
+
+
+@dataclass(frozen=True)
+class TimingRequest:
+    """What the program is asked for.
+
+    It answers None after each image, and now and then with the `Timing` of all so far.
+
+    Attributes:
+        files: Path, size in bytes and modification time in nanoseconds of each.
+        limit_s: No images are begun after it.
+        is_repeated: Whether to begin again after the last, until `limit_s`.
+    """
+
+    files: list[tuple[bytes, int, int]]
+    limit_s: float
+    is_repeated: bool = False
+
+
+class StageClock:
+    """Adds up the seconds of functions by stage."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
-    def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `function`, which notes its time under `stage` from now on."""
+    def timed(self, stage: str, function: Callable[_P, _R]) -> Callable[_P, _R]:
+        """Return `function`, whose time is added to `stage` from now on."""
 
         @functools.wraps(function)
-        def call(*arguments: Any, **named: Any) -> Any:
+        def call(*arguments: _P.args, **named: _P.kwargs) -> _R:
             start = time.perf_counter()
             try:
                 return function(*arguments, **named)
@@ -70,124 +97,93 @@ class Clock:
 
         return call
 
-    def steps(self) -> Steps:
+    def timed_steps(self, steps: Steps) -> Steps:
         """Return the steps of an image, timed."""
         return Steps(
-            read=self.timed("read", STEPS.read),
-            digest=self.timed("hash", STEPS.digest),
-            decode=self.timed("decode", STEPS.decode),
-            cut=self.timed("resize", STEPS.cut),
+            read=self.timed("read", steps.read),
+            digest=self.timed("hash", steps.digest),
+            decode=self.timed("decode", steps.decode),
+            cut=self.timed("resize", steps.cut),
         )
+
+    def by_stage(self, elapsed_s: float) -> dict[str, float]:
+        """Return the seconds of all stages in a time of `elapsed_s`."""
+        other = max(0.0, elapsed_s - sum(self.seconds.values()))
+        return {stage: self.seconds[stage] for stage in STAGES[:-1]} | {"other": other}
 
 
 class TimedBackbone:
-    """A backbone that notes its time, and how full its chunks were."""
+    """A backbone whose time is added to a clock."""
 
-    def __init__(self, backbone: Backbone, clock: Clock) -> None:
+    def __init__(self, backbone: Backbone, clock: StageClock) -> None:
         self.input_size, self.chunk = backbone.input_size, backbone.chunk
         self.bottleneck_size = backbone.bottleneck_size
-        self.rows = self.places = 0
-        self._compute = clock.timed("forward", backbone.compute)
+        self._compute, self._clock = clock.timed("forward", backbone.compute), clock
 
     def compute(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return as `Backbone.compute`."""
-        self.rows += len(pixels)
-        self.places += -(-len(pixels) // self.chunk) * self.chunk
-        return cast(NDArray[np.float32], self._compute(pixels))
+        """See `Backbone.compute`."""
+        seconds = self._clock.seconds
+        before = seconds["forward"]
+        bottlenecks = self._compute(pixels)
+        # The last chunk of a call is padded. A worker's batch has few of them, a call here many.
+        padding = -len(pixels) % self.chunk
+        unneeded = (seconds["forward"] - before) * padding / max(1, len(pixels) + padding)
+        seconds["forward"] -= unneeded
+        seconds[_UNCOUNTED] += unneeded
+        return bottlenecks
 
 
 def time_images(
     requests: list[Request],
     backbone: Backbone,
-    clock: Clock,
     limit_s: float,
-    heartbeat: Heartbeat,
+    on_image: Heartbeat,
     is_repeated: bool = False,
+    steps: Steps = STEPS,
 ) -> Iterator[Timing]:
-    """Yield what was measured so far, now and then, and at the end.
+    """Yield what all images so far took, now and then and at the end.
 
     Args:
-        limit_s: No images are begun after it.
-        heartbeat: Called after every image.
-        is_repeated: Whether to begin again after the last, until `limit_s`.
+        limit_s, is_repeated: See `TimingRequest`.
+        on_image: Called after every image; its time is not counted.
     """
-    timed, lap, elapsed_s = TimedBackbone(backbone, clock), Timing(), 0.0
-    timed_beat, steps = clock.timed(_TELL, heartbeat), clock.steps()
+    clock = StageClock()
+    timed, timed_steps = TimedBackbone(backbone, clock), clock.timed_steps(steps)
+    heartbeat = clock.timed(_UNCOUNTED, on_image)
+    images, elapsed_s, reasons = 0, 0.0, Counter[str]()
     start, size = 0, backbone.chunk
-    clock.seconds.clear()
     while start < len(requests) and elapsed_s < limit_s:
         part = requests[start : start + size]
         began = time.perf_counter()
-        results = list(compute_results(part, timed, timed_beat, steps))
-        elapsed_s += time.perf_counter() - began
-        errors = [result.error for result in results if result.error]
-        lap.reasons = dict(Counter(lap.reasons) + Counter(errors))
-        lap.images += len(part)
-        lap.seconds = _by_stage(clock, timed, elapsed_s)
-        yield lap
-        size = _next_size(lap.images * _PART_S / elapsed_s, backbone.chunk)
+        results = list(compute_results(part, timed, heartbeat, timed_steps))
+        took_s = time.perf_counter() - began
+        images, elapsed_s = images + len(part), elapsed_s + took_s
+        reasons.update(result.error for result in results if result.error)
+        yield Timing(images, clock.by_stage(elapsed_s), dict(reasons))
+        if took_s < _PART_S / 2 and 2 * size <= _MOST_IMAGES:
+            size *= 2
         start += len(part)
-        if is_repeated and start >= len(requests):
-            start = 0
+        if is_repeated:
+            start %= len(requests)
 
 
-def _by_stage(clock: Clock, timed: TimedBackbone, elapsed_s: float) -> dict[str, float]:
-    seconds: dict[str, float] = {stage: clock.seconds[stage] for stage in STAGES}
-    seconds["other"] = max(0.0, elapsed_s - sum(clock.seconds.values()))
-    # The last chunk of a call is padded. A worker's batch has few of them, a call here many.
-    seconds["forward"] *= timed.rows / timed.places if timed.places else 1
-    return seconds
-
-
-def _next_size(images_wanted: float, chunk: int) -> int:
-    chunks = min(images_wanted, _MOST_IMAGES) // chunk
-    return max(1, int(chunks)) * chunk
-
-
-def encode_request(
-    files: list[tuple[str, int, int]], limit_s: float, beats: bool, is_repeated: bool
-) -> str:
-    """Return a line that this program understands.
-
-    Args:
-        files: Path, size in bytes and modification time in nanoseconds of each.
-        beats: Whether to say after every image that it is done.
-    """
-    names = [(base64.b64encode(os.fsencode(path)).decode(), *rest) for path, *rest in files]
-    return json.dumps([names, limit_s, beats, is_repeated]) + "\n"
-
-
-def _decode_request(line: str) -> tuple[list[Request], float, bool, bool]:
-    files, limit_s, beats, is_repeated = json.loads(line)
-    requests = [
-        Request(os.fsdecode(base64.b64decode(name)), (size, version))
-        for name, size, version in files
-    ]
-    return requests, limit_s, beats, is_repeated
-
-
-def _tell(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+def _answer(backbone: Backbone, asked: TimingRequest, tell: Tell) -> None:
+    requests = [Request(os.fsdecode(path), (size, version)) for path, size, version in asked.files]
+    on_image = functools.partial(tell, None)
+    for timing in time_images(requests, backbone, asked.limit_s, on_image, asked.is_repeated):
+        tell(timing)
 
 
 def main() -> None:
-    """Say "ready", read one request, and print a line for each image (".") and each lap."""
-    root, key, device, parent = sys.argv[1:]
-    end_with_parent(parent=int(parent))
-    backbone = open_backbone(Storage(Path(root)), BackboneKey(*json.loads(key)), device)
+    """Load a backbone, and time what the parent asks for."""
+    root, key, device = begin()
+    backbone = open_backbone(
+        Storage(Path(root)), msgspec.json.decode(key, type=BackboneKey), device
+    )
     # The first passes allocate, and are slower than all that follow.
     for _ in range(2):
         backbone.compute(np.zeros((backbone.chunk, *backbone.input_size, 3), np.uint8))
-    clock = Clock()
-    _tell("ready")
-    requests, limit_s, beats, is_repeated = _decode_request(sys.stdin.readline())
-    heartbeat = functools.partial(_tell, ".") if beats else lambda: None
-    lap = Timing()
-    for lap in time_images(requests, backbone, clock, limit_s, heartbeat, is_repeated):
-        if beats:
-            _tell(json.dumps(asdict(lap)))
-    _tell(json.dumps({**asdict(lap), "is_last": True}))
+    serve(TimingRequest, functools.partial(_answer, backbone))
 
 
 if __name__ == "__main__":

@@ -1,27 +1,30 @@
-"""What `poets check` asks of one image file: can a run read it, and what is it.
+"""What `poets check` asks about one image file: what it is, and whether a run can read it.
 
-`workers.processes.child` runs it as a program, so an image that kills or hangs its reader is
-a row too.
+It is also a program for `workers.processes.child`, so that an image that kills or hangs its reader
+is a row too.
 """
 
-import base64
 import hashlib
 import io
-import json
 import os
-import signal
-import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from workers.errors import ImageError, StorageError
 from workers.images.decoding import MAX_PIXELS, decode_picture, open_header
 from workers.images.files import MAX_BYTES, open_regular, read_image_file
-from workers.processes.child import IMAGE_TIMEOUT_S, Child, DeathError, limit_memory
+from workers.processes.child import (
+    IMAGE_TIMEOUT_S,
+    Child,
+    DeathError,
+    Tell,
+    begin,
+    limit_memory,
+    serve,
+)
 from workers.processes.heartbeat import Heartbeat
-from workers.processes.parent_death import end_with_parent
 
-# As most backbones have it. A larger one finds no other damage, and takes longer.
+# That of most backbones. A larger one finds no other damage, and takes longer.
 _INPUT_SIZE = (224, 224)
 
 
@@ -31,8 +34,8 @@ class Inspection:
 
     Attributes:
         digest: SHA-256 of the file, in hexadecimal; None when it was not read to its end.
-        format: As Pillow names it; None when it is none that poets reads.
-        error: Why a run would not read it; None when it would.
+        format: Pillow's name for it; None when poets does not read it.
+        error: Why a run could not read it; None when it could.
         is_oversized: It has more pixels than a run decodes.
     """
 
@@ -46,13 +49,13 @@ def inspect_image(path: str, is_quick: bool = False) -> Inspection:
     """Return what a file is; decoded in full, as a run decodes it.
 
     Args:
-        is_quick: Look at the header only, if that is good.
+        is_quick: Read the header only, if that is good.
 
     Raises:
-        StorageError: When the machine or the mount is in trouble, which is no image's fault.
+        StorageError: When the machine or the mount fails, which is no fault of the image.
     """
     try:
-        if is_quick and (header := _glance(path)):
+        if is_quick and (header := _inspect_header(path)):
             return header
         content = read_image_file(path, None)
     except ImageError as error:
@@ -69,8 +72,8 @@ def inspect_image(path: str, is_quick: bool = False) -> Inspection:
     return Inspection(digest, format_name, reason, pixels > MAX_PIXELS)
 
 
-def _glance(path: str) -> Inspection | None:
-    """Return what the header says, or None when the whole file must be looked at."""
+def _inspect_header(path: str) -> Inspection | None:
+    """Return what the header says, or None when the whole file must be read."""
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size > MAX_BYTES:
             return None
@@ -85,52 +88,49 @@ def _read_header(file: BinaryIO) -> tuple[str | None, int]:
     try:
         with open_header(file) as image:
             return image.format, image.width * image.height
-    # Pillow raises almost anything; why, `decode_picture` says.
+    # Pillow raises almost anything; `decode_picture` gives the reason.
     except Exception:
         return None, 0
 
 
 class Inspector:
-    """`inspect_image` in a process of its own."""
+    """`inspect_image` in another process."""
 
     def __init__(self, heartbeat: Heartbeat, is_quick: bool) -> None:
-        self._child = Child("workers.images.inspection", [json.dumps(is_quick)], heartbeat)
+        # A text says why the storage failed.
+        self._child: Child[Inspection | str] = Child(
+            "workers.images.inspection", [], Inspection | str, heartbeat
+        )
+        self._is_quick = is_quick
 
     def inspect(self, path: str, timeout_s: float = IMAGE_TIMEOUT_S) -> Inspection:
         """Return what a file is, whatever it does to the process that reads it.
 
         Raises:
-            StorageError: When the machine or the mount is in trouble, or no process can start.
+            StorageError: When the machine or the mount fails, or no process can start.
         """
         try:
-            answer = json.loads(self._child.ask(base64.b64encode(os.fsencode(path)), timeout_s))
+            answer = self._child.ask((os.fsencode(path), self._is_quick), timeout_s)
         except DeathError as died:
             return Inspection(error=str(died))
-        if "trouble" in answer:
-            raise StorageError(answer["trouble"])
-        return Inspection(**answer)
+        if isinstance(answer, str):
+            raise StorageError(answer)
+        return answer
 
     def stop(self) -> None:
         """End the process."""
         self._child.stop()
 
 
-def _serve(is_quick: bool) -> None:
-    # Ctrl-C reaches every process of a terminal; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    limit_memory()
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    for line in sys.stdin:
-        path = os.fsdecode(base64.b64decode(line))
-        try:
-            answer = asdict(inspect_image(path, is_quick))
-        except StorageError as error:
-            answer = {"trouble": str(error)}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+def _answer(question: tuple[bytes, bool], tell: Tell) -> None:
+    path, is_quick = question
+    try:
+        tell(inspect_image(os.fsdecode(path), is_quick))
+    except StorageError as error:
+        tell(str(error))
 
 
 if __name__ == "__main__":
-    end_with_parent(parent=int(sys.argv[2]))
-    _serve(json.loads(sys.argv[1]))
+    begin()
+    limit_memory()
+    serve(tuple[bytes, bool], _answer)

@@ -1,4 +1,9 @@
-"""A process of its own for what may end it: one question, one answer, or the reason why not."""
+"""Another process for what may end or hang it: a question goes in, answers come out.
+
+`Child` is this side; `begin` and `serve` are the other. Each question and each answer is a line
+of JSON, in which `msgspec` writes bytes as base64; file names travel as bytes. An empty line says
+that the process is ready for a question: when it has started, and after its last answer to one.
+"""
 
 import contextlib
 import os
@@ -7,46 +12,67 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
-from typing import IO, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any, Generic, TypeVar, cast
+
+import msgspec
 
 from workers.errors import StorageError
-from workers.processes.heartbeat import Heartbeat
+from workers.processes.heartbeat import Heartbeat, no_heartbeat
+from workers.processes.parent_death import end_with_parent
 
 IMAGE_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 120.0
 # Decoding the largest image allowed takes 0.8 GB (RGB) to 3 GB (floating-point grey).
 MEMORY_BYTES = 4 * 1024**3
 
-
-def limit_memory() -> None:
-    """Let this process have at most MEMORY_BYTES; macOS knows no such limit."""
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+# Sends one answer.
+Tell = Callable[[object], None]
 
 
 class DeathError(Exception):
-    """The process ended or hung, twice; the message is the reason for the image."""
+    """The process ended or hung; the message says how, as the reason for an image.
 
-
-class Child:
-    """``python -m MODULE ARGUMENTS PARENT``, started when it is first asked.
-
-    It writes one line when it is ready, and then a line for each that it reads. PARENT is
-    the process id of this process.
-
-    Args:
-        heartbeat: Called twice a second while an answer is awaited; what it raises ends the wait.
+    Attributes:
+        last_words: Last line that the process wrote on stderr for this question; may be empty.
     """
 
-    def __init__(self, module: str, arguments: Sequence[str], heartbeat: Heartbeat) -> None:
-        self._command = [sys.executable, "-P", "-m", module, *arguments, str(os.getpid())]
+    def __init__(self, cause: str, last_words: str) -> None:
+        super().__init__(cause)
+        self.last_words = last_words
+
+
+class Child(Generic[Answer]):
+    """``python -P -m MODULE ARGUMENTS PARENT``, started when needed, and again after its death.
+
+    PARENT is the process id of this process. Use it as a context manager, or call `stop`.
+
+    Args:
+        answer_type: What `msgspec` decodes an answer to.
+        heartbeat: Called twice a second while an answer is awaited; what it raises ends the wait.
+        environment: Variables besides those of this process.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        arguments: list[str],
+        answer_type: Any,
+        heartbeat: Heartbeat = no_heartbeat,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._module, self._arguments = module, arguments
+        self._decoder: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(answer_type)
         self._heartbeat = heartbeat
+        self._environment = {**os.environ, **(environment or {})}
         self._process: _Process | None = None
 
-    def ask(self, question: bytes, timeout_s: float = IMAGE_TIMEOUT_S) -> bytes:
-        """Return the answer to a question, of a second process if the first gave none.
+    def ask(self, question: object, timeout_s: float = IMAGE_TIMEOUT_S) -> Answer:
+        """Return the only answer to a question, of a second process if the first gave none.
 
         A process that was killed from outside costs its image one retry, never a wrong verdict.
 
@@ -55,70 +81,170 @@ class Child:
             StorageError: When the process cannot even start working.
         """
         try:
-            return self._ask_once(question, timeout_s)
+            [answer] = self.answers(question, timeout_s)
         except DeathError:
-            return self._ask_once(question, timeout_s)
+            [answer] = self.answers(question, timeout_s)
+        return answer
 
-    def _ask_once(self, question: bytes, timeout_s: float) -> bytes:
-        self._process = self._process or _Process(self._command, self._heartbeat)
+    def answers(self, question: object, timeout_s: float) -> Iterator[Answer]:
+        """Yield the answers to a question, each within `timeout_s` of the one before.
+
+        Raises:
+            DeathError: When the process ends or hangs before its last answer.
+            StorageError: When the process cannot even start working.
+        """
+        process = self.wait_until_ready()
         try:
-            return self._process.ask(question, timeout_s)
-        except DeathError:
+            process.write(msgspec.json.encode(question))
+            while line := process.read_line(timeout_s, self._heartbeat):
+                yield self._decoder.decode(line)
+        except BaseException:
+            # The next question must not meet answers to this one.
             self.stop()
             raise
 
+    def start(self) -> "_Process":
+        """Start the process if there is none, without waiting for it."""
+        if self._process is None:
+            command = [sys.executable, "-P", "-m", self._module, *self._arguments, str(os.getpid())]
+            self._process = _Process(command, self._environment)
+        return self._process
+
+    def wait_until_ready(self) -> "_Process":
+        """Start the process if there is none, and wait until it can take a question.
+
+        Raises:
+            StorageError: When it cannot even start working.
+        """
+        process = self.start()
+        try:
+            if not process.is_ready:
+                process.read_line(START_TIMEOUT_S, self._heartbeat)
+                process.is_ready = True
+        except DeathError as died:
+            self.stop()
+            said = f": {died.last_words}" if died.last_words else "."
+            message = f"The process {self._module} cannot start: {died}{said}"
+            raise StorageError(message) from died
+        except BaseException:
+            self.stop()
+            raise
+        return process
+
     def stop(self) -> None:
-        """End the process, if there is one; the next question starts another."""
+        """End the process, if there is one."""
         if self._process:
             self._process.stop()
             self._process = None
 
+    def __enter__(self) -> "Child[Answer]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
 
 class _Process:
-    def __init__(self, command: list[str], heartbeat: Heartbeat) -> None:
-        self._heartbeat = heartbeat
+    """A process and its pipes."""
+
+    def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
+        self.is_ready = False
+        self._unread = b""
+        self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._messages,
         )
         self._stdin = cast(IO[bytes], self._process.stdin)
         self._stdout = cast(IO[bytes], self._process.stdout)
-        try:
-            self._read_line(START_TIMEOUT_S)
-        except BaseException as error:
-            self.stop()
-            if isinstance(error, DeathError):
-                message = f"The process for single images cannot start: {error}."
-                raise StorageError(message) from error
-            raise
 
-    def ask(self, question: bytes, timeout_s: float) -> bytes:
+    def write(self, question: bytes) -> None:
+        # The process shares the position in this file, which thus stays small.
+        self._messages.seek(0)
+        self._messages.truncate()
         try:
             self._stdin.write(question + b"\n")
             self._stdin.flush()
         except BrokenPipeError as error:
-            raise DeathError(self._cause()) from error
-        return self._read_line(timeout_s)
+            raise self._death() from error
+
+    def read_line(self, timeout_s: float, heartbeat: Heartbeat) -> bytes:
+        """Return the next line without its end."""
+        deadline = time.monotonic() + timeout_s
+        while b"\n" not in self._unread:
+            if select.select([self._stdout], [], [], 0.5)[0]:
+                found = os.read(self._stdout.fileno(), 1 << 16)
+                if not found:
+                    raise self._death()
+                self._unread += found
+                continue
+            heartbeat()
+            if time.monotonic() > deadline:
+                raise DeathError(f"hangs: gave no result within {timeout_s:.0f} s", "")
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line
 
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
+        # Closing flushes a question that the process did not read.
         with contextlib.suppress(BrokenPipeError):
             self._stdin.close()
         self._stdout.close()
+        self._messages.close()
 
-    def _read_line(self, timeout_s: float) -> bytes:
-        deadline = time.monotonic() + timeout_s
-        while not select.select([self._stdout], [], [], 0.5)[0]:
-            self._heartbeat()
-            if time.monotonic() > deadline:
-                raise DeathError(f"hangs: gave no result within {timeout_s:.0f} s")
-        line = self._stdout.readline()
-        if not line.endswith(b"\n"):
-            raise DeathError(self._cause())
-        return line
-
-    def _cause(self) -> str:
+    def _death(self) -> DeathError:
         code = self._process.wait()
+        self._messages.seek(0)
+        lines = self._messages.read().decode("utf-8", "replace").strip().splitlines()
+        how = f"ended the process that read it (exit code {code})"
         if code < 0:
-            return f"killed the process that read it ({signal.Signals(-code).name})"
-        return f"ended the process that read it (exit code {code})"
+            how = f"killed the process that read it ({signal.Signals(-code).name})"
+        return DeathError(how, lines[-1] if lines else "")
+
+
+def begin() -> list[str]:
+    """Return the arguments that `Child` was given, in the process that it started.
+
+    The process ends with its parent from now on, and leaves Ctrl-C, which reaches every process
+    of a terminal, to it.
+    """
+    *arguments, parent = sys.argv[1:]
+    end_with_parent(parent=int(parent))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return arguments
+
+
+def serve(question_type: type[Question], answer: Callable[[Question, Tell], None]) -> None:
+    """Answer the questions of the parent until it has no more.
+
+    Args:
+        question_type: What `msgspec` decodes a question to.
+        answer: Calls `tell` with each answer to a question.
+    """
+    # What a library prints must not be taken for an answer.
+    stdout = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    decoder = msgspec.json.Decoder(question_type)
+
+    def tell(one: object) -> None:
+        stdout.write(msgspec.json.encode(one) + b"\n")
+        stdout.flush()
+
+    def say_ready() -> None:
+        stdout.write(b"\n")
+        stdout.flush()
+
+    say_ready()
+    for line in sys.stdin.buffer:
+        answer(decoder.decode(line), tell)
+        say_ready()
+
+
+def limit_memory() -> None:
+    """Let this process have at most MEMORY_BYTES; macOS knows no such limit."""
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))

@@ -1,42 +1,42 @@
 """Real processes that time the worker's loop, and images that end or hang them."""
 
+from dataclasses import replace
+
 import pytest
 
-from orchestrator.benchmark.timed_processes import Backbone, time_alone, time_together
-from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from orchestrator.benchmark.timed_processes import make_timer, time_alone, time_together
+from tests.builders.backbones import BACKBONE, BACKBONE_ID
 from tests.builders.pictures import make_picture
 from workers.bottlenecks.timing import STAGES
 from workers.errors import PoetsError
 from workers.settings import Settings
 
 
-@pytest.fixture
-def backbone(ready_storage):
-    settings = Settings(ready_storage.root, device="cpu")
-    return Backbone(settings, (ARCHITECTURE, BACKBONE_ID, WEIGHTS))
+def timer(storage, backbone_id=BACKBONE_ID):
+    return make_timer(Settings(storage.root, device="cpu"), replace(BACKBONE, id=backbone_id))
 
 
 def files(folder, *names):
     paths = [make_picture(folder / name, (9, 99, 200), n) for n, name in enumerate(names)]
-    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return [(bytes(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
 
 
-def test_one_process_takes_every_image_once(backbone, tmp_path):
+def test_one_process_takes_every_image_once(ready_storage, tmp_path):
     wanted = files(tmp_path, *(f"{n}.jpg" for n in range(20)))
     seen = []
 
-    alone = time_alone(backbone, wanted, 60, seen.append)
+    alone = time_alone(timer(ready_storage), wanted, 60, seen.append)
 
     assert alone.files == wanted
-    assert alone.lap.images == alone.tried == 20
+    assert alone.timing.images == alone.tried == 20
     assert seen == list(range(1, 21))
     assert not alone.deadly
 
 
-def test_deadly_images_cost_themselves_only(poison, backbone, tmp_path):
-    wanted = files(tmp_path, "a.jpg", "1/aborts.jpg", "b.jpg", "2/exits.jpg", "c.jpg")
+def test_deadly_images_cost_themselves_only(poison, ready_storage, tmp_path):
+    wanted = files(tmp_path, "a.jpg", "1/abort.jpg", "b.jpg", "2/exit.jpg", "c.jpg")
 
-    alone = time_alone(backbone, wanted, 60, lambda _: None)
+    alone = time_alone(timer(ready_storage), wanted, 60, lambda _: None)
 
     assert alone.deadly == {
         "killed the process that read it (SIGABRT)": 1,
@@ -46,36 +46,36 @@ def test_deadly_images_cost_themselves_only(poison, backbone, tmp_path):
     assert alone.tried == 5
 
 
-def test_an_image_that_hangs_is_given_up(poison, backbone, tmp_path):
-    wanted = files(tmp_path, "hangs.jpg", "b.jpg")
+def test_an_image_that_hangs_is_given_up(poison, ready_storage, tmp_path):
+    wanted = files(tmp_path, "hang.jpg", "b.jpg")
 
-    alone = time_alone(backbone, wanted, 60, lambda _: None, timeout_s=1)
+    alone = time_alone(timer(ready_storage), wanted, 60, lambda _: None, timeout_s=1)
 
     assert alone.deadly == {"hangs: gave no result within 1 s": 1}
     assert alone.files == wanted[1:]
 
 
-def test_a_folder_full_of_deadly_images_comes_to_an_end(poison, backbone, tmp_path):
-    wanted = files(tmp_path, *(f"{n}/aborts.jpg" for n in range(9)))
+def test_a_folder_full_of_deadly_images_comes_to_an_end(poison, ready_storage, tmp_path):
+    wanted = files(tmp_path, *(f"{n}/abort.jpg" for n in range(9)))
 
-    alone = time_alone(backbone, wanted, 60, lambda _: None)
+    alone = time_alone(timer(ready_storage), wanted, 60, lambda _: None)
 
     assert alone.tried == 5
-    assert alone.lap.images == 0
+    assert alone.timing.images == 0
 
 
-def test_several_processes_share_and_repeat_the_images(backbone, tmp_path):
+def test_several_processes_share_and_repeat_the_images(ready_storage, tmp_path):
     wanted = files(tmp_path, *(f"{n}.jpg" for n in range(9)))
 
-    laps = time_together(backbone, wanted, 2, 0.5)
+    timings = time_together([timer(ready_storage), timer(ready_storage)], wanted, 0.5)
 
-    assert len(laps) == 2
-    assert all(lap.images >= 8 for lap in laps)
-    assert all(tuple(lap.seconds) == STAGES for lap in laps)
+    assert len(timings) == 2
+    assert all(timing.images >= 8 for timing in timings)
+    assert all(tuple(timing.seconds) == STAGES for timing in timings)
 
 
 def test_a_process_that_cannot_start_says_why(ready_storage):
-    backbone = Backbone(Settings(ready_storage.root), (ARCHITECTURE, "nothing", WEIGHTS))
+    timers = [timer(ready_storage, "nothing")]
 
     with pytest.raises(PoetsError, match=r"cannot start: .*nothing is not in storage"):
-        time_together(backbone, [("/a.jpg", 1, 1)], 1, 1)
+        time_together(timers, [(b"/a.jpg", 1, 1)], 1)

@@ -1,11 +1,8 @@
 """Backbones: LiteRT gives what Keras gives, each image for itself, converted only once."""
 
-import json
-import os
 import shutil
 import subprocess
 import sys
-from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -22,6 +19,7 @@ from workers.backbones.weights import digest_file
 from workers.errors import ModelError, StorageError, WeightsError
 from workers.images.loading import load_image
 from workers.processes.capacity import default_concurrency, has_gpu, uses_gpu
+from workers.processes.heartbeat import no_heartbeat
 from workers.storage.layout import Storage
 
 pytestmark = pytest.mark.tensorflow
@@ -162,7 +160,7 @@ def test_a_converted_backbone_is_described(converted, tiny_file):
 def test_a_conversion_is_not_repeated(real_storage, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", None)
 
-    convert_backbone(real_storage, key_for(ARCHITECTURE), lambda: None)
+    convert_backbone(real_storage, key_for(ARCHITECTURE), no_heartbeat)
 
 
 def test_the_same_seed_gives_the_same_random_weights_and_another_others():
@@ -206,63 +204,64 @@ def test_weights_that_were_altered_in_storage_are_refused(storage):
     assert not has_backbone(storage, key.id)
 
 
-def test_the_program_says_on_its_last_line_what_is_wrong_with_the_weights(
-    storage, monkeypatch, capsys
-):
-    key = key_for(ARCHITECTURE, "0" * 64)
-    request = json.dumps(astuple(key))
-    monkeypatch.setattr(sys, "argv", ["convert", str(storage.root), request, str(os.getppid())])
-
-    with pytest.raises(SystemExit) as caught:
-        convert.main()
-
-    assert caught.value.code == 3
-    assert "Cannot read the weights" in capsys.readouterr().err.splitlines()[-1]
+def answers_of_the_program(storage, key):
+    answers = []
+    convert._answer(storage, key, answers.append)
+    return answers
 
 
-def test_the_program_tells_a_storage_that_refuses_from_weights_that_do(
-    storage, monkeypatch, capsys
-):
+def test_the_program_answers_what_is_wrong_with_the_weights(storage):
+    [refusal] = answers_of_the_program(storage, key_for(ARCHITECTURE, "0" * 64))
+
+    assert "Cannot read the weights" in refusal.reason
+    assert not refusal.is_of_storage
+
+
+def test_the_program_tells_a_storage_that_refuses_from_weights_that_do(storage):
     storage.backbone("any").parent.touch()
-    key = key_for(ARCHITECTURE)
-    request = json.dumps(astuple(key))
-    monkeypatch.setattr(sys, "argv", ["convert", str(storage.root), request, str(os.getppid())])
 
-    with pytest.raises(SystemExit) as caught:
-        convert.main()
+    [refusal] = answers_of_the_program(storage, key_for(ARCHITECTURE))
 
-    assert caught.value.code == 4
-    assert "Cannot write" in capsys.readouterr().err.splitlines()[-1]
+    assert "Cannot write" in refusal.reason
+    assert refusal.is_of_storage
+
+
+def replace_program(tmp_path, monkeypatch, script):
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
 
 
 @pytest.mark.parametrize(
-    ("code", "error", "message"),
+    ("end", "error", "message"),
     [
-        (3, WeightsError, f"Cannot prepare {ARCHITECTURE}: the reason"),
-        (4, StorageError, "the reason"),
-        (137, RuntimeError, "ended with: the reason"),
+        ('{"reason": "why", "is_of_storage": false}', WeightsError,
+         f"Cannot prepare {ARCHITECTURE}: why"),
+        ('{"reason": "why", "is_of_storage": true}', StorageError, "why"),
     ],
-)
-def test_how_the_program_ends_says_whose_fault_it_is(
-    storage, tmp_path, monkeypatch, code, error, message
+)  # fmt: skip
+def test_the_answer_of_the_program_says_whose_fault_it_is(
+    storage, tmp_path, monkeypatch, end, error, message
 ):
-    program = tmp_path / "program"
-    program.write_text(f"#!/bin/sh\necho noise >&2\necho the reason >&2\nexit {code}\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(program))
-    beats = []
+    replace_program(tmp_path, monkeypatch, f"echo; read question; echo '{end}'; echo")
+    heartbeats = []
 
-    with pytest.raises(error, match=message):
-        convert_backbone(storage, key_for(ARCHITECTURE), lambda: beats.append(1))
+    with pytest.raises(error, match=f"^{message}$"):
+        convert_backbone(storage, key_for(ARCHITECTURE), lambda: heartbeats.append(1))
 
-    assert beats
+    assert heartbeats
 
 
-def test_a_program_that_dies_without_a_word_is_a_mistake_of_ours(storage, monkeypatch):
-    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [("echo noise >&2; echo why >&2; exit 137", "why"), ("exit 1", r".*\(exit code 1\)")],
+)
+def test_a_program_that_dies_is_a_mistake_of_ours(storage, tmp_path, monkeypatch, end, message):
+    replace_program(tmp_path, monkeypatch, f"echo; read question; {end}")
 
-    with pytest.raises(RuntimeError, match="exit code 1"):
-        convert_backbone(storage, key_for(ARCHITECTURE), lambda: None)
+    with pytest.raises(RuntimeError, match=f"^preparing {ARCHITECTURE} ended with: {message}$"):
+        convert_backbone(storage, key_for(ARCHITECTURE), no_heartbeat)
 
 
 def test_a_conversion_that_does_not_agree_with_keras_is_refused(tiny_file):
@@ -321,7 +320,7 @@ def test_a_damaged_backbone_is_never_used_and_comes_again(real_storage, damage):
     with pytest.raises(StorageError, match="prepared again"):
         open_backbone(real_storage, BACKBONE, "cpu")
 
-    convert_backbone(real_storage, key_for(ARCHITECTURE), lambda: None)
+    convert_backbone(real_storage, key_for(ARCHITECTURE), no_heartbeat)
     assert open_backbone(real_storage, BACKBONE, "cpu")
 
 
