@@ -1,7 +1,7 @@
-"""What this process may use of its machine, and the numbers that follow from it.
+"""What this process may use of its machine, and how many processes and threads that is enough for.
 
-A container sees all cores and all memory of its host; what it may use is written in its
-cgroups, version 2 or 1, each of which also obeys those above it.
+A container sees all cores and all memory of its host; what it may use is written in its cgroups,
+version 2 or 1, and in those above them, which limit it too.
 """
 
 import math
@@ -16,14 +16,14 @@ MEGABYTE = 1024**2
 CHILD_BYTES = 250 * MEGABYTE
 # Celery's parent 92 MB; in the embedded stack also the command 102, supervisor 47, Valkey 6.
 BESIDE_BYTES = 400 * MEGABYTE
-# Two threads take the default backbone from 304 to 605 images a second on two cores; many
-# give ever less for each.
+# Two threads take the default backbone from 304 to 605 images a second on two cores; each
+# further one gains less.
 _MOST_THREADS = 4
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A number that chose itself, and why, in words for a person."""
+    """A number that poets chose, and why, in words for a person."""
 
     value: int
     reason: str
@@ -37,10 +37,10 @@ class Capacity:
     """What this process may use.
 
     Attributes:
-        cores: Those that the scheduler may put it on.
+        cores: Number of cores that the scheduler may put it on.
         quota: Cores' worth of time that its cgroups allow, such as 1.5; None for no limit.
-        memory_bytes: Of the machine, or what its cgroups allow if that is less.
-        is_memory_limited: Whether the latter is the case.
+        memory_bytes: The machine's memory, or what its cgroups allow if that is less.
+        is_memory_limited: Whether its cgroups allow less.
     """
 
     cores: int
@@ -50,7 +50,7 @@ class Capacity:
 
     @property
     def usable_cores(self) -> int:
-        """Whole cores; part of one is still worth a process."""
+        """Whole cores; a part of one counts as one."""
         return self.cores if self.quota is None else max(1, min(self.cores, math.ceil(self.quota)))
 
     @property
@@ -66,25 +66,20 @@ def find_capacity(root: Path = Path("/")) -> Capacity:
     Args:
         root: The folder that holds ``proc`` and ``sys``.
     """
-    quotas = [_cpu_quota(folder) for folder in _cgroups(root, "cpu")]
-    limits = [_memory_limit(folder) for folder in _cgroups(root, "memory")]
-    quota = min((quota for quota in quotas if quota is not None), default=None)
-    limit = min((limit for limit in limits if limit is not None), default=None)
-    # Version 1 writes "no limit" as a number that no machine has.
     memory = _machine_memory(root)
-    is_limited = limit is not None and limit < memory
-    return Capacity(
-        _allowed_cores(), quota, limit if limit is not None and is_limited else memory, is_limited
-    )
+    # Version 1 writes "no limit" as a number that no machine has.
+    allowed = min([memory, *_memory_limits(root)])
+    quota = min(_cpu_quotas(root), default=None)
+    return Capacity(_allowed_cores(), quota, allowed, is_memory_limited=allowed < memory)
 
 
 def has_gpu() -> bool:
-    """Return whether an NVIDIA driver is loaded, without importing TensorFlow."""
+    """Whether an NVIDIA driver is loaded; needs no TensorFlow."""
     return os.environ.get("CUDA_VISIBLE_DEVICES") != "-1" and Path("/dev/nvidiactl").exists()
 
 
 def uses_gpu(device: str) -> bool:
-    """Return whether the setting `device` means a GPU on this machine."""
+    """Whether the setting `device` means a GPU on this machine."""
     return device == "gpu" or (device == "auto" and has_gpu())
 
 
@@ -102,7 +97,8 @@ def choose_processes(capacity: Capacity, on_gpu: bool) -> Choice:
     """Return how many processes a worker should have."""
     if on_gpu:
         return Choice(1, "one process feeds a GPU with large batches")
-    cores, fitting = capacity.usable_cores, _fitting_processes(capacity)
+    cores = capacity.usable_cores
+    fitting = max(1, (capacity.memory_bytes - BESIDE_BYTES) // CHILD_BYTES)
     if fitting < cores:
         held = f"the {capacity.memory_text} hold no more at {CHILD_BYTES // MEGABYTE} MB each"
         return Choice(fitting, f"{held}, for {_count(cores, 'core')}")
@@ -124,12 +120,8 @@ def choose_threads(capacity: Capacity, on_gpu: bool) -> Choice:
 
 
 def is_too_small(capacity: Capacity) -> bool:
-    """Return whether not even one process fits into the memory."""
+    """Whether not even one process fits into the memory."""
     return capacity.memory_bytes < BESIDE_BYTES + CHILD_BYTES
-
-
-def _fitting_processes(capacity: Capacity) -> int:
-    return max(1, (capacity.memory_bytes - BESIDE_BYTES) // CHILD_BYTES)
 
 
 def _count(number: int, thing: str) -> str:
@@ -149,52 +141,46 @@ def _machine_memory(root: Path) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _cpu_quota(folder: Path) -> float | None:
-    """Return cores' worth of time a cgroup may take; None for no limit."""
-    words = " ".join(_lines(folder / "cpu.max")).split()
-    if not words:
-        names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-        words = [word for name in names for word in _lines(folder / name)]
-    try:
-        quota, period = (int(word) for word in words)
-    except ValueError:
-        return None  # "max", or neither file
-    return quota / period if quota > 0 and period > 0 else None
+def _cpu_quotas(root: Path) -> Iterator[float]:
+    """Yield the cores' worth of time of each cgroup that has a limit."""
+    for folder in _cgroups(root, "cpu"):
+        words = " ".join(_lines(folder / "cpu.max")).split()
+        if not words:
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            words = [word for name in names for word in _lines(folder / name)]
+        # Else "max", -1, or neither file.
+        if len(words) == 2 and all(word.isdecimal() and int(word) > 0 for word in words):
+            yield int(words[0]) / int(words[1])
 
 
-def _memory_limit(folder: Path) -> int | None:
-    for name in ("memory.max", "memory.limit_in_bytes"):
-        for word in _lines(folder / name):
-            return int(word) if word.isdigit() else None
-    return None
+def _memory_limits(root: Path) -> Iterator[int]:
+    for folder in _cgroups(root, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            yield from (int(word) for word in _lines(folder / name)[:1] if word.isdecimal())
 
 
 def _cgroups(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the folder of each cgroup that this process is in, up to what is mounted."""
-    own: dict[str, str] = {}
+    """Yield the folder of each cgroup that limits this process, up to what is mounted."""
+    paths: dict[str, str] = {}
     for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, place = line.split(":", 2)
+        _, controllers, path = line.split(":", 2)
         # Version 2 has one hierarchy, whose list of controllers is empty.
-        own.update(dict.fromkeys(controllers.split(","), place))
+        paths.update(dict.fromkeys(controllers.split(","), path))
     for line in _lines(root / "proc/self/mountinfo"):
         mount, _, kind = line.partition(" - ")
         mounted, where = mount.split()[3:5]
         kind, _, *options = kind.split()
-        path: str | None = None
-        if kind == "cgroup2":
-            path = own.get("")
-        elif kind == "cgroup" and controller in ",".join(options).split(","):
-            path = own.get(controller)
-        if path is not None:
-            top = root / where.lstrip("/")
-            inner = _below(path, mounted)
+        is_version_1 = kind == "cgroup" and controller in ",".join(options).split(",")
+        name = controller if is_version_1 else ""
+        if (is_version_1 or kind == "cgroup2") and name in paths:
+            top, inner = root / where.lstrip("/"), _below(paths[name], mounted)
             yield from (top / part for part in (inner, *inner.parents))
 
 
 def _below(path: str, mounted: str) -> PurePosixPath:
-    """Return the place of a cgroup below what is mounted, which may be a part of the tree."""
+    """Return the path of a cgroup below what is mounted, which may be a part of the tree."""
     pure = PurePosixPath(path)
-    # A container may see its own cgroup mounted at the top, but be told its path on the host.
+    # A container may see its cgroup mounted at the top, but read its path on the host.
     if ".." in pure.parts or not pure.is_relative_to(mounted):
         return PurePosixPath()
     return pure.relative_to(mounted)
