@@ -10,8 +10,8 @@ from cli.console import print_table
 if TYPE_CHECKING:
     from orchestrator.benchmark.profile import Profile
 
-# Of middling brightness, so that they show on dark and light alike, and told apart by eyes
-# that see few colours (Paul Tol's "bright" and "muted"); the text on them is black or white.
+# Visible on dark and on light terminals, and told apart by colour-blind eyes (Paul Tol's
+# "bright" and "muted"); the text on them is black or white.
 _COLOURS = {
     "read": "#ffffff on #4477aa",
     "hash": "#000000 on #66ccee",
@@ -30,9 +30,9 @@ _UNITS = (("seconds", 1, 90), ("minutes", 60, 90), ("hours", 3600, 48), ("days",
 def print_profile(profile: "Profile") -> None:
     """Print a profile on stdout: in colours on a terminal, else as plain text."""
     found = profile.found
-    many = "" if found.is_whole else "the first "
+    first = "" if found.is_whole else "the first "
     click.echo(
-        f"{found.root}: {many}{found.found:,} images, {found.mean_bytes / 1e3:,.0f} kB each; "
+        f"{found.root}: {first}{found.found:,} images, {found.mean_bytes / 1e3:,.0f} kB each; "
         f"{_drawn(profile)} ({profile.request.architecture})"
     )
     if profile.unreadable:
@@ -108,7 +108,7 @@ def _name_processes(processes: int) -> str:
 
 
 def _print_bars(columns: dict[str, dict[str, float]]) -> None:
-    """Print a bar for each column, all to one scale, each cut into its stages."""
+    """Print a bar for each column, to one scale, divided into its stages."""
     from rich.console import Console
     from rich.text import Text
 
@@ -131,7 +131,7 @@ def _print_bars(columns: dict[str, dict[str, float]]) -> None:
 
 
 def share_cells(amounts: Sequence[float], cells: int) -> list[int]:
-    """Share out whole cells in proportion; they add up (largest remainders)."""
+    """Divide whole cells in proportion to the amounts (largest remainder method)."""
     whole = sum(amounts)
     exact = [amount * cells / whole for amount in amounts]
     shares = [int(share) for share in exact]

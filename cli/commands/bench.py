@@ -1,4 +1,4 @@
-"""``poets bench``: where the time goes, for photographs of one's own on this machine."""
+"""``poets bench``: where the time goes, for your photographs on this machine."""
 
 from pathlib import Path
 
@@ -69,4 +69,7 @@ def command(
     request = BenchRequest(folder, architecture, weights, images, machines)
     with show_progress(quiet) as on_progress:
         profile = measure(settings, request, on_progress)
-    print_json(profile.to_json()) if as_json else print_profile(profile)
+    if as_json:
+        print_json(profile.to_json())
+    else:
+        print_profile(profile)

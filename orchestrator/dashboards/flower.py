@@ -1,4 +1,4 @@
-"""Run a dashboard until somebody ends it: Flower, read-only, beside a broker, and others."""
+"""Run a dashboard until somebody ends it: any program, and Flower."""
 
 import os
 import signal
@@ -12,6 +12,7 @@ from pathlib import Path
 from orchestrator.driving.broker import open_broker
 from orchestrator.embedded.users import use_broker
 from workers.errors import UsageError
+from workers.processes.heartbeat import no_heartbeat
 from workers.processes.parent_death import end_with_parent
 from workers.settings import Settings
 
@@ -40,13 +41,13 @@ def run_program(
     arguments: list[str],
     environment: dict[str, str],
     folder: Path,
-    on_tick: Callable[[], None] = lambda: None,
+    on_tick: Callable[[], None] = no_heartbeat,
 ) -> int:
     """Run a Python program until it ends, Ctrl-C or SIGTERM; return its exit code.
 
     Args:
         arguments: What follows ``python -P``.
-        folder: Where it runs. Not the current folder, which is anybody's.
+        folder: Where it runs: not in the current folder, where anybody may have put modules.
         on_tick: Called five times a second.
     """
     asked_to_end: list[int] = []
@@ -55,7 +56,7 @@ def run_program(
     process = subprocess.Popen(
         [sys.executable, "-P", *arguments],
         env=environment,
-        # Ctrl-C reaches this process alone, which then ends the program.
+        # So Ctrl-C reaches only this process, which then ends the program.
         start_new_session=True,
         cwd=folder,
         preexec_fn=lambda: end_with_parent(signal.SIGTERM),  # noqa: PLW1509 - there are no threads here
@@ -71,7 +72,7 @@ def run_program(
         try:
             process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
-            # Flower waits for ever for a broker that is gone.
+            # Flower waits forever for a broker that is gone.
             process.kill()
             process.wait()
 
@@ -80,7 +81,7 @@ def run_flower(settings: Settings, address: str, port: int, basic_auth: str | No
     """Run Flower until it ends, Ctrl-C or SIGTERM; return its exit code.
 
     Raises:
-        BrokerError: When there is no sound broker.
+        BrokerError: When there is no usable broker.
     """
     arguments = ["--app=workers.app", "flower", f"--address={address}", f"--port={port}"]
     with use_broker(settings) as connected:

@@ -1,7 +1,7 @@
-"""TensorBoard as a program, without TensorFlow: what poets writes needs none.
+"""TensorBoard as a program, without TensorFlow, which the summaries of poets do not need.
 
-TensorBoard imports TensorFlow when it is there, which takes 4 to 11 s and some 400 MB; a
-module of this name is its own way to tell it not to.
+TensorBoard imports TensorFlow where it is installed, which takes 4 to 11 s and 400 MB, unless a
+module ``tensorboard.compat.notf`` exists.
 """
 
 import sys
@@ -9,7 +9,7 @@ import types
 
 
 def serve(arguments: list[str]) -> int:
-    """Serve until SIGTERM; `arguments` are TensorBoard's own."""
+    """Run TensorBoard with its command line arguments until SIGTERM; return the exit code."""
     sys.modules["tensorboard.compat.notf"] = types.ModuleType("tensorboard.compat.notf")
     from tensorboard.program import TensorBoard
 

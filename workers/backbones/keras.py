@@ -1,4 +1,4 @@
-"""The Keras model of a backbone: runs on a GPU, and is what LiteRT is converted from."""
+"""The Keras model of a backbone: it runs on a GPU, and the LiteRT model is converted from it."""
 
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def _preprocess(keras: Any, pixels: Any, mode: str) -> Any:
 
 
 class KerasBackbone:
-    """A backbone in large batches, for a GPU; the same interface as LiteRTBackbone."""
+    """A backbone for a GPU, with the interface of LiteRTBackbone."""
 
     chunk = CHUNK
 
@@ -70,7 +70,7 @@ class KerasBackbone:
         self._model = build_keras_model(spec, weights, weights_digest)
         self.input_size = spec.input_size
         self.bottleneck_size = spec.bottleneck_size
-        # The first pass may compile for minutes, in which no image hangs.
+        # The first pass may compile for minutes; no image is to blame for that.
         self.compute(np.zeros((1, *spec.input_size, 3), np.uint8))
 
     def compute(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from workers.errors import ModelError
 
-# Images computed together: with more, what the last layer left falls out of the cache before
-# the next reads it; with fewer, large networks read their weights too often.
+# Images computed together: with more, the output of a layer leaves the CPU's cache before the
+# next one reads it; with fewer, large networks read their weights too often.
 CHUNK = 4
 
 
@@ -29,10 +29,10 @@ class LiteRTBackbone:
         Args:
             chunk: Images computed together; fewer are padded, so that the result for an
                 image cannot depend on its neighbours.
-            threads: More than one only where there are fewer processes than cores.
+            threads: Useful where there are fewer processes than cores.
 
         Raises:
-            ModelError: When the file is missing or no backbone.
+            ModelError: When the file is missing or is not a backbone.
         """
         from ai_edge_litert.interpreter import Interpreter
 
@@ -55,7 +55,7 @@ class LiteRTBackbone:
         """Return one bottleneck for each image, in the order given.
 
         Args:
-            pixels: RGB, 0 to 255, shape (n, height, width, 3); n may be anything.
+            pixels: RGB, 0 to 255, shape (n, height, width, 3), any n.
 
         Returns:
             Shape (n, bottleneck_size).
@@ -76,8 +76,7 @@ class LiteRTBackbone:
 def quiet_stderr() -> Iterator[None]:
     """Drop what native code writes on stderr.
 
-    LiteRT announces its delegate, and TensorFlow itself, on the descriptor and cannot be
-    told not to.
+    LiteRT and TensorFlow announce themselves there, and have no option against it.
     """
     sys.stderr.flush()
     with open(os.devnull, "wb") as nowhere:

@@ -1,4 +1,4 @@
-"""Pretrained weights: found by Keras' own file names, known everywhere by their hash."""
+"""Pretrained weights: found by Keras' file names, identified by their hash."""
 
 import hashlib
 import os

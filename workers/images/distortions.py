@@ -1,24 +1,24 @@
 """How a variant of an image is made: what the codelab's retrain.py calls distortions.
 
-Its `add_input_distortions` draws anew at every step of the training. Here each variant is
-drawn once, from the content, a number and a seed, so that its bottleneck can be kept.
+Its `add_input_distortions` draws new numbers at every training step. Here each variant is drawn
+once, from the content, a number and a seed, so that its bottleneck can be cached.
 """
 
 import hashlib
 from dataclasses import dataclass
 
-# A number of so many bytes is drawn for each choice; five of them fit into SHA-256.
+# Each choice takes a number of 6 bytes; SHA-256 has room for five.
 _BYTES = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What becomes of one picture; the default leaves it as it is.
+    """How one picture is distorted; the default leaves it as it is.
 
     Attributes:
-        box: Left, top, right and lower edge of the part that is kept, as shares of width
-            and height, in the orientation that the file has.
-        brightness: Multiplies every pixel.
+        box: Left, top, right and lower edge of the part that is kept, as parts of width and
+            height, in the orientation of the file.
+        brightness: Factor for every pixel.
     """
 
     box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
@@ -34,10 +34,10 @@ class Recipe:
     """How variant `number` of any image is made.
 
     Attributes:
-        flip_left_right: Mirror every second picture.
-        random_crop: Margin, in percent of the input size, that is cut off.
-        random_scale: Largest further enlargement, percent.
-        random_brightness: Largest change of brightness, percent.
+        flip_left_right: Mirror half of the pictures.
+        random_crop: Margin to cut off, in percent of the input size.
+        random_scale: Largest further enlargement, in percent.
+        random_brightness: Largest change of brightness, in percent.
     """
 
     flip_left_right: bool
@@ -49,7 +49,7 @@ class Recipe:
 
     @property
     def text(self) -> str:
-        """Such as ``flip crop=10 seed=0 #3``: the same text, the same variant."""
+        """Identifies the variant, such as ``flip crop=10 seed=0 #3``."""
         sizes = {
             "crop": self.random_crop,
             "scale": self.random_scale,
@@ -64,17 +64,18 @@ class Recipe:
         return hashlib.sha256(digest + self.text.encode()).digest()
 
     def draw(self, digest: bytes) -> Draw:
-        """Return what becomes of the content with `digest`.
+        """Return how the content with `digest` is distorted.
 
-        The numbers drawn are those of its number and seed, whatever the percentages, and
-        come from a hash: no library can change them.
+        The numbers drawn depend on content, seed and number, not on the percentages, and come
+        from a hash: no library can change them.
         """
         drawn = hashlib.sha256(digest + f"{self.seed} {self.number}".encode()).digest()
         stretch, across, down, side, light = (
             int.from_bytes(drawn[start : start + _BYTES], "big") / 256**_BYTES
             for start in range(0, 5 * _BYTES, _BYTES)
         )
-        # As there: enlarge by the margin times 1 to 1 + scale, then cut out the input size.
+        # As the codelab does: enlarge by the margin times 1 to 1 + scale, then cut out the
+        # input size.
         enlarged = (1 + self.random_crop / 100) * (1 + stretch * self.random_scale / 100)
         kept = 1 / enlarged
         left, top = across * (1 - kept), down * (1 - kept)
@@ -86,8 +87,8 @@ class Recipe:
 
 
 def variant_uri(uri: str, recipe: Recipe | None) -> str:
-    r"""Return the name of a variant in shards; an image itself keeps its own.
+    r"""Return the name of a variant in shards; that of an image itself is `uri`.
 
-    No file can have such a name: `encode_name` never writes a backslash before ``?``.
+    No file can have the name of a variant: `encode_name` never writes a backslash before ``?``.
     """
     return uri if recipe is None else f"{uri}\\?{recipe.text}"
