@@ -34,7 +34,7 @@ def test_one_process_takes_every_image_once(ready_storage, tmp_path):
 
 
 def test_deadly_images_cost_themselves_only(poison, ready_storage, tmp_path):
-    wanted = files(tmp_path, "a.jpg", "1/abort.jpg", "b.jpg", "2/exit.jpg", "c.jpg")
+    wanted = files(tmp_path, "a.jpg", "1/aborts.jpg", "b.jpg", "2/exits.jpg", "c.jpg")
 
     alone = time_alone(timer(ready_storage), wanted, 60, lambda _: None)
 
@@ -47,7 +47,7 @@ def test_deadly_images_cost_themselves_only(poison, ready_storage, tmp_path):
 
 
 def test_an_image_that_hangs_is_given_up(poison, ready_storage, tmp_path):
-    wanted = files(tmp_path, "hang.jpg", "b.jpg")
+    wanted = files(tmp_path, "hangs.jpg", "b.jpg")
 
     alone = time_alone(timer(ready_storage), wanted, 60, lambda _: None, timeout_s=1)
 
@@ -56,7 +56,7 @@ def test_an_image_that_hangs_is_given_up(poison, ready_storage, tmp_path):
 
 
 def test_a_folder_full_of_deadly_images_comes_to_an_end(poison, ready_storage, tmp_path):
-    wanted = files(tmp_path, *(f"{n}/abort.jpg" for n in range(9)))
+    wanted = files(tmp_path, *(f"{n}/aborts.jpg" for n in range(9)))
 
     alone = time_alone(timer(ready_storage), wanted, 60, lambda _: None)
 
