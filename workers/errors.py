@@ -21,6 +21,14 @@ class DatasetError(PoetsError):
     """The folder given cannot become a run: missing, empty, or a label too small."""
 
 
+class SmallLabelsError(DatasetError):
+    """Labels have too few images for every split; `counts` says how many each has."""
+
+    def __init__(self, message: str, counts: dict[str, int]) -> None:
+        super().__init__(message)
+        self.counts = counts
+
+
 class UnknownArchitectureError(UsageError):
     """No row of the table of architectures has this name."""
 

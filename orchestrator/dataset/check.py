@@ -1,31 +1,23 @@
-"""Look at a data set before any work: what a run could not read, or would learn falsely.
+"""Check a data set before any work: what a run could not read, or would learn falsely.
 
 Nothing is ever written, changed or deleted.
 """
 
 import time
 from collections import Counter
-from collections.abc import Container, Iterator
-from dataclasses import dataclass, replace
-from itertools import compress
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.dataset.check_contents import (
-    SeenImages,
-    find_copies,
-    find_untaught_labels,
-    judge_images,
-)
-from orchestrator.dataset.check_names import look_over
+from orchestrator.dataset.check_contents import InspectedImages, check_contents
+from orchestrator.dataset.check_names import check_names
 from orchestrator.dataset.concerns import KINDS, Concern
+from orchestrator.dataset.dataset import Dataset, open_dataset
 from orchestrator.dataset.inspect_files import inspect_files
-from orchestrator.dataset.label_file import apply_label_file, read_label_file
-from orchestrator.dataset.labels import assign_splits, check_labels, find_small_labels, list_labels
-from orchestrator.dataset.scan import FoundImage, Scan, scan_folder
-from orchestrator.dataset.split import Shares, earlier_exceptions
+from orchestrator.dataset.split import check_shares
 from orchestrator.progress import Meter, OnProgress
-from workers.errors import DatasetError
+from workers.errors import DatasetError, SmallLabelsError
 from workers.images.files import is_folder_with_files
 from workers.processes.capacity import default_concurrency
 from workers.settings import Settings
@@ -41,9 +33,9 @@ class CheckRequest:
     """What `poets check` was asked for.
 
     Attributes:
-        options: Of which those of the split count.
+        options: Only those of the split count.
         label_file: CSV with the labels of each image; None when its folder is its label.
-        is_quick: Look at the headers only; copies are not looked for then.
+        is_quick: Read headers only; copies are then not found.
     """
 
     folder: Path
@@ -54,7 +46,7 @@ class CheckRequest:
 
 @dataclass(frozen=True)
 class Check:
-    """What was found.
+    """What a check found.
 
     Attributes:
         labels: Images of each label.
@@ -78,7 +70,7 @@ class Check:
 
     @property
     def spoils(self) -> bool:
-        """Whether anything was found that would spoil a run."""
+        """Whether anything would spoil a run."""
         return any(concern.spoils for concern in self.concerns)
 
     def to_json(self) -> dict[str, Any]:
@@ -97,95 +89,58 @@ class Check:
 
 
 def check_folder(settings: Settings, request: CheckRequest, on_progress: OnProgress) -> Check:
-    """Return what a run on a folder would stumble over.
+    """Return what would spoil a run on a folder.
 
     Raises:
-        DatasetError: When there is nothing to look at, as `submit-dataset` says it.
-        StorageError: When the machine or the mount is in trouble.
+        UsageError: When the percentages held out are impossible.
+        DatasetError: When there is nothing to check; `submit-dataset` says the same.
+        StorageError: When the machine or the mount fails.
     """
     began = time.monotonic()
-    options = replace(request.options, multi_label=request.label_file is not None)
-    Shares(options.testing_percentage, options.validation_percentage)
-    label_file = read_label_file(request.label_file) if request.label_file else None
-    scan = scan_folder(request.folder, on_progress)
-    if label_file:
-        apply_label_file(scan, label_file)
-    images = list(scan.images)
-    concerns = [Concern("label_file", warning) for warning in scan.warnings]
-    concerns += _find_refusal(scan, images, options)
-    earlier = earlier_exceptions(Storage(settings.storage))
-    small = find_small_labels((image for image in images if image.label), options)
-    concerns += [Concern("small_labels", f"has {n}", (label,)) for label, n in small.items()]
-    splits, found = _split(images, small, options, earlier)
-    seen = SeenImages(images, options.multi_label, splits)
-    concerns += [*found, *look_over(scan, images, options.multi_label, small)]
-    _inspect(scan, seen, request.is_quick, on_progress)
-    concerns += [*judge_images(seen), *find_copies(seen), *find_untaught_labels(seen)]
-    counts = Counter(label for place in range(len(images)) for label in seen.labels(place))
+    check_shares(request.options)
+    dataset = open_dataset(
+        Storage(settings.storage), request.folder, request.options, request.label_file, on_progress
+    )
+    images = _inspect(dataset, request.is_quick, on_progress)
+    concerns = [*_find_refusals(dataset), *check_names(dataset), *check_contents(images)]
     order = list(KINDS)
     return Check(
-        root=scan.root,
-        images=len(images),
-        unreadable=len(seen.broken),
-        labels=dict(sorted(counts.items())),
-        ignored=dict(scan.ignored),
+        root=dataset.scan.root,
+        images=len(dataset.images),
+        unreadable=len(images.broken),
+        labels=dataset.labels,
+        ignored=dict(dataset.scan.ignored),
         concerns=sorted(concerns, key=lambda concern: order.index(concern.kind)),
         is_quick=request.is_quick,
         seconds=time.monotonic() - began,
     )
 
 
-def _find_refusal(
-    scan: Scan, images: list[FoundImage], options: TrainingOptions
-) -> Iterator[Concern]:
-    labels = list_labels(images, options.multi_label)
-    try:
-        check_labels(scan, labels, options.multi_label)
-    except DatasetError as error:
-        if not images:
-            raise
-        yield Concern("refused", str(error))
+def _find_refusals(dataset: Dataset) -> Iterator[Concern]:
+    """Yield what a submit would say."""
+    for error in dataset.refusals:
+        if isinstance(error, SmallLabelsError):
+            for label, count in error.counts.items():
+                yield Concern("small_labels", f"has {count}", (label,))
+        else:
+            yield Concern("refused", str(error))
+    for remark in dataset.remarks:
+        yield Concern("label_file", remark)
 
 
-def _split(
-    images: list[FoundImage],
-    small: Container[str],
-    options: TrainingOptions,
-    earlier: dict[str, str],
-) -> tuple[list[str | None], list[Concern]]:
-    """Return the split of each image, as `submit-dataset` would choose it, and what is wrong.
-
-    Args:
-        small: Labels that it would refuse; their images are in no split.
-    """
-    has_split = [image.label is not None and image.label not in small for image in images]
-    if not any(has_split):
-        return [None] * len(images), []
-    try:
-        split, warnings = assign_splits(list(compress(images, has_split)), options, earlier)
-    except DatasetError as error:
-        return [None] * len(images), [Concern("refused", str(error))]
-    names = iter(split.splits)
-    splits = [next(names) if has else None for has in has_split]
-    return splits, [Concern("label_file", warning) for warning in warnings]
-
-
-def _inspect(scan: Scan, seen: SeenImages, is_quick: bool, on_progress: OnProgress) -> None:
-    root = decode_name(scan.root)
-    paths = (f"{root}/{decode_name(image.path)}" for image in seen.images)
-    meter, reported = Meter(len(seen.images)), 0.0
-    processes = min(default_concurrency("cpu").value, len(seen.images))
-    for done, (place, found) in enumerate(inspect_files(paths, processes, is_quick), 1):
-        seen.add(place, found)
+def _inspect(dataset: Dataset, is_quick: bool, on_progress: OnProgress) -> InspectedImages:
+    root = decode_name(dataset.scan.root)
+    paths = (f"{root}/{decode_name(image.path)}" for image in dataset.images)
+    images, total = InspectedImages(dataset), len(dataset.images)
+    meter, reported = Meter(total), 0.0
+    processes = min(default_concurrency("cpu").value, total)
+    for done, (index, found) in enumerate(inspect_files(paths, processes, is_quick), 1):
+        images.add(index, found)
         now = time.monotonic()
-        if now - reported >= _REPORT_EVERY_S or done == len(seen.images):
+        if now - reported >= _REPORT_EVERY_S or done == total:
             reported = now
-            on_progress(meter.measure("checking", done, len(seen.broken)))
-    if seen.broken:
-        _check_root(root)
-
-
-def _check_root(root: str) -> None:
-    """Take a mount that has vanished for what it is, not for images that are gone."""
-    if not is_folder_with_files(root):
-        raise DatasetError(f"The folder {root} has vanished meanwhile. Check it again.")
+            on_progress(meter.measure("checking", done, len(images.broken)))
+    # Broken images may be a mount that has vanished.
+    if images.broken and not is_folder_with_files(root):
+        raise DatasetError(f"The folder {root} vanished during the check. Check it again.")
+    return images

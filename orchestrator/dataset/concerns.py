@@ -1,13 +1,13 @@
-"""What can be wrong with a data set before any work: every kind, and what to do about it."""
+"""Everything that can be wrong with a data set before any work, and what to do about it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.dataset.labels import labels_of
 from orchestrator.dataset.scan import FoundImage
-from workers.storage.label_sets import split_labels
 
-# Where results begin to be useful, as the codelab's retrain.py says too.
+# Where results begin to be useful; the codelab's retrain.py says the same.
 FEW_IMAGES = 20
 _NAMED_AT_ONCE = 3
 
@@ -27,7 +27,9 @@ class Kind:
 
 # In the order in which they are shown.
 KINDS = {
-    "refused": Kind("refusals of submit-dataset", "It would say:", spoils=True),
+    "refused": Kind(
+        "refusals of submit-dataset", "`poets submit-dataset` would say:", spoils=True
+    ),
     "nothing_readable": Kind(
         "no image can be read", "Give the folder that holds the photographs.", spoils=True
     ),
@@ -43,51 +45,57 @@ KINDS = {
     ),
     "alike_labels": Kind(
         "labels that look like one",
-        "Give their folders one name if they are one; poets takes them for different ones.",
+        "If they mean the same, give their folders one name; poets keeps them apart.",
         spoils=True,
     ),
     "two_labels": Kind(
         "photographs under two labels", "Keep the copy whose label is right.", spoils=True
     ),
     "two_splits": Kind(
-        "photographs in two splits", "A run leaves the copy out of training; remove one."
+        "photographs in two splits", "A run does not train on the copy; remove one."
     ),
-    "copies": Kind("photographs several times in one label and split", "Remove all but one."),
+    "copies": Kind("photographs that repeat in one label and split", "Remove all but one."),
     "unreadable": Kind(
         "images that cannot be read",
-        "Repair, convert or remove them; a run goes on without them.",
+        "Repair, convert or remove them; a run leaves them out.",
     ),
     "oversized": Kind(
-        "images over the limits", "Make them smaller; a run goes on without them."
+        "images over the limits", "Make them smaller; a run leaves them out."
     ),
     "wrong_endings": Kind(
-        "files whose name says another format",
-        "poets goes by the content; rename them for other tools.",
+        "files with the extension of another format",
+        "poets goes by the content, but other tools may not: rename them.",
     ),
     "few_images": Kind(
         f"labels with fewer than {FEW_IMAGES} images",
-        "Add images: with so few, results are hardly useful.",
+        "Add images: with so few, the results are hardly useful.",
     ),
     "unlabelled": Kind(
         "images in no label's folder", "Move them into one; a run leaves them out."
     ),
     "empty_folders": Kind(
-        "folders without an image", "They are no labels; add images if they should be."
+        "folders without an image", "They are not labels; add images if they should be."
     ),
     "unopened": Kind(
-        "links, devices and pipes", "They are not opened; put the files themselves there."
+        "links, devices and pipes", "They are not opened; put the files there instead."
     ),
-    "label_file": Kind("remarks on the labels", "A run warns of them, and goes on."),
+    "label_file": Kind("remarks on the labels", "A run warns about them and continues."),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Sighting:
+class AffectedFile:
     """A file that a concern is about; `split` is None where it has none."""
 
     path: str
     labels: tuple[str, ...] = ()
     split: str | None = None
+
+    @classmethod
+    def of(
+        cls, image: FoundImage, is_multi_label: bool, split: str | None = None
+    ) -> "AffectedFile":
+        return cls(image.path, labels_of(image, is_multi_label), split)
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ class Concern:
     kind: str
     reason: str = ""
     labels: tuple[str, ...] = ()
-    files: tuple[Sighting, ...] = ()
+    files: tuple[AffectedFile, ...] = ()
 
     @property
     def spoils(self) -> bool:
@@ -127,20 +135,8 @@ class Concern:
         }
 
 
-def sight(image: FoundImage, is_multi_label: bool, split: str | None = None) -> Sighting:
-    """Return an image as a concern speaks of it."""
-    return Sighting(image.path, labels_of(image, is_multi_label), split)
-
-
-def labels_of(image: FoundImage, is_multi_label: bool) -> tuple[str, ...]:
-    """Return the labels of an image: one, none, or any number."""
-    if image.label is None:
-        return ()
-    return tuple(split_labels(image.label)) if is_multi_label else (image.label,)
-
-
 def warn_of(concerns: Iterable[Concern]) -> list[str]:
-    """Return a sentence for each kind of concern, for who begins a run."""
+    """Return one warning for each kind of concern, for the start of a run."""
     subjects: dict[str, list[str]] = {}
     for concern in concerns:
         subjects.setdefault(concern.kind, []).append(concern.subject)
@@ -151,7 +147,7 @@ def warn_of(concerns: Iterable[Concern]) -> list[str]:
         if name in subjects
     ]
     if warnings:
-        warnings.append("`poets check DIR` lists all of these, and looks into the files.")
+        warnings.append("`poets check DIR` lists all of these, and reads the images.")
     return warnings
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.dataset.scan import FoundImage, Scan
+from orchestrator.dataset.scan import Scan
 from workers.errors import DatasetError
 from workers.storage.label_sets import join_labels
 from workers.storage.names import encode_name
@@ -22,7 +22,7 @@ _NAMED_AT_ONCE = 5
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """One row: `line` is where it begins, counted from 1; labels as `encode_name` writes them."""
+    """One row: the line it begins on, counted from 1; labels as `encode_name` writes them."""
 
     line: int
     path: str
@@ -31,10 +31,10 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """A label file as it is written, before any image is looked for.
+    """The content of a label file, before any image is looked up.
 
     Attributes:
-        columns: Labels that have a column of their own, whether any image has them or not.
+        columns: Labels that have a column, whether any image has them or not.
     """
 
     name: str
@@ -45,12 +45,12 @@ class LabelFile:
 def read_label_file(path: Path) -> LabelFile:
     r"""Return the rows of a label file.
 
-    UTF-8 with a header. One column is ``path``; beside it stands either ``labels``, several
-    separated by ``;`` or ``|``, or one column for each label, with 1 in the rows of the images
-    that have it and 0 in the others.
+    It is UTF-8 with a header. One column is ``path``. The rest is either a column ``labels``,
+    which separates several by ``;`` or ``|``, or one column for each label, with 1 in the rows
+    of the images that have it and 0 in the others.
 
     Raises:
-        DatasetError: When it cannot be read or is not of this form, with the line number.
+        DatasetError: When it cannot be read or does not have this form, with the line number.
     """
     lines = _Lines(path)
     header = next(lines, None)
@@ -60,24 +60,27 @@ def read_label_file(path: Path) -> LabelFile:
         )
     first, names = header[0], [name.strip() for name in header[1]]
     columns, parse = _read_header(lines, first, names)
-    place = names.index(PATH)
+    index = names.index(PATH)
     rows = []
     for line, cells in lines:
         if len(cells) != len(names):
             raise lines.error(
-                line, f"{len(cells)} cells instead of {len(names)}; quote what holds a comma"
+                line, f"{len(cells)} instead of {len(names)} cells; quote what holds a comma"
             )
-        name = cells.pop(place).removeprefix("./")
+        name = cells.pop(index).removeprefix("./")
         if not name:
             raise lines.error(line, "an empty path")
         rows.append(LabelRow(line, name, tuple(map(encode_name, parse(line, cells)))))
     return LabelFile(str(path), rows, tuple(map(encode_name, columns)))
 
 
-def apply_label_file(scan: Scan, file: LabelFile) -> None:
-    """Give the images of a scan the labels of a file, and take away those it does not name.
+def apply_label_file(scan: Scan, file: LabelFile) -> list[str]:
+    """Give the images of a scan the labels of a file, and remove those it does not name.
 
-    What a person should know of goes to ``scan.warnings``, the images to ``scan.ignored``.
+    The latter are counted in ``scan.ignored``.
+
+    Returns:
+        Warnings about rows and columns without an image.
 
     Raises:
         DatasetError: When two rows name one image, or no row names any.
@@ -92,8 +95,8 @@ def apply_label_file(scan: Scan, file: LabelFile) -> None:
             missing.append(row.path)
         elif path in rows:
             raise DatasetError(
-                f"Line {row.line} of {file.name} names {row.path!r}, as line {rows[path].line} "
-                "does. Put all labels of an image into one row."
+                f"Line {row.line} of {file.name} names {row.path!r}, which line "
+                f"{rows[path].line} names too. Put all labels of an image into one row."
             )
         else:
             rows[path] = row
@@ -103,26 +106,27 @@ def apply_label_file(scan: Scan, file: LabelFile) -> None:
             f"No row of {file.name} names an image in {scan.root}. Its paths{example} must be "
             f"relative to that folder, such as {next(iter(found))!r}."
         )
-    images = [_label(image, rows[image.path]) for image in found.values() if image.path in rows]
+    images = [
+        replace(image, label=join_labels(rows[image.path].labels))
+        for image in found.values()
+        if image.path in rows
+    ]
     if len(images) < len(found):
         scan.ignored[NOT_NAMED] += len(found) - len(images)
     scan.images = images
-    _warn(scan, file, missing, Counter(label for row in rows.values() for label in row.labels))
+    used = {label for row in rows.values() for label in row.labels}
+    return list(_find_unused(scan, file, missing, used))
 
 
-def _label(image: FoundImage, row: LabelRow) -> FoundImage:
-    return replace(image, label=join_labels(row.labels))
-
-
-def _warn(scan: Scan, file: LabelFile, missing: list[str], counts: Counter[str]) -> None:
+def _find_unused(scan: Scan, file: LabelFile, missing: list[str], used: set[str]) -> Iterator[str]:
     if missing:
-        scan.warnings.append(
+        yield (
             f"{len(missing):,} of {len(file.rows):,} rows of {file.name} name no image in "
             f"{scan.root}: {list_some(missing)}."
         )
-    unused = [label for label in file.columns if not counts[label]]
+    unused = [label for label in file.columns if label not in used]
     if unused:
-        scan.warnings.append(f"Left out, since no image has them: {list_some(unused)}.")
+        yield f"Left out, since no image has them: {list_some(unused)}."
 
 
 def list_some(names: list[str]) -> str:
@@ -133,7 +137,7 @@ def list_some(names: list[str]) -> str:
 
 
 class _Lines(Iterator[tuple[int, list[str]]]):
-    """The records of a CSV file that are not blank, each with the line where it begins."""
+    """The records of a CSV file that are not blank, each with the line it begins on."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -147,7 +151,7 @@ class _Lines(Iterator[tuple[int, list[str]]]):
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
-            raise self.error(line, "a byte that is no UTF-8; save the file as UTF-8") from error
+            raise self.error(line, "a byte that is not UTF-8; save the file as UTF-8") from error
         self._reader = csv.reader(io.StringIO(text, newline=""), strict=True)
 
     def __next__(self) -> tuple[int, list[str]]:
@@ -164,7 +168,7 @@ class _Lines(Iterator[tuple[int, list[str]]]):
         return DatasetError(f"Line {line} of the label file {self._path} has {what}.")
 
 
-# The line and the cells beside the path -> labels.
+# The line and the cells other than the path -> labels.
 _Parse = Callable[[int, list[str]], Iterator[str]]
 
 
@@ -172,19 +176,19 @@ def _read_header(lines: _Lines, line: int, names: list[str]) -> tuple[list[str],
     """Return the labels that are columns, and how the cells of a row become labels."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise lines.error(line, f"two columns named {twice[0]!r}; one must go")
+        raise lines.error(line, f"two columns named {twice[0]!r}; remove one")
     if "" in names:
         raise lines.error(line, "a column without a name")
     if PATH not in names:
         raise lines.error(line, f"no column {PATH!r}, only {list_some(names)}")
     names = [name for name in names if name != PATH]
     if not names:
-        raise lines.error(line, f"no labels beside {PATH!r}; add a column {LABELS!r}")
+        raise lines.error(line, f"no column but {PATH!r}; add a column {LABELS!r}")
     if LABELS not in names:
         return names, _each_column(lines, names)
     if len(names) > 1:
         names.remove(LABELS)
-        raise lines.error(line, f"both {LABELS!r} and {list_some(names)}; one or the other must go")
+        raise lines.error(line, f"both {LABELS!r} and {list_some(names)}; remove one or the other")
     return [], lambda _, cells: _split(cells[0])
 
 

@@ -1,68 +1,62 @@
-"""The labels of a data set, and who is held out: one label an image, or any number of them."""
+"""The labels of a data set, and which images are held out: one label an image, or any number."""
 
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from orchestrator.dataset.label_file import list_some
 from orchestrator.dataset.scan import FoundImage, Scan
-from orchestrator.dataset.split import (
-    TESTING,
-    TRAINING,
-    VALIDATION,
-    Shares,
-    Split,
-    count_small,
-    split_images,
-    split_names,
-)
-from workers.errors import DatasetError
+from orchestrator.dataset.split import TESTING, TRAINING, VALIDATION, Shares, Split, split_images
+from workers.errors import DatasetError, SmallLabelsError
 from workers.storage.label_sets import split_labels
 from workers.storage.plan import TrainingOptions
 
 _CALLED = {VALIDATION: "validation", TESTING: "test"}
 
 
-def list_labels(images: Iterable[FoundImage], is_multi_label: bool) -> list[str]:
-    """Return the labels that there are, sorted."""
-    texts = {image.label for image in images if image.label is not None}
-    if is_multi_label:
-        texts = {label for text in texts for label in split_labels(text)}
-    return sorted(texts)
+def labels_of(image: FoundImage, is_multi_label: bool) -> tuple[str, ...]:
+    """Return the labels of an image: one, none, or any number."""
+    if image.label is None:
+        return ()
+    return tuple(split_labels(image.label)) if is_multi_label else (image.label,)
 
 
-def assign_splits(
-    images: list[FoundImage], options: TrainingOptions, earlier: Mapping[str, str]
-) -> tuple[Split, list[str]]:
-    """Return who is held out, and warnings.
+def count_labels(images: Iterable[FoundImage], is_multi_label: bool) -> dict[str, int]:
+    """Return how many images each label has, sorted by label."""
+    # Sets of labels are few and images many.
+    texts = Counter(image.label for image in images if image.label is not None)
+    counts: Counter[str] = Counter()
+    for text, count in texts.items():
+        for label in split_labels(text) if is_multi_label else [text]:
+            counts[label] += count
+    return dict(sorted(counts.items()))
 
-    With one label an image no split of a label is empty; with several no split as a whole is,
-    but a rare label may be absent from one.
 
-    Args:
-        earlier: Exceptions of earlier runs, see `orchestrator.dataset.split`.
+def check_labels(scan: Scan, labels: Collection[str], is_multi_label: bool) -> None:
+    """Refuse a folder whose labels cannot give a classifier.
 
     Raises:
-        DatasetError: When there are too few images, or a label has none to learn from.
+        DatasetError: With what is needed.
     """
-    shares = _shares(options)
-    if options.multi_label:
-        split = split_names((image.path for image in images), shares, earlier)
-        return split, _check_splits(images, split, shares)
-    return split_images(_named(images), shares, earlier), []
-
-
-def find_small_labels(images: Iterable[FoundImage], options: TrainingOptions) -> dict[str, int]:
-    """Return the labels that have fewer images than splits, which `assign_splits` refuses.
-
-    With several labels an image there are none: the images are split as a whole.
-    """
-    return {} if options.multi_label else count_small(_named(images), _shares(options))
+    if is_multi_label:
+        if not labels:
+            raise DatasetError("The label file gives no image any label. Fill it in.")
+        return
+    if not labels:
+        raise DatasetError(
+            f"The images lie directly in {scan.root}. Make one folder for each label below it "
+            f"({scan.root}/daisy, {scan.root}/roses, ...)."
+        )
+    if len(labels) == 1:
+        raise DatasetError(
+            f"There is only one label, {next(iter(labels))!r}, in {scan.root}. A classifier needs "
+            "at least two: add a folder with other images."
+        )
 
 
 def find_alike_labels(labels: Iterable[str]) -> list[list[str]]:
-    """Return the labels that look like one: equal but for case, Unicode form and spaces."""
+    """Return groups of labels that differ only in case, Unicode form and spaces."""
     groups: dict[str, list[str]] = defaultdict(list)
     for label in sorted(labels):
         groups[_simplify(label)].append(label)
@@ -75,16 +69,39 @@ def _simplify(label: str) -> str:
     return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", folded.strip())
 
 
-def _shares(options: TrainingOptions) -> Shares:
-    return Shares(options.testing_percentage, options.validation_percentage, options.seed)
+def assign_splits(
+    images: list[FoundImage], options: TrainingOptions, earlier: Mapping[str, str]
+) -> tuple[Split, list[str]]:
+    """Return the split of each image, and warnings.
 
+    With one label an image, no split of a label is empty. With several, no split as a whole
+    is empty, but a rare label may be missing from one.
 
-def _named(images: Iterable[FoundImage]) -> Iterator[tuple[str, str]]:
-    return ((image.label or "", image.path.split("/", 1)[1]) for image in images)
+    Args:
+        images: With a label each.
+        earlier: Exceptions of earlier runs, see `orchestrator.dataset.split`.
+
+    Raises:
+        SmallLabelsError: When a label has fewer images than there are splits.
+        DatasetError: When there are too few images, or a label has none to learn from.
+    """
+    shares = Shares(options.testing_percentage, options.validation_percentage, options.seed)
+    if not options.multi_label:
+        named = ((image.label or "", image.path.split("/", 1)[1]) for image in images)
+        return split_images(named, shares, earlier), []
+    try:
+        # By their paths alone, as if all had one label.
+        split = split_images((("", image.path) for image in images), shares, earlier)
+    except SmallLabelsError as error:
+        raise DatasetError(
+            f"{error.counts['']} images are too few for {', '.join(shares.needed)}. Add images, "
+            "or set a percentage to 0."
+        ) from error
+    return split, _check_splits(images, split, shares)
 
 
 def _check_splits(images: list[FoundImage], split: Split, shares: Shares) -> list[str]:
-    """Return warnings of labels that a split hardly tells anything of."""
+    """Return warnings about labels that a split tells little about."""
     totals = Counter(split.splits)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for image, name in zip(images, split.splits, strict=True):
@@ -111,32 +128,3 @@ def _check_splits(images: list[FoundImage], split: Split, shares: Shares) -> lis
                 "missing there. Add images with it."
             )
     return warnings
-
-
-def check_labels(scan: Scan, labels: list[str], is_multi_label: bool) -> None:
-    """Refuse a folder that cannot give a classifier.
-
-    Raises:
-        DatasetError: With what is needed.
-    """
-    if not labels and not scan.images:
-        raise DatasetError(no_images(scan))
-    if is_multi_label:
-        if not labels:
-            raise DatasetError("The label file gives no image any label. Fill it in.")
-        return
-    if not labels:
-        raise DatasetError(
-            f"The images lie directly in {scan.root}. Make one folder a label below it "
-            f"({scan.root}/daisy, {scan.root}/roses, ...)."
-        )
-    if len(labels) == 1:
-        raise DatasetError(
-            f"There is only one label, {labels[0]!r}, in {scan.root}. A classifier needs at "
-            "least two: add a folder with other images."
-        )
-
-
-def no_images(scan: Scan) -> str:
-    other = f" {scan.ignored_text} other files were ignored." if scan.ignored else ""
-    return f"There are no images in {scan.root}.{other} Give the folder that holds them."

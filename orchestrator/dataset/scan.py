@@ -40,14 +40,12 @@ class Scan:
     Attributes:
         images: A list, or from `stream_folder` an iterator; then `ignored` is complete
             only when it has ended.
-        warnings: What a person should know of, sentences.
         unopened: Path and kind of each link, device and pipe, from `scan_folder` only.
     """
 
     root: str
     images: Iterable[FoundImage]
     ignored: Counter[str]
-    warnings: list[str] = field(default_factory=list)
     unopened: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -60,11 +58,11 @@ class Scan:
 def scan_folder(folder: Path, on_progress: OnProgress = ignore) -> Scan:
     """Return every image below `folder`.
 
-    Endings decide; only files without one are looked into. Links are not followed (they
-    could leave the folder), and hidden folders are not entered.
+    The extension decides; only files without one are opened. Links are not followed (they
+    could lead out of the folder), and hidden folders are not entered.
 
     Raises:
-        DatasetError: When the folder is missing, no folder, or cannot be read.
+        DatasetError: When the folder is missing, is a file, or cannot be read.
     """
     unopened: list[tuple[str, str]] = []
     scan = stream_folder(folder, on_progress, lambda *found: unopened.append(found))
@@ -78,7 +76,7 @@ def stream_folder(
     on_progress: OnProgress = ignore,
     on_unopened: _OnUnopened = lambda path, kind: None,
 ) -> Scan:
-    """Return as `scan_folder`, but look for the images only while they are taken.
+    """Do as `scan_folder`, but find the images only while they are taken.
 
     Memory grows with the largest folder, not with the number of images.
 
@@ -136,23 +134,23 @@ def _walk(
 
 
 def _sorted_entries(folder: str) -> Iterator[os.DirEntry[str]]:
-    def place(entry: os.DirEntry[str]) -> str:
+    def sort_key(entry: os.DirEntry[str]) -> str:
         # As in the whole path, where "/" follows the name of a folder.
         name = encode_name(entry.name)
         return f"{name}/" if entry.is_dir(follow_symlinks=False) else name
 
     with os.scandir(folder) as entries:
-        return iter(sorted(entries, key=place))
+        return iter(sorted(entries, key=sort_key))
 
 
 def _examine(entry: os.DirEntry[str], root: str, ignored: Counter[str]) -> FoundImage | None:
     suffix = os.path.splitext(entry.name)[1].lower()
-    # "._IMG_1.jpg" is what macOS leaves beside a photograph on foreign disks.
+    # macOS leaves "._IMG_1.jpg" beside a photograph on disks of other systems.
     if entry.name.startswith("._"):
         ignored["._*"] += 1
         return None
     if suffix not in ENDINGS and (suffix or not looks_like_image(entry.path)):
-        # An odd one would not go into JSON, or do things to a terminal.
+        # An odd one might not fit into JSON, or upset a terminal.
         ignored[(suffix or "no ending") if suffix.isprintable() else "odd endings"] += 1
         return None
     try:
@@ -168,3 +166,9 @@ def _examine(entry: os.DirEntry[str], root: str, ignored: Counter[str]) -> Found
 
 def _path_below(root: str, entry: os.DirEntry[str]) -> str:
     return encode_name(entry.path[len(root.rstrip("/")) + 1 :])
+
+
+def describe_no_images(scan: Scan) -> str:
+    """Return what to say of a folder without images."""
+    ignored = f" Ignored: {scan.ignored_text}." if scan.ignored else ""
+    return f"There are no images in {scan.root}.{ignored} Give the folder that holds them."

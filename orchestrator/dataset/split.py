@@ -1,8 +1,8 @@
-"""Who is held out: decided by each image's own name, so that it never changes.
+"""Which images are held out: decided by each image's own name, so that it never changes.
 
-The idea is that of the codelab's retrain.py: hash the name, not a random draw. Unlike
-there, the name is the path below the label's folder, so moving the data set or the
-label changes nothing, and no split of a label is ever empty.
+The idea is that of the codelab's retrain.py: hash the name instead of drawing at random.
+Unlike there, the name is the path below the label's folder, so moving the data set or
+renaming the label changes nothing, and no split of a label is ever empty.
 """
 
 import hashlib
@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from workers.errors import DatasetError, RunError, UsageError
+from workers.errors import RunError, SmallLabelsError, UsageError
 from workers.storage.layout import Storage
-from workers.storage.plan import list_runs, read_plan
+from workers.storage.plan import TrainingOptions, list_runs, read_plan
 
 TRAINING, VALIDATION, TESTING = "training", "validation", "testing"
 
@@ -25,16 +25,6 @@ class Shares:
     testing: float
     validation: float
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        # Said this way round, so that NaN is refused.
-        if not (
-            self.testing >= 0 and self.validation >= 0 and self.testing + self.validation <= 90
-        ):
-            raise UsageError(
-                "The testing and validation percentages must not be negative, and together "
-                f"at most 90; they are {self.testing:g} and {self.validation:g}."
-            )
 
     @property
     def needed(self) -> list[str]:
@@ -60,6 +50,21 @@ class Split:
     exceptions: dict[str, str]
 
 
+def check_shares(options: TrainingOptions) -> None:
+    """Refuse percentages that leave too little for training.
+
+    Raises:
+        UsageError: With what is allowed.
+    """
+    testing, validation = options.testing_percentage, options.validation_percentage
+    # Phrased so that NaN is refused.
+    if not (testing >= 0 and validation >= 0 and testing + validation <= 90):
+        raise UsageError(
+            "The testing and validation percentages must not be negative, and together "
+            f"at most 90; they are {testing:g} and {validation:g}."
+        )
+
+
 def split_images(
     images: Iterable[tuple[str, str]], shares: Shares, earlier: Mapping[str, str] | None = None
 ) -> Split:
@@ -72,14 +77,18 @@ def split_images(
         earlier: Exceptions of earlier runs; those for unknown names are ignored.
 
     Raises:
-        DatasetError: When a label has too few images for every split.
+        SmallLabelsError: When a label has too few images for every split.
     """
     keys: list[str] = []
     groups: dict[str, set[str]] = defaultdict(set)
     for label, name in images:
         keys.append(_key(label, name))
         groups[label].add(keys[-1])
-    _check_counts(groups, shares)
+    small = {
+        label: len(group) for label, group in groups.items() if len(group) < len(shares.needed)
+    }
+    if small:
+        raise SmallLabelsError(_describe(small, shares), dict(sorted(small.items())))
 
     assigned: dict[str, str] = {}
     exceptions: dict[str, str] = {}
@@ -88,53 +97,14 @@ def split_images(
     return Split([assigned[key] for key in keys], exceptions)
 
 
-def count_small(images: Iterable[tuple[str, str]], shares: Shares) -> dict[str, int]:
-    """Return the labels with too few images for every split, and how many those have.
-
-    Args:
-        images: As of `split_images`, which refuses such labels.
-    """
-    groups: dict[str, set[str]] = defaultdict(set)
-    for label, name in images:
-        groups[label].add(_key(label, name))
-    return _small(groups, shares)
-
-
-def split_names(
-    names: Iterable[str], shares: Shares, earlier: Mapping[str, str] | None = None
-) -> Split:
-    """Assign images to splits by their paths alone, as `split_images` those of one label.
-
-    Raises:
-        DatasetError: When there are too few for every split.
-    """
-    keys = [_key("", name) for name in names]
-    if len(set(keys)) < len(shares.needed):
-        raise DatasetError(
-            f"{len(set(keys))} images are too few for {', '.join(shares.needed)}. Add images, or "
-            "set a percentage to 0."
-        )
-    assigned: dict[str, str] = {}
-    exceptions: dict[str, str] = {}
-    _assign(set(keys), shares, earlier or {}, assigned, exceptions)
-    return Split([assigned[key] for key in keys], exceptions)
-
-
-def _check_counts(groups: Mapping[str, set[str]], shares: Shares) -> None:
-    small = _small(groups, shares)
-    if small:
-        listed = ", ".join(f"{label!r} has {count}" for label, count in list(small.items())[:5])
-        more = f" and {len(small) - 5} more" if len(small) > 5 else ""
-        raise DatasetError(
-            f"Each label needs at least {len(shares.needed)} images, one each for "
-            f"{', '.join(shares.needed)}: {listed}{more}. Add images, remove the folder, or "
-            "set a percentage to 0. (20 or more a label is where results begin to be useful.)"
-        )
-
-
-def _small(groups: Mapping[str, set[str]], shares: Shares) -> dict[str, int]:
-    counts = ((label, len(keys)) for label, keys in sorted(groups.items()))
-    return {label: count for label, count in counts if count < len(shares.needed)}
+def _describe(small: Mapping[str, int], shares: Shares) -> str:
+    listed = ", ".join(f"{label!r} has {count}" for label, count in sorted(small.items())[:5])
+    more = f" and {len(small) - 5} more" if len(small) > 5 else ""
+    return (
+        f"Each label needs at least {len(shares.needed)} images, one each for "
+        f"{', '.join(shares.needed)}: {listed}{more}. Add images, remove the folder, or "
+        "set a percentage to 0. (Results begin to be useful at about 20 images a label.)"
+    )
 
 
 def _assign(
@@ -197,7 +167,7 @@ def earlier_exceptions(storage: Storage) -> dict[str, str]:
         try:
             training = read_plan(folder).training
         except RunError:
-            continue  # a damaged plan is `poets runs`' business
+            continue  # `poets runs` reports damaged plans
         for key, split in (training.split_exceptions if training else {}).items():
             exceptions.setdefault(key, split)
     return exceptions

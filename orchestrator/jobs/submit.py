@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.dataset.label_file import apply_label_file, read_label_file
-from orchestrator.dataset.scan import scan_folder, stream_folder
-from orchestrator.dataset.split import Shares
+from orchestrator.dataset.dataset import open_dataset
+from orchestrator.dataset.scan import stream_folder
+from orchestrator.dataset.split import check_shares
 from orchestrator.driving.broker import open_broker
 from orchestrator.driving.coordinator import ALIVE_KEY
 from orchestrator.driving.driver import WatchInterrupt, drive_run
@@ -77,18 +77,19 @@ def plan_submission(settings: Settings, request: TrainingRequest, on_progress: O
     check_name(settings, request.name)
     # Before a scan that may take minutes.
     find_spec(request.architecture)
-    Shares(request.options.testing_percentage, request.options.validation_percentage)
+    check_shares(request.options)
     check_target(request.options)
-    label_file = read_label_file(request.label_file) if request.label_file else None
-    scan = scan_folder(request.folder, on_progress)
-    if label_file:
-        apply_label_file(scan, label_file)
-
+    dataset = open_dataset(
+        storage, request.folder, request.options, request.label_file, on_progress
+    )
+    dataset.check_usable()
+    # Only now, since it may download weights.
+    backbone = resolve_backbone(settings, request.architecture, request.weights, on_progress)
     return plan_training(
         storage,
-        scan,
-        lambda: resolve_backbone(settings, request.architecture, request.weights, on_progress),
-        replace(request.options, multi_label=label_file is not None),
+        dataset,
+        backbone,
+        request.options,
         name=request.name,
         batch_size=request.batch_size,
         on_progress=on_progress,

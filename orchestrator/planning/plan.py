@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator.dataset.check_names import judge_sizes, look_over
+from orchestrator.dataset.check_names import check_names, check_sizes
 from orchestrator.dataset.concerns import warn_of
-from orchestrator.dataset.labels import assign_splits, check_labels, list_labels, no_images
-from orchestrator.dataset.scan import FoundImage, Scan
-from orchestrator.dataset.split import TRAINING, earlier_exceptions
+from orchestrator.dataset.dataset import Dataset
+from orchestrator.dataset.scan import FoundImage, Scan, describe_no_images
+from orchestrator.dataset.split import TRAINING
 from orchestrator.planning.batches import choose_batch_size, cut_batches
 from orchestrator.planning.cache import CacheIndex
 from orchestrator.planning.rows import plan_rows
@@ -27,8 +27,8 @@ from workers.storage.run import Run
 
 def plan_training(
     storage: Storage,
-    scan: Scan,
-    find_backbone: Callable[[], BackboneKey],
+    dataset: Dataset,
+    backbone: BackboneKey,
     options: TrainingOptions,
     *,
     name: str | None,
@@ -38,32 +38,27 @@ def plan_training(
     """Plan a run that trains a head; nothing is written unless the whole plan is.
 
     Args:
-        find_backbone: Called once it is known that the folder can give a classifier, since it
-            may download weights.
+        dataset: One without refusals.
 
     Raises:
-        DatasetError: When the folder cannot give a classifier, with what is needed.
         RunError: When the name is taken or not allowed.
     """
-    found = list(scan.images)
-    images = [image for image in found if image.label is not None]
-    if images and len(images) < len(found):
-        scan.ignored["images without a label"] += len(found) - len(images)
-    labels = list_labels(images, options.multi_label)
-    check_labels(scan, labels, options.multi_label)
-    split, warnings = assign_splits(images, options, earlier_exceptions(storage))
-    options = replace(options, split_exceptions=split.exceptions)
-    rows = len(images) + options.variants * split.splits.count(TRAINING)
-    draft = _draft(scan, find_backbone(), batch_size or choose_batch_size(rows))
-    concerns = [
-        *look_over(scan, found, options.multi_label),
-        *judge_sizes(images, options.multi_label),
-    ]
-    warnings = [*scan.warnings, *warnings, *warn_of(concerns)]
-    draft = replace(draft, labels=tuple(labels), training=options, warnings=tuple(warnings))
-    planned = zip(images, split.splits, strict=True)
-    base = name_after(scan.root)
-    return _put_down(storage, draft, planned, len(images), name, base, on_progress)
+    scan, total = dataset.scan, len(dataset.images) - dataset.splits.count(None)
+    if total < len(dataset.images):
+        scan.ignored["images without a label"] += len(dataset.images) - total
+    rows = total + options.variants * dataset.splits.count(TRAINING)
+    concerns = [*check_names(dataset), *check_sizes(dataset)]
+    draft = replace(
+        _draft(scan, backbone, batch_size or choose_batch_size(rows)),
+        labels=tuple(dataset.labels),
+        training=replace(
+            options, multi_label=dataset.is_multi_label, split_exceptions=dataset.exceptions
+        ),
+        warnings=(*dataset.remarks, *warn_of(concerns)),
+    )
+    pairs = zip(dataset.images, dataset.splits, strict=True)
+    planned = ((image, split) for image, split in pairs if split is not None)
+    return _put_down(storage, draft, planned, total, name, name_after(scan.root), on_progress)
 
 
 def plan_again(
@@ -115,7 +110,8 @@ def plan_labelling(
         copy_model: Puts the model's files into the folder it is given.
 
     Raises:
-        DatasetError, RunError: As `plan_training`.
+        DatasetError: When the folder holds no image.
+        RunError: When the name is taken or not allowed.
     """
     draft = replace(_draft(scan, backbone, batch_size or 0), labelling=options)
     base = f"{name_after(scan.root)}-labels" if name is None else name
@@ -126,7 +122,7 @@ def plan_labelling(
         images = ((image, None) for image in scan.images)
         plan = fill_manifest(storage, temporary, draft, images, on_progress)
         if not plan.images:
-            raise DatasetError(no_images(scan))
+            raise DatasetError(describe_no_images(scan))
         plan = replace(plan, ignored=dict(scan.ignored))
         return claim_name(storage, temporary, plan, base, is_exact=name is not None)
 

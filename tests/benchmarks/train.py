@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from orchestrator.dataset.dataset import build_dataset
 from orchestrator.dataset.scan import FoundImage, Scan
 from orchestrator.planning.plan import plan_training
 from workers.backbones.convert import convert_backbone
@@ -42,8 +43,8 @@ def make_run(storage: Storage, images: int, labels: int) -> None:
     backbone = BackboneKey(ARCHITECTURE, WEIGHTS, backbone_id)
     run = plan_training(
         storage,
-        Scan(root, found, Counter()),
-        lambda: backbone,
+        build_dataset(Scan(root, found, Counter()), TrainingOptions(), {}, []),
+        backbone,
         TrainingOptions(),
         name="run",
         batch_size=None,

@@ -2,14 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from orchestrator.dataset.label_file import apply_label_file, read_label_file
-from orchestrator.dataset.scan import scan_folder
+from orchestrator.dataset.dataset import open_dataset
 from orchestrator.planning.plan import plan_training
 from tests.builders.backbones import ARCHITECTURE, BACKBONE, BACKBONE_ID, WEIGHTS
 from workers.backbones.litert import LiteRTBackbone
@@ -52,18 +50,10 @@ def make_run(
     label_file: Path | None = None,
 ) -> Run:
     """Plan a training run with the tiny backbone."""
-    scan = scan_folder(folder)
-    if label_file:
-        apply_label_file(scan, read_label_file(label_file))
-        options = replace(options or TrainingOptions(), multi_label=True)
-    return plan_training(
-        storage,
-        scan,
-        lambda: BACKBONE,
-        options or TrainingOptions(),
-        name=name,
-        batch_size=batch_size,
-    )
+    options = options or TrainingOptions()
+    dataset = open_dataset(storage, folder, options, label_file)
+    dataset.check_usable()
+    return plan_training(storage, dataset, BACKBONE, options, name=name, batch_size=batch_size)
 
 
 def images_of(run: Run, split: str | None = None) -> list[PlannedImage]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.dataset.scan import scan_folder
+from orchestrator.dataset.dataset import open_dataset
 from orchestrator.exporting.export import ExportOptions, export_model
 from orchestrator.planning.plan import plan_training
 from orchestrator.planning.weights import resolve_backbone
@@ -57,10 +57,8 @@ def run(data, settings):
     """A head on all flowers, trained in this process."""
     storage = Storage(settings.storage)
     key = resolve_backbone(settings, ARCHITECTURE, None, nothing)
-    scan = scan_folder(data / "flowers")
-    run = plan_training(
-        storage, scan, lambda: key, TrainingOptions(), name="flowers", batch_size=None
-    )
+    dataset = open_dataset(storage, data / "flowers", TrainingOptions())
+    run = plan_training(storage, dataset, key, TrainingOptions(), name="flowers", batch_size=None)
     convert_backbone(storage, key, nothing)
     backbone = LiteRTBackbone(storage.backbone(key.id) / "backbone.tflite")
     for batch in read_batches(run.folder):

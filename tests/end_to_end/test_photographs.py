@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from orchestrator.dataset.scan import scan_folder
+from orchestrator.dataset.dataset import open_dataset
 from orchestrator.planning.plan import plan_training
 from tests.builders.programs import poets, poets_json
 from tests.builders.reports import read_table
@@ -74,11 +74,12 @@ def test_scikit_learn_does_not_beat_the_head_by_more_than_a_point(data, submitte
     backbone = plan.backbone
     ours, theirs = [], []
     for seed in range(5):
+        options = TrainingOptions(seed=seed)
         run = plan_training(
             storage,
-            scan_folder(data / folder),
-            lambda: backbone,
-            TrainingOptions(seed=seed),
+            open_dataset(storage, data / folder, options),
+            backbone,
+            options,
             name=f"{folder.name}-seed{seed}",
             batch_size=None,
         )
@@ -246,8 +247,8 @@ def test_calibration_does_not_hurt_on_photographs(data, submitted, storage):
             options = TrainingOptions(seed=seed, validation_percentage=30, testing_percentage=20)
             run = plan_training(
                 storage,
-                scan_folder(data / folder),
-                lambda backbone=backbone: backbone,
+                open_dataset(storage, data / folder, options),
+                backbone,
                 options,
                 name=f"{folder.name}-calibrated{seed}",
                 batch_size=None,

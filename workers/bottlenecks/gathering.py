@@ -3,7 +3,7 @@
 import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -87,8 +87,7 @@ class Copy:
 def gather_bottlenecks(run: Run, heartbeat: Heartbeat) -> Gathered:
     """Return the bottlenecks of every image that could be read.
 
-    An image with the very content of a test image, or a training image with that of a
-    validation image, is left out: it would leak the answer. An image goes with all of its
+    Copies of held-out images are left out, see `contents_held_out`. An image goes with all of its
     variants or not at all, so that none can be missed silently.
 
     Raises:
@@ -103,11 +102,11 @@ def gather_bottlenecks(run: Run, heartbeat: Heartbeat) -> Gathered:
     rows = _results(run, heartbeat)
     for _, group in itertools.groupby(rows, key=lambda row: row[0].path):
         _add_photograph(gathered, parts, numbering, list(group))
-    # The test split keeps all of its images; the others lose what would tell them its answers.
-    held_out = set(parts["testing"].digests)
+    barred = contents_held_out(
+        (split, digest) for split, part in parts.items() for digest in part.digests
+    )
     for split in ("validation", "training"):
-        gathered.copies += parts[split].leave_out(split, held_out)
-        held_out.update(parts[split].digests)
+        gathered.copies += parts[split].leave_out(split, barred[split])
     gathered.counts["left_out"] = len(gathered.copies)
     for split, part in parts.items():
         gathered.examples[split] = part.examples(numbering)
@@ -116,6 +115,23 @@ def gather_bottlenecks(run: Run, heartbeat: Heartbeat) -> Gathered:
         gathered.counts["variants"] += part.variants
     gathered.is_variant = np.array(parts["training"].is_variant, np.bool_)
     return gathered
+
+
+def contents_held_out(images: Iterable[tuple[str | None, bytes | None]]) -> dict[str, set[bytes]]:
+    """Return, for each split, the contents that none of its images may have.
+
+    The test split keeps all of its images. A copy of one in another split, and a copy of a
+    validation image in training, would leak the answer.
+
+    Args:
+        images: Split and digest of the content of each; either may be unknown.
+    """
+    contents: dict[str, set[bytes]] = {split: set() for split in SPLITS}
+    for split, digest in images:
+        if split is not None and digest is not None:
+            contents[split].add(digest)
+    testing, validation = contents["testing"], contents["validation"]
+    return {"testing": set(), "validation": testing, "training": testing | validation}
 
 
 def _add_photograph(
@@ -204,7 +220,7 @@ class _Part:
     def variants(self) -> int:
         return sum(self.is_variant)
 
-    def leave_out(self, split: str, digests: set[bytes | None]) -> list[Copy]:
+    def leave_out(self, split: str, digests: set[bytes]) -> list[Copy]:
         """Remove the photographs with these digests and their variants; return the former."""
         keep = [i for i, digest in enumerate(self.digests) if digest not in digests]
         copies = [

@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 
 from orchestrator.dataset.check import CheckRequest, check_folder
-from orchestrator.dataset.concerns import KINDS, Concern, Sighting, warn_of
+from orchestrator.dataset.concerns import KINDS, AffectedFile, Concern, warn_of
 from orchestrator.dataset.inspect_files import inspect_files
 from orchestrator.dataset.labels import find_alike_labels
 from orchestrator.dataset.split import TESTING, TRAINING
@@ -375,7 +375,7 @@ def test_a_folder_that_vanishes_is_not_a_thousand_bad_images(photos, tmp_path):
         if progress.phase == "checking":
             shutil.rmtree(photos, ignore_errors=True)
 
-    with pytest.raises(DatasetError, match="has vanished meanwhile"):
+    with pytest.raises(DatasetError, match="vanished during the check"):
         check_folder(
             Settings(tmp_path / "storage"), CheckRequest(photos, TrainingOptions()), remove
         )
@@ -399,7 +399,7 @@ def test_json_has_the_same_keys_for_every_kind(photos, check):
 
 
 def test_warnings_name_a_few_and_count_the_rest():
-    concerns = [Concern("unreadable", files=(Sighting(f"{n}.jpg"),)) for n in range(1200)]
+    concerns = [Concern("unreadable", files=(AffectedFile(f"{n}.jpg"),)) for n in range(1200)]
 
     assert warn_of(concerns)[0].startswith(
         "Images that cannot be read (1,200): '0.jpg', '1.jpg', '2.jpg' and 1,197 more. "

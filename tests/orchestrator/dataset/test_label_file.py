@@ -39,8 +39,8 @@ def photos(tmp_path):
 
 def applied(tmp_path, photos, content):
     scan = scan_folder(photos)
-    apply_label_file(scan, read(tmp_path, content))
-    return scan
+    warnings = apply_label_file(scan, read(tmp_path, content))
+    return scan, warnings
 
 
 @pytest.mark.parametrize(
@@ -63,18 +63,18 @@ def test_both_forms_say_the_same(tmp_path, content):
     [
         ("", "is empty"),
         ("file,labels\na.jpg,x\n", "Line 1 .* no column 'path', only 'file', 'labels'"),
-        ("path\na.jpg\n", "Line 1 .* no labels beside 'path'"),
+        ("path\na.jpg\n", "Line 1 .* no column but 'path'"),
         ("path,labels,x\na.jpg,y,1\n", "Line 1 .* both 'labels' and 'x'"),
         ("path,x,x\na.jpg,1,1\n", "Line 1 .* two columns named 'x'"),
         ("path,x,\na.jpg,1,1\n", "Line 1 .* without a name"),
-        ("path,labels\na.jpg,x\nb.jpg,x,y\n", "Line 3 .* 3 cells instead of 2; quote"),
-        ('path,labels\n"a\n.jpg",x\n\nb.jpg\n', "Line 5 .* 1 cells instead of 2"),
+        ("path,labels\na.jpg,x\nb.jpg,x,y\n", "Line 3 .* 3 instead of 2 cells; quote"),
+        ('path,labels\n"a\n.jpg",x\n\nb.jpg\n', "Line 5 .* 1 instead of 2 cells"),
         ("path,labels\n,x\n", "Line 2 .* an empty path"),
         ("path,x\na.jpg,1\nb.jpg,yes\n", "Line 3 .* 'yes' in the column 'x'; write 1 or 0"),
         ("path,x\na.jpg,\n", "Line 2 .* '' in the column 'x'"),
         ('path,labels\na.jpg,"x\n', "Line 2 .* unexpected end of data"),
         ('path,labels\na.jpg,"x"y\n', "Line 2 .* expected"),
-        (b"path,labels\na.jpg,x\ncaf\xe9.jpg,x\n", "Line 3 .* no UTF-8"),
+        (b"path,labels\na.jpg,x\ncaf\xe9.jpg,x\n", "Line 3 .* not UTF-8"),
     ],
 )
 def test_what_is_malformed_is_named_with_its_line(tmp_path, content, message):
@@ -89,25 +89,27 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
 
 
 def test_folders_are_no_labels_and_an_image_may_have_none(tmp_path, photos):
-    scan = applied(tmp_path, photos, "path,labels\ntrip/b.jpg,x\na.jpg,\ntrip/day 2/c.jpg,y;x\n")
+    scan, warnings = applied(
+        tmp_path, photos, "path,labels\ntrip/b.jpg,x\na.jpg,\ntrip/day 2/c.jpg,y;x\n"
+    )
 
     assert [(image.path, image.label) for image in scan.images] == [
         ("a.jpg", "[]"),
         ("trip/b.jpg", '["x"]'),
         ("trip/day 2/c.jpg", '["x", "y"]'),
     ]
-    assert not scan.warnings
+    assert not warnings
     assert not scan.ignored
 
 
 def test_images_without_a_row_are_ignored_and_rows_without_an_image_reported(tmp_path, photos):
     rows = "".join(f"gone/{number}.jpg,x\n" for number in range(7))
 
-    scan = applied(tmp_path, photos, f"path,labels\n{rows}a.jpg,x\n")
+    scan, warnings = applied(tmp_path, photos, f"path,labels\n{rows}a.jpg,x\n")
 
     assert [image.path for image in scan.images] == ["a.jpg"]
     assert scan.ignored["images that the label file does not name"] == 2
-    (warning,) = scan.warnings
+    (warning,) = warnings
     assert "7 of 8 rows" in warning
     assert "'gone/0.jpg'" in warning
     assert "'gone/4.jpg' and 2 more" in warning
@@ -115,9 +117,9 @@ def test_images_without_a_row_are_ignored_and_rows_without_an_image_reported(tmp
 
 
 def test_a_column_that_no_image_has_is_left_out_and_said(tmp_path, photos):
-    scan = applied(tmp_path, photos, "path,x,never\na.jpg,1,0\n")
+    _, warnings = applied(tmp_path, photos, "path,x,never\na.jpg,1,0\n")
 
-    assert scan.warnings == ["Left out, since no image has them: 'never'."]
+    assert warnings == ["Left out, since no image has them: 'never'."]
 
 
 def test_no_row_that_fits_is_an_error_with_an_example(tmp_path, photos):
@@ -126,7 +128,7 @@ def test_no_row_that_fits_is_an_error_with_an_example(tmp_path, photos):
 
 
 def test_an_image_in_two_rows_is_an_error_with_both_lines(tmp_path, photos):
-    with pytest.raises(DatasetError, match=r"Line 4 .* names 'a\.jpg', as line 2"):
+    with pytest.raises(DatasetError, match=r"Line 4 .* names 'a\.jpg', which line 2"):
         applied(tmp_path, photos, "path,labels\na.jpg,x\ntrip/b.jpg,\n./a.jpg,y\n")
 
 
@@ -135,7 +137,7 @@ def test_a_name_that_is_no_utf8_is_found_as_poets_writes_it(tmp_path):
     make_picture(folder / os.fsdecode(b"caf\xe9.jpg"), (1, 2, 3))
     make_picture(folder / "back\\slash.jpg", (3, 2, 1))
 
-    scan = applied(tmp_path, folder, "path,labels\ncaf\\xe9.jpg,x\nback\\slash.jpg,y\n")
+    scan, _ = applied(tmp_path, folder, "path,labels\ncaf\\xe9.jpg,x\nback\\slash.jpg,y\n")
 
     assert [(image.path, image.label) for image in scan.images] == [
         ("back\\\\slash.jpg", '["y"]'),
@@ -159,9 +161,9 @@ def test_every_name_finds_its_image(tmp_path_factory, names, as_written):
             writer.writerow([plain if use_plain else image.path, f"label {number}"])
     scan = Scan("root", images, Counter())
 
-    apply_label_file(scan, read_label_file(path))
+    warnings = apply_label_file(scan, read_label_file(path))
 
-    assert not scan.warnings
+    assert not warnings
     expected = {image.path: [f"label {number}"] for number, image in enumerate(images)}
     assert {image.path: split_labels(image.label or "") for image in scan.images} == expected
 

@@ -4,8 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.dataset.split import TESTING, TRAINING, VALIDATION, Shares, split_images
+from orchestrator.dataset.split import (
+    TESTING,
+    TRAINING,
+    VALIDATION,
+    Shares,
+    check_shares,
+    split_images,
+)
 from workers.errors import DatasetError, UsageError
+from workers.storage.plan import TrainingOptions
 
 NAMES = st.text("abcdefghij0123456789_-", min_size=1, max_size=12)
 LABELS = st.dictionaries(
@@ -118,4 +126,4 @@ def test_without_a_test_split_fewer_images_are_enough():
 )
 def test_impossible_percentages_are_refused(testing, validation):
     with pytest.raises(UsageError, match="percentages"):
-        Shares(testing, validation)
+        check_shares(TrainingOptions(testing_percentage=testing, validation_percentage=validation))

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from orchestrator.dataset.dataset import open_dataset
 from orchestrator.dataset.scan import scan_folder
 from orchestrator.jobs.submit import TrainingRequest, plan_submission
 from orchestrator.planning.batches import choose_batch_size
@@ -39,11 +40,11 @@ def test_the_search_and_the_plan_show_how_far_they_are(storage, tmp_path, monkey
     pretend_run(make_run(storage, photos, "first"))
     seen = []
 
-    scan = scan_folder(photos, seen.append)
+    dataset = open_dataset(storage, photos, TrainingOptions(), on_progress=seen.append)
     plan_training(
         storage,
-        scan,
-        lambda: BACKBONE,
+        dataset,
+        BACKBONE,
         TrainingOptions(),
         name=None,
         batch_size=8,
@@ -142,7 +143,7 @@ def test_a_folder_that_gives_no_classifier_is_refused_and_nothing_is_written(sto
 
     for folder, message in {
         "empty": "no images",
-        "flat": "one folder a label",
+        "flat": "one folder for each label",
         "one": "only one label",
         "few": "at least 3",
     }.items():
