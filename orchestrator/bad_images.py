@@ -30,7 +30,7 @@ class BadImage:
 def find_bad_images(run: Run) -> Iterator[BadImage]:
     """Yield each bad image of a run once, in the order of the manifest.
 
-    Of a run without a result, those that storage knows of so far.
+    For a run without a result, these are the ones known so far.
 
     Raises:
         StorageError: When the storage refuses.
@@ -46,7 +46,7 @@ def _from_predictions(run: Run) -> Iterator[BadImage]:
         try:
             table = read_predictions(run.folder.prediction_shard(batch), ["path", "error"])
         except ShardError:
-            continue  # not there yet, or damaged, which is as good as that
+            continue  # not there yet, or damaged, which counts as missing
         for path, error in zip(*(column.to_pylist() for column in table.columns), strict=True):
             if error is not None:
                 yield BadImage(path, None, error)
@@ -64,7 +64,7 @@ def _from_shards(run: Run) -> Iterator[BadImage]:
     last = ""
     for batch in read_batches(run.folder):
         for image, result in zip(batch.images, read_results(run, batch), strict=True):
-            # An image and its variants lie beside each other, and fail as one.
+            # An image and its variants are adjacent, and fail together.
             if result is not None and result.error is not None and image.path != last:
                 last = image.path
                 yield BadImage(image.path, image.label, result.error)

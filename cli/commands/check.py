@@ -57,7 +57,10 @@ def command(
     request = CheckRequest(folder, TrainingOptions(**training), label_file, is_quick)
     with show_progress(quiet) as on_progress:
         check = check_folder(settings, request, on_progress)
-    print_json(check.to_json()) if as_json else _print_check(check)
+    if as_json:
+        print_json(check.to_json())
+    else:
+        _print_check(check)
     if check.spoils:
         raise click.exceptions.Exit(1)
 
@@ -85,7 +88,9 @@ def _print_check(check: "Check") -> None:
         _print_examples(check, kind)
     click.echo()
     if check.is_quick:
-        click.echo("Only headers were read: copies and damage behind the header are not known.")
+        click.echo(
+            "Only headers were read, so copies and damage after the header were not looked for."
+        )
     click.echo(
         "Something would spoil a run: see what says `yes` above."
         if check.spoils

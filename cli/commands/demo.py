@@ -15,7 +15,7 @@ from cli.console import print_json, say, show_progress
 from workers.settings import Settings
 
 _PICTURES, _HOLIDAY_PICTURES = 80, 12
-# Small, and good enough for pictures as simple as these even with random weights.
+# Without pretrained weights: small, and random weights are enough for such simple pictures.
 _SMALL = ("mobilenet_v3_small", "random-0")
 
 
@@ -41,7 +41,7 @@ def command(settings: Settings, folder: Path, as_json: bool, quiet: bool) -> Non
       poets demo
     """
     folder = folder.absolute()
-    # The workers of a configured broker have another storage.
+    # The workers of a configured broker use another storage.
     settings = replace(settings, storage=folder / "storage", broker_url=None)
     pictures, holiday = folder / "flowers", folder / "holiday_photos"
     _draw(pictures, holiday, quiet)
@@ -55,14 +55,11 @@ def command(settings: Settings, folder: Path, as_json: bool, quiet: bool) -> Non
     for result in results.values():
         print_result(result)
         click.echo()
-    click.echo(f"All of it is in {folder}. Look at it with:")
-    click.echo(f"  {_program()} runs --storage {settings.storage}")
-    click.echo("Now with photographs of your own: poets submit-dataset DIR")
-
-
-def _program() -> str:
-    # `make demo` runs the one of its own environment, which is on nobody's PATH.
-    return "poets" if shutil.which("poets") else sys.argv[0]
+    # `make demo` runs the program of its environment, which is not on the PATH.
+    program = "poets" if shutil.which("poets") else sys.argv[0]
+    click.echo(f"Everything is in {folder}. List the runs with:")
+    click.echo(f"  {program} runs --storage {settings.storage}")
+    click.echo("Now try your own photographs: poets submit-dataset DIR")
 
 
 def _draw(pictures: Path, holiday: Path, quiet: bool) -> None:
@@ -83,27 +80,32 @@ def _draw(pictures: Path, holiday: Path, quiet: bool) -> None:
 
 def _submit(settings: Settings, pictures: Path, quiet: bool) -> dict[str, Any]:
     from orchestrator.jobs.submit import TrainingRequest, plan_submission
-    from workers.backbones.table import DEFAULT_ARCHITECTURE, find_spec
-    from workers.backbones.weights import find_weights
     from workers.storage.plan import TrainingOptions
 
     started = time.monotonic()
-    architecture, weights = DEFAULT_ARCHITECTURE, None
-    found = find_weights(find_spec(architecture), settings.weights_dirs)
-    if found:
-        say(f"Backbone: {architecture} with the pretrained weights {found}.", quiet)
-    else:
-        architecture, weights = _SMALL
-        say(
-            f"No pretrained weights are at hand, so the backbone is {architecture} with seeded "
-            "random weights: enough for drawn flowers, not for photographs.",
-            quiet,
-        )
+    architecture, weights = _choose_backbone(settings, quiet)
     request = TrainingRequest(pictures, architecture, TrainingOptions(), weights=weights)
     with show_progress(quiet) as on_progress:
         run = plan_submission(settings, request, on_progress)
     say(f"poets submit-dataset {pictures}", quiet)
     return attend(settings, run, started, quiet)
+
+
+def _choose_backbone(settings: Settings, quiet: bool) -> tuple[str, str | None]:
+    """Return an architecture, and None for the pretrained weights that are on this machine."""
+    from workers.backbones.table import DEFAULT_ARCHITECTURE, find_spec
+    from workers.backbones.weights import find_weights
+
+    found = find_weights(find_spec(DEFAULT_ARCHITECTURE), settings.weights_dirs)
+    if found:
+        say(f"Backbone: {DEFAULT_ARCHITECTURE} with the pretrained weights {found}.", quiet)
+        return DEFAULT_ARCHITECTURE, None
+    say(
+        f"No pretrained weights were found, so the backbone is {_SMALL[0]} with random weights: "
+        "good enough for drawn flowers, not for photographs.",
+        quiet,
+    )
+    return _SMALL
 
 
 def _classify(settings: Settings, holiday: Path, output: Path, quiet: bool) -> dict[str, Any]:

@@ -42,38 +42,47 @@ def command(settings: Settings, run: str, target: Path | None, as_json: bool, qu
     from workers.storage.layout import Storage
     from workers.storage.run import Run
 
-    opened = Run.open(Storage(settings.storage), run)
-    plan = opened.plan
+    found = Run.open(Storage(settings.storage), run)
+    plan = found.plan
     if target is not None:
         check_target(plan, target)
-    is_finished = opened.folder.result.exists()
-    images = list(find_bad_images(opened))
-    ends = _copy(plan, images, target, quiet) if target and images else None
+    is_finished = found.folder.result.exists()
+    images = list(find_bad_images(found))
+    outcomes = _copy(plan, images, target, quiet) if target and images else None
     if as_json:
         facts = {"run": run, "is_finished": is_finished, "images": plan.images}
-        print_json({**facts, "quarantined": _rows(plan, images, ends)})
+        print_json({**facts, "quarantined": _rows(plan, images, outcomes)})
     elif images:
         header = ("path", "label", "reason")
         print_table(header, [(one.path, one.label or "", one.reason) for one in images])
-    _tell(plan, len(images), is_finished, needed_flags(settings), quiet)
+    so_far = "" if is_finished else " so far"
+    if not images:
+        say(f"No image of run {run} is in quarantine{so_far}.", quiet)
+        return
+    say(f"{len(images):,} of {plan.images:,} images of run {run} are in quarantine{so_far}.", quiet)
+    if is_finished:
+        retry = f"poets retry {run}{needed_flags(settings)}"
+        say(f"Once they are repaired, `{retry}` tries them again.", quiet)
 
 
 def _copy(plan: "Plan", images: "list[BadImage]", target: Path, quiet: bool) -> list[str]:
     from orchestrator.image_copies import ALREADY_THERE, COPIED, LIST_NAME, copy_images
 
     with show_progress(quiet) as on_progress:
-        ends = copy_images(plan, images, target, on_progress)
-    copied, there = ends.count(COPIED), ends.count(ALREADY_THERE)
-    say(f"{copied:,} of {len(ends):,} files copied; {target / LIST_NAME} lists all.", quiet)
+        outcomes = copy_images(plan, images, target, on_progress)
+    copied, there = outcomes.count(COPIED), outcomes.count(ALREADY_THERE)
+    say(f"{copied:,} of {len(images):,} files copied; {target / LIST_NAME} lists all.", quiet)
     if there:
         say(f"{there:,} were there already and were not overwritten.", quiet)
-    for image, end in zip(images, ends, strict=True):
-        if end not in (COPIED, ALREADY_THERE):
-            say(f"{image.path!r}: {end}", quiet)
-    return ends
+    for image, outcome in zip(images, outcomes, strict=True):
+        if outcome not in (COPIED, ALREADY_THERE):
+            say(f"{image.path!r}: {outcome}", quiet)
+    return outcomes
 
 
-def _rows(plan: "Plan", images: "list[BadImage]", ends: list[str] | None) -> list[dict[str, Any]]:
+def _rows(
+    plan: "Plan", images: "list[BadImage]", outcomes: list[str] | None
+) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [
         {
             "path": image.path,
@@ -83,19 +92,6 @@ def _rows(plan: "Plan", images: "list[BadImage]", ends: list[str] | None) -> lis
         }
         for image in images
     ]
-    for row, end in zip(rows, ends or (), strict=False):
-        row["copy"] = end
+    for row, outcome in zip(rows, outcomes or (), strict=False):
+        row["copy"] = outcome
     return rows
-
-
-def _tell(plan: "Plan", count: int, is_finished: bool, flags: str, quiet: bool) -> None:
-    so_far = "" if is_finished else " so far"
-    if count:
-        say(
-            f"{count:,} of {plan.images:,} images of run {plan.name} are in quarantine{so_far}.",
-            quiet,
-        )
-        if is_finished:
-            say(f"When they are mended, `poets retry {plan.name}{flags}` tries them again.", quiet)
-    else:
-        say(f"No image of run {plan.name} is in quarantine{so_far}.", quiet)

@@ -1,11 +1,11 @@
-"""A random sample of the images of a folder, which may hold millions."""
+"""A random sample of the images of a folder that may hold millions."""
 
 import random
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.dataset.scan import FoundImage, stream_folder
+from orchestrator.dataset.scan import FoundImage, describe_no_images, stream_folder
 from orchestrator.progress import OnProgress
 from workers.errors import DatasetError
 
@@ -16,9 +16,9 @@ class Sample:
 
     Attributes:
         root: The folder, as `encode_name` writes it.
-        found: Images that were drawn from.
+        found: Number of images that were drawn from.
         mean_bytes: Their mean size.
-        is_whole: Whether these are all there are; else the time was up.
+        is_whole: Whether the whole folder was read; if not, the time was up.
     """
 
     root: str
@@ -28,7 +28,7 @@ class Sample:
     is_whole: bool
 
     def limited(self, count: int) -> "Sample":
-        """Return the same sample with its first `count` images only."""
+        """Return the same sample with only its first `count` images."""
         return replace(self, images=self.images[:count])
 
 
@@ -38,7 +38,7 @@ def draw_sample(
     """Return up to `most` images of a folder, each as likely as any other (reservoir sampling).
 
     Args:
-        limit_s: The folder is left unread from then on.
+        limit_s: Seconds after which the rest of the folder is not read.
 
     Raises:
         DatasetError: When the folder is missing, cannot be read, or holds no image.
@@ -52,13 +52,12 @@ def draw_sample(
         size += image.size
         if len(drawn) < most:
             drawn.append(image)
-        elif (place := generator.randrange(found)) < most:
-            drawn[place] = image
+        elif (index := generator.randrange(found)) < most:
+            drawn[index] = image
         if time.monotonic() - began > limit_s:
             is_whole = False
             break
     if not drawn:
-        ignored = f" Ignored: {scan.ignored_text}." if scan.ignored else ""
-        raise DatasetError(f"There is no image below {str(folder)!r}.{ignored} Check the path.")
+        raise DatasetError(describe_no_images(scan))
     generator.shuffle(drawn)
     return Sample(scan.root, tuple(drawn), found, size / found, is_whole)

@@ -58,5 +58,5 @@ def test_a_folder_that_takes_too_long_is_read_in_part(folder):
 def test_a_folder_without_images_is_refused_with_what_is_there(tmp_path):
     (tmp_path / "notes.txt").touch()
 
-    with pytest.raises(DatasetError, match=r"no image below .* Ignored: 1 \(\.txt 1\)"):
+    with pytest.raises(DatasetError, match=r"no images in .* Ignored: 1 \(\.txt 1\)"):
         draw_sample(tmp_path, 12, 60, ignore)
