@@ -1,5 +1,6 @@
-"""Draw the photographs of `poets demo`: five made-up species, seeded, each picture its own."""
+"""Draw the photographs of `poets demo`: five made-up species, seeded, each picture different."""
 
+import cmath
 import io
 import math
 import random
@@ -15,7 +16,7 @@ from workers.storage.atomic import write_whole
 _WIDTH, _HEIGHT = 240, 200
 # Drawn larger and scaled down, which smooths the edges.
 _SCALE = 2
-Colour = tuple[int, int, int]
+Colour = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Species:
     Attributes:
         petals: Fewest and most.
         length, width: Of a petal, as shares of the flower's radius.
-        colours: Of the petals; each flower mixes its own.
+        colours: Of the petals; each petal is a mixture.
         centre: Radius as a share of the flower's radius.
     """
 
@@ -52,7 +53,7 @@ SPECIES = {
 
 
 def draw_data_set(folder: Path, numbers: Iterable[int], heartbeat: Heartbeat) -> None:
-    """Draw ``folder/SPECIES/SPECIES_N.jpg`` for each number, where it is not there yet.
+    """Draw ``folder/SPECIES/SPECIES_N.jpg`` for each number, unless it exists.
 
     A number always gives the same picture.
 
@@ -63,32 +64,30 @@ def draw_data_set(folder: Path, numbers: Iterable[int], heartbeat: Heartbeat) ->
         for number in numbers:
             path = folder / name / f"{name}_{number:03d}.jpg"
             if not path.exists():
-                write_whole(path, _as_jpeg(draw_flower(name, number)))
+                content = io.BytesIO()
+                draw_flower(name, number).save(content, "JPEG", quality=88)
+                write_whole(path, content.getvalue())
             heartbeat()
 
 
 def draw_flower(name: str, number: int) -> Image.Image:
     """Return picture `number` of a species: one flower on its stem before a blurred meadow."""
     generator = random.Random(f"{name}/{number}")  # noqa: S311 - seeded on purpose
-    species = SPECIES[name]
+    uniform = generator.uniform
     picture = _draw_meadow(generator)
-    draw = ImageDraw.Draw(picture)
-    radius = generator.uniform(0.28, 0.42) * _HEIGHT * _SCALE
-    x = generator.uniform(0.38, 0.62) * _WIDTH * _SCALE
-    y = generator.uniform(0.36, 0.52) * _HEIGHT * _SCALE
-    _draw_stem(draw, generator, x, y)
-    _draw_petals(draw, generator, species, (x, y), radius)
-    centre = radius * species.centre * generator.uniform(0.9, 1.1)
-    draw.ellipse((x - centre, y - centre, x + centre, y + centre), fill=species.centre_colour)
+    draw, (width, height) = ImageDraw.Draw(picture), picture.size
+    radius = uniform(0.28, 0.42) * height
+    middle = complex(uniform(0.38, 0.62) * width, uniform(0.36, 0.52) * height)
+    bend = (middle + complex(middle.real + uniform(-50, 50), height)) / 2
+    stem = [middle, bend, complex(2 * bend.real - middle.real, height)]
+    draw.line(list(map(_point, stem)), (45, 108, 40), 10, "curve")
+    draw.ellipse((bend.real, bend.imag, bend.real + 80, bend.imag + 26), (45, 108, 40))
+    species = SPECIES[name]
+    _draw_petals(draw, generator, species, middle, radius)
+    draw.circle(_point(middle), radius * species.centre * uniform(0.9, 1.1), species.centre_colour)
+    light = uniform(0.85, 1.12)
     picture = picture.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS)
-    light = generator.uniform(0.85, 1.12)
     return picture.point([min(255, int(value * light)) for value in range(256)] * 3)
-
-
-def _as_jpeg(picture: Image.Image) -> bytes:
-    content = io.BytesIO()
-    picture.save(content, "JPEG", quality=88)
-    return content.getvalue()
 
 
 def _draw_meadow(generator: random.Random) -> Image.Image:
@@ -97,55 +96,34 @@ def _draw_meadow(generator: random.Random) -> Image.Image:
     draw = ImageDraw.Draw(picture)
     for _ in range(26):
         x, y = generator.uniform(0, picture.width), generator.uniform(0, picture.height)
-        size = generator.uniform(20, 90)
-        shade = generator.randint(-45, 45)
-        colour = tuple(max(0, min(255, part + shade)) for part in green)
-        draw.ellipse((x - size, y - size / 2, x + size, y + size / 2), fill=colour)
+        shade = _mix(green, generator.choice([(0, 60, 0), (190, 220, 150)]), generator.random() / 2)
+        draw.circle((x, y), generator.uniform(20, 70), shade)
     return picture.filter(ImageFilter.GaussianBlur(14))
-
-
-def _draw_stem(draw: ImageDraw.ImageDraw, generator: random.Random, x: float, y: float) -> None:
-    bottom = _HEIGHT * _SCALE
-    foot = x + generator.uniform(-50, 50)
-    green = (generator.randint(30, 60), generator.randint(90, 125), 40)
-    draw.line((x, y, (x + foot) / 2 + 8, (y + bottom) / 2, foot, bottom), green, 10, "curve")
-    leaf = (y + bottom) / 2
-    draw.ellipse((x, leaf, x + 80, leaf + 26), fill=green)
 
 
 def _draw_petals(
     draw: ImageDraw.ImageDraw,
     generator: random.Random,
     species: Species,
-    centre: tuple[float, float],
+    middle: complex,
     radius: float,
 ) -> None:
     count = generator.randint(*species.petals)
-    turn = generator.uniform(0, math.tau)
-    # Seen a little from the side.
-    squeeze = generator.uniform(0.75, 1.0)
+    first = generator.uniform(0, math.tau)
     for petal in range(count):
-        angle = turn + math.tau * petal / count + generator.uniform(-0.05, 0.05)
-        length = radius * species.length * generator.uniform(0.9, 1.1)
-        share = generator.random()
-        first, second = species.colours
-        colour = tuple(int(a + (b - a) * share) for a, b in zip(first, second, strict=True))
-        outline = tuple(int(part * 0.8) for part in colour)
-        points = _petal(centre, angle, length, radius * species.width / 2, squeeze)
-        draw.polygon(points, fill=colour, outline=outline)
+        angle = first + math.tau * petal / count + generator.uniform(-0.05, 0.05)
+        length, half_width = radius * species.length, radius * species.width / 2
+        colour = _mix(*species.colours, generator.random())
+        # An ellipse that begins in the middle of the flower.
+        steps = [cmath.rect(1, math.tau * step / 24) for step in range(24)]
+        edge = [complex(length / 2 * (1 - z.real), half_width * z.imag) for z in steps]
+        points = [_point(middle + cmath.rect(1, angle) * z) for z in edge]
+        draw.polygon(points, fill=colour, outline=_mix(colour, (0, 0, 0), 0.2))
 
 
-def _petal(
-    centre: tuple[float, float], angle: float, length: float, half: float, squeeze: float
-) -> list[tuple[float, float]]:
-    points = []
-    for step in range(24):
-        around = math.tau * step / 24
-        along, across = length / 2 * (1 - math.cos(around)), half * math.sin(around)
-        points.append(
-            (
-                centre[0] + along * math.cos(angle) - across * math.sin(angle),
-                centre[1] + squeeze * (along * math.sin(angle) + across * math.cos(angle)),
-            )
-        )
-    return points
+def _mix(one: Colour, other: Colour, share: float) -> Colour:
+    return tuple(int(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+
+
+def _point(z: complex) -> tuple[float, float]:
+    return z.real, z.imag
