@@ -15,7 +15,7 @@ _Decorator = Callable[[_Command], _Command]
 
 
 @dataclass(frozen=True)
-class TrainingOption:
+class Row:
     """A field of TrainingOptions as commands offer it.
 
     Attributes:
@@ -58,84 +58,49 @@ class TrainingOption:
         )
 
 
-_POSITIVE, _PERCENT = click.IntRange(1), "PERCENT"
-
+_POSITIVE, _FROM_ZERO, _OR_ALL = click.IntRange(1), click.IntRange(0), click.IntRange(-1)
+_PERCENT = "PERCENT"
+_SOLVERS, _WEIGHTS = click.Choice(["lbfgs", "sgd"]), click.Choice(["none", "balanced"])
 SPLIT_OPTIONS = (
-    TrainingOption(
-        "testing_percentage", FINITE, _PERCENT, "Percentage of images held out for the final test"
-    ),
-    TrainingOption(
-        "validation_percentage", FINITE, _PERCENT, "Percentage of images held out for validation"
-    ),
-    TrainingOption("seed", int, "N", "Random seed for the split, the solver and the variants"),
+    Row("testing_percentage", FINITE, _PERCENT, "Percentage of images held out for the final test"),
+    Row("validation_percentage", FINITE, _PERCENT, "Percentage of images held out for validation"),
+    Row("seed", int, "N", "Random seed for the split, the solver and the variants"),
 )
 HEAD_OPTIONS = (
-    TrainingOption(
-        "solver",
-        click.Choice(["lbfgs", "sgd"]),
-        None,
-        "lbfgs finds the best head; sgd approaches it step by step, as the codelab does",
-    ),
-    TrainingOption("steps", _POSITIVE, "N", "Number of SGD steps"),
-    TrainingOption("learning_rate", FiniteRange(0, min_open=True), "RATE", "Learning rate of SGD"),
-    TrainingOption("train_batch_size", _POSITIVE, "N", "Images in each SGD step"),
-    TrainingOption(
-        "eval_step_interval", _POSITIVE, "N", "SGD steps between two points of the learning curve"
-    ),
-    TrainingOption(
+    Row("solver", _SOLVERS, None, "lbfgs finds the best head; sgd descends as the codelab does"),
+    Row("steps", _POSITIVE, "N", "Number of SGD steps"),
+    Row("learning_rate", FiniteRange(0, min_open=True), "RATE", "Learning rate of SGD"),
+    Row("train_batch_size", _POSITIVE, "N", "Images in each SGD step"),
+    Row("eval_step_interval", _POSITIVE, "N", "SGD steps between two points of the learning curve"),
+    Row(
         "validation_batch_size",
-        click.IntRange(-1),
+        _OR_ALL,
         "N",
-        "Validation images measured at each point of the learning curve, -1 for all",
+        "Validation images per point of the curve, -1 for all",
     ),
-    TrainingOption(
-        "store_interval",
-        click.IntRange(0),
-        "N",
-        "SGD steps between two heads that are kept in RUN/heads, 0 for none",
+    Row(
+        "store_interval", _FROM_ZERO, "N", "Keep a head in RUN/heads every N SGD steps, 0 for none"
     ),
-    TrainingOption(
-        "class_weight",
-        click.Choice(["none", "balanced"]),
-        None,
-        "balanced: rare labels count as much as common ones",
-    ),
-    TrainingOption(
+    Row("class_weight", _WEIGHTS, None, "balanced: rare labels count as much as common ones"),
+    Row(
         "target_precision",
         click.FloatRange(0, 1, min_open=True),
         "SHARE",
         "Mark low scores as unsure, so that this share of the other labels is right (0.98, say)",
     ),
 )
+_DISTORT = "Distort training images:"
 DISTORTION_OPTIONS = (
-    TrainingOption(
-        "flip_left_right", bool, None, "Distort training images: mirror every second one"
-    ),
-    TrainingOption(
-        "random_crop",
-        int,
-        _PERCENT,
-        "Distort training images: crop off a margin of PERCENT, at random",
-    ),
-    TrainingOption(
-        "random_scale", int, _PERCENT, "Distort training images: enlarge by up to PERCENT"
-    ),
-    TrainingOption(
-        "random_brightness",
-        int,
-        _PERCENT,
-        "Distort training images: lighten or darken by up to PERCENT",
-    ),
-    TrainingOption(
-        "variants", int, "N", "Distorted variants of each training image", "8 with a distortion"
-    ),
+    Row("flip_left_right", bool, None, f"{_DISTORT} mirror every second one"),
+    Row("random_crop", int, _PERCENT, f"{_DISTORT} crop off a margin of PERCENT, at random"),
+    Row("random_scale", int, _PERCENT, f"{_DISTORT} enlarge by up to PERCENT"),
+    Row("random_brightness", int, _PERCENT, f"{_DISTORT} lighten or darken by up to PERCENT"),
+    Row("variants", int, "N", "Distorted variants of each training image", "8 with a distortion"),
 )
 OPTIONS = {row.field: row for row in (*SPLIT_OPTIONS, *HEAD_OPTIONS, *DISTORTION_OPTIONS)}
 
 
-def training_options(
-    *groups: tuple[TrainingOption, ...], states_defaults: bool = True
-) -> _Decorator:
+def training_options(*groups: tuple[Row, ...], states_defaults: bool = True) -> _Decorator:
     """Add groups of flags to a command; it gets `training`, the fields that were given.
 
     What was not given has the default of TrainingOptions, or of the run that is trained
