@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,26 +52,86 @@ def read_label_file(path: Path) -> LabelFile:
     Raises:
         DatasetError: When it cannot be read or does not have this form, with the line number.
     """
-    lines = _Lines(path)
-    header = next(lines, None)
-    if header is None:
+    lines = _read_lines(path)
+    first, header = next(lines, (0, []))
+    if not header:
         raise DatasetError(
             f"The label file {path} is empty. It needs a header such as: path,labels"
         )
-    first, names = header[0], [name.strip() for name in header[1]]
-    columns, parse = _read_header(lines, first, names)
-    index = names.index(PATH)
+    names = [name.strip() for name in header]
+    columns = _find_label_columns(path, first, names)
     rows = []
     for line, cells in lines:
         if len(cells) != len(names):
-            raise lines.error(
-                line, f"{len(cells)} instead of {len(names)} cells; quote what holds a comma"
-            )
-        name = cells.pop(index).removeprefix("./")
+            found = f"{len(cells)} instead of {len(names)} cells; quote what holds a comma"
+            raise _malformed(path, line, found)
+        row = dict(zip(names, cells, strict=True))
+        name = row[PATH].removeprefix("./")
         if not name:
-            raise lines.error(line, "an empty path")
-        rows.append(LabelRow(line, name, tuple(map(encode_name, parse(line, cells)))))
+            raise _malformed(path, line, "an empty path")
+        labels = _read_answers(path, line, row, columns) if columns else _split(row[LABELS])
+        rows.append(LabelRow(line, name, tuple(map(encode_name, labels))))
     return LabelFile(str(path), rows, tuple(map(encode_name, columns)))
+
+
+def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the records of a CSV file that are not blank, each with the line it begins on."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(
+            f"The label file {path} cannot be read: {error.strerror}. Check the path."
+        ) from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        what = "a byte that is not UTF-8; save the file as UTF-8"
+        raise _malformed(path, line, what) from error
+    reader, line = csv.reader(io.StringIO(text, newline=""), strict=True), 1
+    try:
+        for cells in reader:
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise _malformed(path, line, str(error)) from error
+
+
+def _malformed(path: Path, line: int, what: str) -> DatasetError:
+    return DatasetError(f"Line {line} of the label file {path} has {what}.")
+
+
+def _find_label_columns(path: Path, line: int, names: list[str]) -> list[str]:
+    """Return the labels that are columns; none where one column lists the labels."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    others = [name for name in names if name not in (PATH, LABELS)]
+    if twice:
+        raise _malformed(path, line, f"two columns named {twice[0]!r}; remove one")
+    if "" in names:
+        raise _malformed(path, line, "a column without a name")
+    if PATH not in names:
+        raise _malformed(path, line, f"no column {PATH!r}, only {list_some(names)}")
+    if names == [PATH]:
+        raise _malformed(path, line, f"no column but {PATH!r}; add a column {LABELS!r}")
+    if LABELS in names and others:
+        both = f"both {LABELS!r} and {list_some(others)}; remove one or the other"
+        raise _malformed(path, line, both)
+    return others
+
+
+def _split(cell: str) -> list[str]:
+    return [label for part in re.split(r"[;|]", cell) if (label := part.strip())]
+
+
+def _read_answers(path: Path, line: int, row: dict[str, str], columns: list[str]) -> list[str]:
+    """Return the labels whose columns say yes."""
+    answers = {label: _ANSWERS.get(row[label].strip().lower()) for label in columns}
+    for label, answer in answers.items():
+        if answer is None:
+            what = f"{row[label]!r} in the column {label!r}; write 1 or 0"
+            raise _malformed(path, line, what)
+    return [label for label, answer in answers.items() if answer]
 
 
 def apply_label_file(scan: Scan, file: LabelFile) -> list[str]:
@@ -134,75 +194,3 @@ def list_some(names: list[str]) -> str:
     more = len(names) - _NAMED_AT_ONCE
     listed = ", ".join(map(repr, names[:_NAMED_AT_ONCE]))
     return f"{listed} and {more:,} more" if more > 0 else listed
-
-
-class _Lines(Iterator[tuple[int, list[str]]]):
-    """The records of a CSV file that are not blank, each with the line it begins on."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise DatasetError(
-                f"The label file {path} cannot be read: {error.strerror}. Check the path."
-            ) from error
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
-            raise self.error(line, "a byte that is not UTF-8; save the file as UTF-8") from error
-        self._reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-
-    def __next__(self) -> tuple[int, list[str]]:
-        while True:
-            line = self._reader.line_num + 1
-            try:
-                cells = next(self._reader)
-            except csv.Error as error:
-                raise self.error(line, str(error)) from error
-            if cells:
-                return line, cells
-
-    def error(self, line: int, what: str) -> DatasetError:
-        return DatasetError(f"Line {line} of the label file {self._path} has {what}.")
-
-
-# The line and the cells other than the path -> labels.
-_Parse = Callable[[int, list[str]], Iterator[str]]
-
-
-def _read_header(lines: _Lines, line: int, names: list[str]) -> tuple[list[str], _Parse]:
-    """Return the labels that are columns, and how the cells of a row become labels."""
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise lines.error(line, f"two columns named {twice[0]!r}; remove one")
-    if "" in names:
-        raise lines.error(line, "a column without a name")
-    if PATH not in names:
-        raise lines.error(line, f"no column {PATH!r}, only {list_some(names)}")
-    names = [name for name in names if name != PATH]
-    if not names:
-        raise lines.error(line, f"no column but {PATH!r}; add a column {LABELS!r}")
-    if LABELS not in names:
-        return names, _each_column(lines, names)
-    if len(names) > 1:
-        names.remove(LABELS)
-        raise lines.error(line, f"both {LABELS!r} and {list_some(names)}; remove one or the other")
-    return [], lambda _, cells: _split(cells[0])
-
-
-def _split(cell: str) -> Iterator[str]:
-    return (label for part in re.split(r"[;|]", cell) if (label := part.strip()))
-
-
-def _each_column(lines: _Lines, names: list[str]) -> _Parse:
-    def parse(line: int, cells: list[str]) -> Iterator[str]:
-        for name, cell in zip(names, cells, strict=True):
-            answer = _ANSWERS.get(cell.strip().lower())
-            if answer is None:
-                raise lines.error(line, f"{cell!r} in the column {name!r}; write 1 or 0")
-            if answer:
-                yield name
-
-    return parse
