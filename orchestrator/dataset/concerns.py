@@ -4,12 +4,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+from orchestrator.dataset.label_file import list_some
 from orchestrator.dataset.labels import labels_of
 from orchestrator.dataset.scan import FoundImage
 
 # Where results begin to be useful; the codelab's retrain.py says the same.
 FEW_IMAGES = 20
-_NAMED_AT_ONCE = 3
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class Concern:
     def subject(self) -> str:
         """What it is about, in one line: ``'daisy/1.jpg' = 'roses/2.jpg'``."""
         names = [file.path for file in self.files] or self.labels
-        return _join(" = ", list(map(repr, names)))
+        return list_some([repr(name) for name in names], _MOST_NAMED, " = ")
 
     @property
     def text(self) -> str:
@@ -123,16 +126,7 @@ class Concern:
         return ": ".join(part for part in (self.subject, self.reason) if part)
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "spoils": self.spoils,
-            "reason": self.reason,
-            "labels": list(self.labels),
-            "files": [
-                {"path": file.path, "labels": list(file.labels), "split": file.split}
-                for file in self.files
-            ],
-        }
+        return {"kind": self.kind, "spoils": self.spoils, **msgspec.to_builtins(self)}
 
 
 def warn_of(concerns: Iterable[Concern]) -> list[str]:
@@ -142,16 +136,10 @@ def warn_of(concerns: Iterable[Concern]) -> list[str]:
         subjects.setdefault(concern.kind, []).append(concern.subject)
     warnings = [
         f"{kind.title.capitalize()} ({len(subjects[name]):,}): "
-        f"{_join(', ', subjects[name])}. {kind.advice}"
+        f"{list_some(subjects[name], _MOST_NAMED)}. {kind.advice}"
         for name, kind in KINDS.items()
         if name in subjects
     ]
     if warnings:
         warnings.append("`poets check DIR` lists all of these, and reads the images.")
     return warnings
-
-
-def _join(separator: str, parts: list[str]) -> str:
-    more = len(parts) - _NAMED_AT_ONCE
-    joined = separator.join(parts[:_NAMED_AT_ONCE])
-    return f"{joined} and {more:,} more" if more > 0 else joined

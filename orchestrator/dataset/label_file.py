@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,6 @@ PATH, LABELS = "path", "labels"
 NOT_NAMED = "images that the label file does not name"
 # As pandas and spreadsheets write yes and no.
 _ANSWERS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
-_NAMED_AT_ONCE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +110,11 @@ def _find_label_columns(path: Path, line: int, names: list[str]) -> list[str]:
     if "" in names:
         raise _malformed(path, line, "a column without a name")
     if PATH not in names:
-        raise _malformed(path, line, f"no column {PATH!r}, only {list_some(names)}")
+        raise _malformed(path, line, f"no column {PATH!r}, only {name_some(names)}")
     if names == [PATH]:
         raise _malformed(path, line, f"no column but {PATH!r}; add a column {LABELS!r}")
     if LABELS in names and others:
-        both = f"both {LABELS!r} and {list_some(others)}; remove one or the other"
+        both = f"both {LABELS!r} and {name_some(others)}; remove one or the other"
         raise _malformed(path, line, both)
     return others
 
@@ -182,15 +181,19 @@ def _find_unused(scan: Scan, file: LabelFile, missing: list[str], used: set[str]
     if missing:
         yield (
             f"{len(missing):,} of {len(file.rows):,} rows of {file.name} name no image in "
-            f"{scan.root}: {list_some(missing)}."
+            f"{scan.root}: {name_some(missing)}."
         )
     unused = [label for label in file.columns if label not in used]
     if unused:
-        yield f"Left out, since no image has them: {list_some(unused)}."
+        yield f"Left out, since no image has them: {name_some(unused)}."
 
 
-def list_some(names: list[str]) -> str:
+def name_some(names: Iterable[str]) -> str:
     """Return the first names, quoted, and how many more there are."""
-    more = len(names) - _NAMED_AT_ONCE
-    listed = ", ".join(map(repr, names[:_NAMED_AT_ONCE]))
-    return f"{listed} and {more:,} more" if more > 0 else listed
+    return list_some([repr(name) for name in names])
+
+
+def list_some(parts: Sequence[str], most: int = 5, separator: str = ", ") -> str:
+    """Return the first parts, and how many more there are."""
+    more = len(parts) - most
+    return separator.join(parts[:most]) + (f" and {more:,} more" if more > 0 else "")

@@ -5,7 +5,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
-from orchestrator.dataset.label_file import list_some
+from orchestrator.dataset.label_file import name_some
 from orchestrator.dataset.scan import FoundImage, Scan
 from orchestrator.dataset.split import TESTING, TRAINING, VALIDATION, Shares, Split, split_images
 from workers.errors import DatasetError, SmallLabelsError
@@ -110,21 +110,21 @@ def _check_splits(images: list[FoundImage], split: Split, shares: Shares) -> lis
     untaught = sorted(label for label in counts if not counts[label][TRAINING])
     if untaught:
         raise DatasetError(
-            f"No training image has the label {list_some(untaught)}: those that do are held out. "
+            f"No training image has the label {name_some(untaught)}: those that do are held out. "
             "Add images with it, take it out of the label file, or try another --seed."
         )
     warnings = []
     always = sorted(label for label in counts if counts[label][TRAINING] == totals[TRAINING])
     if always:
         warnings.append(
-            f"Every training image has the label {list_some(always)}, so nothing can be learnt "
+            f"Every training image has the label {name_some(always)}, so nothing can be learnt "
             "about it. Add images without it."
         )
     for name in shares.needed[1:]:
         absent = sorted(label for label in counts if not counts[label][name])
         if absent:
             warnings.append(
-                f"No {_CALLED[name]} image has the label {list_some(absent)}, so its figures are "
+                f"No {_CALLED[name]} image has the label {name_some(absent)}, so its figures are "
                 "missing there. Add images with it."
             )
     return warnings

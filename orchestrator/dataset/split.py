@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from orchestrator.dataset.label_file import list_some
 from workers.errors import RunError, SmallLabelsError, UsageError
 from workers.storage.layout import Storage
 from workers.storage.plan import TrainingOptions, list_runs, read_plan
@@ -98,11 +99,10 @@ def split_images(
 
 
 def _describe(small: Mapping[str, int], shares: Shares) -> str:
-    listed = ", ".join(f"{label!r} has {count}" for label, count in sorted(small.items())[:5])
-    more = f" and {len(small) - 5} more" if len(small) > 5 else ""
+    listed = list_some([f"{label!r} has {count}" for label, count in sorted(small.items())])
     return (
         f"Each label needs at least {len(shares.needed)} images, one each for "
-        f"{', '.join(shares.needed)}: {listed}{more}. Add images, remove the folder, or "
+        f"{', '.join(shares.needed)}: {listed}. Add images, remove the folder, or "
         "set a percentage to 0. (Results begin to be useful at about 20 images a label.)"
     )
 

@@ -77,7 +77,7 @@ def test_a_quick_check_says_what_it_does_not_know(photos):
     result = invoke("check", photos, "--quick")
 
     assert result.exit_code == 0
-    assert "copies and damage behind the header are not known" in result.stdout
+    assert "copies and damage after the header were not looked for" in result.stdout
 
 
 def test_a_missing_folder_is_one_line(tmp_path):
