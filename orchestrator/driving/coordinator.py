@@ -4,7 +4,6 @@ import logging
 import math
 import threading
 import time
-from dataclasses import dataclass, field
 
 import redis
 
@@ -25,26 +24,25 @@ _ALIVE_S = 10
 _RETRY_S = 60.0
 # A run that was not detached is left to its command, unless that has died.
 _ATTENDED_WITHIN_S = 60.0
-# Within this, a second change of a folder may leave the time of the first.
+# A folder that changes twice within this may keep the time of the first change.
 _SAME_TIME_S = 3.0
-# For a storage whose folders keep no time, or show it late.
+# For a storage whose folders keep no time of their changes, or show it late.
 _LIST_EVERY_S = 60.0
 _log = logging.getLogger("poets.coordinator")
 
 
-@dataclass
 class UnfinishedRuns:
-    """The runs of a storage that have not ended; those that have cost nothing while it rests.
+    """The runs of a storage that have not ended.
 
-    They are listed only when the time of the folder of runs says that one was added, or
-    reopened: `reopen_run` touches it.
+    Runs that have ended cost nothing as long as nothing changes: all runs are listed only
+    when the time of their folder does, because one was added or reopened (`reopen_run`).
     """
 
-    storage: Storage
-    _folders: list[RunFolder] = field(default_factory=list, init=False)
-    _changed_ns: int = field(default=0, init=False)
-    _changed: float = field(default=-math.inf, init=False)
-    _listed: float = field(default=-math.inf, init=False)
+    def __init__(self, storage: Storage) -> None:
+        self._runs = storage.runs
+        self._folders: list[RunFolder] = []
+        self._changed_ns = 0
+        self._changed = self._listed = -math.inf
 
     def find(self) -> list[RunFolder]:
         """Return them, oldest first.
@@ -54,13 +52,13 @@ class UnfinishedRuns:
         """
         now = time.monotonic()
         try:
-            changed_ns = self.storage.runs.stat().st_mtime_ns
+            changed_ns = self._runs.stat().st_mtime_ns
         except FileNotFoundError:
             changed_ns = 0
         if changed_ns != self._changed_ns:
             self._changed_ns, self._changed = changed_ns, now
         if now - self._changed <= _SAME_TIME_S or now - self._listed >= _LIST_EVERY_S:
-            self._folders, self._listed = list_runs(self.storage.runs), now
+            self._folders, self._listed = list_runs(self._runs), now
         self._folders = [folder for folder in self._folders if _is_unfinished(folder)]
         return self._folders
 
