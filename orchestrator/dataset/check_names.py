@@ -26,7 +26,7 @@ def check_names(dataset: Dataset) -> Iterator[Concern]:
         if not is_multi_label:
             for name in _empty_folders(dataset):
                 yield Concern("empty_folders", files=(AffectedFile(name),))
-    for path, kind in dataset.scan.unopened:
+    for path, kind in dataset.scan.unopened or ():
         yield Concern("unopened", f"one of the {kind}", files=(AffectedFile(path),))
 
 

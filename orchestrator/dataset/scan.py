@@ -3,17 +3,14 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.progress import OnProgress, Progress, counted, ignore
 from workers.errors import DatasetError
 from workers.images.files import ENDINGS, looks_like_image, version_of
 from workers.storage.names import encode_name
-
-LINKS, DEVICES = "links", "devices and pipes"
-_OnUnopened = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +37,13 @@ class Scan:
     Attributes:
         images: A list, or from `stream_folder` an iterator; then `ignored` is complete
             only when it has ended.
-        unopened: Path and kind of each link, device and pipe, from `scan_folder` only.
+        unopened: Path and kind of each link, device and pipe; None when they are not listed.
     """
 
     root: str
     images: Iterable[FoundImage]
     ignored: Counter[str]
-    unopened: list[tuple[str, str]] = field(default_factory=list)
+    unopened: list[tuple[str, str]] | None = None
 
     @property
     def ignored_text(self) -> str:
@@ -64,46 +61,35 @@ def scan_folder(folder: Path, on_progress: OnProgress = ignore) -> Scan:
     Raises:
         DatasetError: When the folder is missing, is a file, or cannot be read.
     """
-    unopened: list[tuple[str, str]] = []
-    scan = stream_folder(folder, on_progress, lambda *found: unopened.append(found))
+    scan = stream_folder(folder, on_progress)
+    scan.unopened = []
     scan.images = list(scan.images)
-    scan.unopened = sorted(unopened)
+    scan.unopened.sort()
     return scan
 
 
-def stream_folder(
-    folder: Path,
-    on_progress: OnProgress = ignore,
-    on_unopened: _OnUnopened = lambda path, kind: None,
-) -> Scan:
+def stream_folder(folder: Path, on_progress: OnProgress = ignore) -> Scan:
     """Do as `scan_folder`, but find the images only while they are taken.
 
     Memory grows with the largest folder, not with the number of images.
-
-    Args:
-        on_unopened: Called with path and kind of each link, device and pipe.
     """
     if not folder.exists():
         raise DatasetError(f"There is no folder {str(folder)!r}. Check the path.")
     if not folder.is_dir():
         raise DatasetError(f"{str(folder)!r} is a file. Give the folder that holds the images.")
     path = os.path.realpath(folder)
-    ignored: Counter[str] = Counter()
-    images = counted(
-        _images(path, ignored, on_unopened),
+    scan = Scan(encode_name(path), (), Counter())
+    scan.images = counted(
+        _find_images(path, scan),
         lambda n: on_progress(Progress("looking for images", note=f"{n:,} found")),
     )
-    return Scan(encode_name(path), images, ignored)
+    return scan
 
 
-def _images(root: str, ignored: Counter[str], on_unopened: _OnUnopened) -> Iterator[FoundImage]:
-    def leave(entry: os.DirEntry[str], kind: str) -> None:
-        ignored[kind] += 1
-        on_unopened(_path_below(root, entry), kind)
-
+def _find_images(root: str, scan: Scan) -> Iterator[FoundImage]:
     try:
-        for entry in _walk(root, ignored, leave):
-            image = _examine(entry, root, ignored)
+        for entry in _walk(root, scan):
+            image = _examine(entry, root, scan.ignored)
             if image:
                 yield image
     except OSError as error:
@@ -112,25 +98,24 @@ def _images(root: str, ignored: Counter[str], on_unopened: _OnUnopened) -> Itera
         ) from error
 
 
-def _walk(
-    root: str, ignored: Counter[str], leave: Callable[[os.DirEntry[str], str], None]
-) -> Iterator[os.DirEntry[str]]:
+def _walk(root: str, scan: Scan) -> Iterator[os.DirEntry[str]]:
+    """Yield the regular files, and note in `scan` what is not opened."""
     folders = [_sorted_entries(root)]
     while folders:
         entry = next(folders[-1], None)
         if entry is None:
             folders.pop()
-        elif entry.is_symlink():
-            leave(entry, LINKS)
-        elif entry.is_dir(follow_symlinks=False):
-            if entry.name.startswith("."):
-                ignored["hidden folders"] += 1
-            else:
-                folders.append(_sorted_entries(entry.path))
         elif entry.is_file(follow_symlinks=False):
             yield entry
+        elif not entry.is_dir(follow_symlinks=False):
+            kind = "links" if entry.is_symlink() else "devices and pipes"
+            scan.ignored[kind] += 1
+            if scan.unopened is not None:
+                scan.unopened.append((_path_below(root, entry), kind))
+        elif entry.name.startswith("."):
+            scan.ignored["hidden folders"] += 1
         else:
-            leave(entry, DEVICES)
+            folders.append(_sorted_entries(entry.path))
 
 
 def _sorted_entries(folder: str) -> Iterator[os.DirEntry[str]]:
