@@ -23,12 +23,12 @@ def print_json(value: Any) -> None:
 def say(message: str, quiet: bool = False) -> None:
     """Print a message on stderr unless `quiet`."""
     if not quiet:
-        # Not err=True: by that click goes past the live line, and writes into its middle.
+        # Not err=True: click would then bypass the live line and write into the middle of it.
         click.echo(message, file=sys.stderr)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print aligned columns on stdout; numbers to the right."""
+    """Print aligned columns on stdout, numbers to the right."""
     texts = [[_on_one_line(str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
     is_number = [bool(rows) and isinstance(cell, int | float) for cell in (rows or [header])[0]]
@@ -41,9 +41,9 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
 
 
 def _on_one_line(text: str) -> str:
-    r"""Return text whose line breaks and other controls are written out, as ``\n``.
+    r"""Return text with line breaks and other control characters written out, as ``\n``.
 
-    A file name may hold any, and a terminal obeys them.
+    A file name may hold any, and a terminal would obey them.
     """
     if text.isprintable():
         return text
@@ -67,7 +67,7 @@ def describe_progress(progress: "Progress") -> str:
 
 
 def describe_seconds(seconds: float) -> str:
-    """Return seconds as a person says them: ``42 s``, ``3 min 20 s``, ``5 h 7 min``."""
+    """Return seconds for a person: ``42 s``, ``3 min 20 s``, ``5 h 7 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -78,7 +78,7 @@ def describe_seconds(seconds: float) -> str:
 
 @contextlib.contextmanager
 def show_progress(quiet: bool) -> "Iterator[Callable[[Progress], None]]":
-    """Yield what to call with each Progress: a live line on a terminal, else plain lines."""
+    """Yield a function that shows a Progress: as a live line on a terminal, else as plain lines."""
     if quiet:
         yield lambda _: None
     elif sys.stderr.isatty():

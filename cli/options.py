@@ -33,7 +33,7 @@ class FiniteRange(click.FloatRange, _Finite):
 
 
 class _Folder(click.Path):
-    """A folder of images. Empty, as an unset variable leaves it, would be the current one."""
+    """A folder of images. An empty name, as of an unset variable, would be the current folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
@@ -87,8 +87,7 @@ def with_settings(
     """Add the flags of the settings to a command, and call it with `settings`.
 
     Args:
-        default_storage: Name of the command's own option that names the storage where no
-            setting does.
+        default_storage: Option of the command that names the storage if no setting does.
 
     Raises:
         SettingsError: When a setting is malformed.
@@ -99,7 +98,7 @@ def with_settings(
 def with_weights_settings(
     command: Callable[..., Any], default_storage: str | None = None
 ) -> Callable[..., Any]:
-    """Add ``--weights-dir`` alone: for a command with a storage and a stack of its own."""
+    """Add ``--weights-dir`` alone: for a command that has its own storage and stack."""
 
     @functools.wraps(command)
     def call(**values: Any) -> Any:

@@ -67,7 +67,7 @@ SPLIT_OPTIONS = (
     Row("seed", int, "N", "Random seed for the split, the solver and the variants"),
 )
 HEAD_OPTIONS = (
-    Row("solver", _SOLVERS, None, "lbfgs finds the best head; sgd descends as the codelab does"),
+    Row("solver", _SOLVERS, None, "lbfgs finds the optimum; sgd takes steps, as the codelab does"),
     Row("steps", _POSITIVE, "N", "Number of SGD steps"),
     Row("learning_rate", FiniteRange(0, min_open=True), "RATE", "Learning rate of SGD"),
     Row("train_batch_size", _POSITIVE, "N", "Images in each SGD step"),

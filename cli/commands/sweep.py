@@ -1,6 +1,7 @@
 """``poets sweep``: try many settings at once and keep the best."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -31,11 +32,9 @@ class _Values(click.ParamType[list[Any]]):
 
 def _swept(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add a flag of several values for each option that a sweep can vary."""
-    for row in map(OPTIONS.__getitem__, reversed(_SWEPT)):
-        values = click.option(
-            row.flag, type=_Values(row.type), metavar="A,B,...", help=row.help(False)
-        )
-        command = values(command)
+    for name in reversed(_SWEPT):
+        row = replace(OPTIONS[name], type=_Values(OPTIONS[name].type), metavar="A,B,...")
+        command = row.option(row.flag, row.help(states_default=False))(command)
     return command
 
 
@@ -45,7 +44,7 @@ def _swept(command: Callable[..., Any]) -> Callable[..., Any]:
     "--architecture",
     type=_Values(click.STRING),
     metavar="A,B,...",
-    help="Pretrained networks; a new one first computes all photographs.",
+    help="Pretrained networks; each new one computes all photographs first.",
 )
 @_swept
 @click.option("--name", help="Name of the run for the best. [RUN-sweep-1, ...]")
@@ -75,7 +74,7 @@ def command(
             result = sweep_run(settings, run, given, name, on_progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            "Stopped. The same command begins anew; no bottleneck is computed twice."
+            "Stopped. The same command starts again; no bottleneck is computed twice."
         ) from None
     if as_json:
         print_json(result)
