@@ -15,10 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
-from orchestrator.dataset.scan import scan_folder
 from orchestrator.driving.result import read_result
-from orchestrator.planning.plan import plan_training
 from tests.builders.backbones import TINY
+from tests.builders.runs import make_run
 from tests.builders.workers import work_in_thread
 from workers.heads.model_folder import load_model, read_card
 from workers.labelling import classify_files
@@ -207,14 +206,8 @@ def test_a_report_is_made_again(earlier):
 
 def test_a_new_run_on_the_same_photographs_computes_nothing(earlier, taken):
     # By another path, so that they are known by their content.
-    run = plan_training(
-        earlier,
-        scan_folder(Path("photos")),
-        lambda: TINY,
-        read_plan(earlier.run("colours")).training,
-        name="new",
-        batch_size=4,
-    )
+    options = read_plan(earlier.run("colours")).training
+    run = make_run(earlier, Path("photos"), "new", options=options, backbone=TINY)
     assert run.plan.cached == 24
 
     result = poets("resume", "new")

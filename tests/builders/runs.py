@@ -11,6 +11,7 @@ from orchestrator.dataset.dataset import open_dataset
 from orchestrator.planning.plan import plan_training
 from tests.builders.backbones import ARCHITECTURE, BACKBONE, BACKBONE_ID, WEIGHTS
 from workers.backbones.litert import LiteRTBackbone
+from workers.backbones.table import BackboneKey
 from workers.bottlenecks.batches import ImageResult, Request, complete_batch
 from workers.bottlenecks.computing import compute_results
 from workers.processes.heartbeat import Heartbeat, no_heartbeat
@@ -48,12 +49,13 @@ def make_run(
     batch_size: int = 8,
     options: TrainingOptions | None = None,
     label_file: Path | None = None,
+    backbone: BackboneKey = BACKBONE,
 ) -> Run:
     """Plan a training run with the tiny backbone."""
     options = options or TrainingOptions()
     dataset = open_dataset(storage, folder, options, label_file)
     dataset.check_usable()
-    return plan_training(storage, dataset, BACKBONE, options, name=name, batch_size=batch_size)
+    return plan_training(storage, dataset, backbone, options, name=name, batch_size=batch_size)
 
 
 def images_of(run: Run, split: str | None = None) -> list[PlannedImage]:

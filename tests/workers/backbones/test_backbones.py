@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.builders.backbones import ARCHITECTURE, BACKBONE, BACKBONE_ID, WEIGHTS
+from tests.builders.backbones import ARCHITECTURE, BACKBONE, BACKBONE_ID, WEIGHTS, install_tiny
 from workers.backbones import convert
 from workers.backbones.convert import convert_backbone
 from workers.backbones.keras import KerasBackbone, build_keras_model
@@ -309,8 +309,8 @@ def test_eight_bit_weights_give_the_same_bottlenecks_on_every_device(storage):
 
 
 @pytest.mark.parametrize("damage", ["altered", "gone"])
-def test_a_damaged_backbone_is_never_used_and_comes_again(real_storage, damage):
-    path = real_storage.backbone(BACKBONE_ID) / "backbone.tflite"
+def test_a_damaged_backbone_is_never_used_until_it_is_prepared_again(ready_storage, damage):
+    path = ready_storage.backbone(BACKBONE_ID) / "backbone.tflite"
     content = bytearray(path.read_bytes())
     path.unlink()
     if damage == "altered":
@@ -318,10 +318,11 @@ def test_a_damaged_backbone_is_never_used_and_comes_again(real_storage, damage):
         path.write_bytes(content)
 
     with pytest.raises(StorageError, match="prepared again"):
-        open_backbone(real_storage, BACKBONE, "cpu")
+        open_backbone(ready_storage, BACKBONE, "cpu")
 
-    convert_backbone(real_storage, key_for(ARCHITECTURE), no_heartbeat)
-    assert open_backbone(real_storage, BACKBONE, "cpu")
+    assert not has_backbone(ready_storage, BACKBONE_ID)
+    install_tiny(ready_storage, WEIGHTS)
+    assert open_backbone(ready_storage, BACKBONE, "cpu")
 
 
 def test_a_gpu_that_is_hidden_is_not_used(monkeypatch):
@@ -333,22 +334,7 @@ def test_a_gpu_that_is_hidden_is_not_used(monkeypatch):
     assert default_concurrency("gpu").value == 1
 
 
-def test_a_backbone_is_loaded_and_used_without_tensorflow(converted, tiny_file):
-    code = (
-        "import sys, numpy as np; from pathlib import Path\n"
-        "from workers.backbones.litert import LiteRTBackbone\n"
-        "LiteRTBackbone(Path(sys.argv[1])).compute(np.zeros((1, 128, 128, 3), np.uint8))\n"
-        "print([name for name in ('tensorflow', 'keras') if name in sys.modules])\n"
-    )
-
-    found = subprocess.run(
-        [sys.executable, "-c", code, str(tiny_file)], capture_output=True, text=True, check=True
-    )
-
-    assert found.stdout == "[]\n"
-
-
-def test_storages_in_two_places_do_not_share_a_backbone(real_storage, tmp_path):
+def test_storages_in_two_places_do_not_share_a_backbone(ready_storage, tmp_path):
     other = Storage(tmp_path / "other")
 
     with pytest.raises(ModelError):
