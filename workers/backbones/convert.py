@@ -74,14 +74,15 @@ def convert_backbone(storage: Storage, key: BackboneKey, heartbeat: Heartbeat) -
 
 
 def _convert(storage: Storage, key: BackboneKey) -> None:
-    import tensorflow as tf
-
-    from workers.backbones.keras import build_keras_model
-
     spec, digest = find_spec(key.architecture), key.weights_digest
     weights = None if seed_of(digest) is not None else storage.weights(digest)
     if weights is not None and digest_file(weights) != digest:
         raise WeightsError(f"The weights {weights} were altered. Delete the file and submit again.")
+    # Only now: weights that were altered are refused without TensorFlow's seconds.
+    import tensorflow as tf
+
+    from workers.backbones.keras import build_keras_model
+
     model = build_keras_model(spec, weights, digest)
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if spec.is_quantized:
