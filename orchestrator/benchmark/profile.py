@@ -1,6 +1,5 @@
 """Where the time of each image goes on this machine, and what many like them would take."""
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,8 +193,7 @@ def _prepare(settings: Settings, request: BenchRequest, on_progress: OnProgress)
 def _files(found: Sample) -> list[File]:
     root = decode_name(found.root)
     return [
-        (os.fsencode(f"{root}/{decode_name(image.path)}"), image.size, image.version)
-        for image in found.images
+        (f"{root}/{decode_name(image.path)}", image.size, image.version) for image in found.images
     ]
 
 

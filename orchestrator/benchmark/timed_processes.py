@@ -21,7 +21,7 @@ IMAGE_TIMEOUT_S = 15.0
 _MOST_DEATHS = 5
 
 # Path, size in bytes, modification time in nanoseconds.
-File = tuple[bytes, int, int]
+File = tuple[str, int, int]
 Timer = Child[Timing | None]
 
 

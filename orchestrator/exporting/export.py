@@ -1,13 +1,9 @@
 """Hand out a model in the formats of other tools: into a folder, whole or not at all."""
 
-import contextlib
-import json
+import math
 import os
 import re
 import shutil
-import subprocess
-import sys
-import tempfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +18,10 @@ from workers.backbones.weights import digest_file, seed_of
 from workers.errors import ExportError, UsageError, WeightsError
 from workers.exports.formats import FORMATS
 from workers.exports.model_readme import ReadmeContent, write_readme
-from workers.exports.request import ExportRequest, to_json
+from workers.exports.request import ExportRequest
 from workers.heads.model_backbone import check_backbone
 from workers.heads.model_folder import MODEL_FILES, ModelCard, read_card, read_head
+from workers.processes.child import QUIET_TENSORFLOW, Child, DeathError
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors, sync_folder
 from workers.storage.layout import RunFolder, Storage
@@ -188,30 +185,17 @@ def run_export(requests: list[ExportRequest], on_progress: OnProgress) -> list[d
         note = f"{left[0]}, {len(reports) + 1} of {len(formats)}" if left else ""
         on_progress(Progress("exporting", note=note))
 
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as messages:
-        with subprocess.Popen(
-            [sys.executable, "-P", "-m", "workers.exports.program"],
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=messages,
-        ) as process:
-            try:
-                assert process.stdin and process.stdout  # noqa: S101 - for mypy
-                # Broken when the program has ended already; its exit code says more.
-                with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
-                    pipe.write(to_json(requests))
+    child: Child[dict[str, Any]] = Child(
+        "workers.exports.program", [], dict[str, Any], environment=QUIET_TENSORFLOW
+    )
+    with child:
+        show()
+        try:
+            for report in child.answers(requests, math.inf):
+                reports.append(report)
                 show()
-                for line in process.stdout:
-                    reports.append(json.loads(line))
-                    show()
-                process.wait()
-            finally:
-                process.kill()
-        messages.seek(0)
-        lines = messages.read().strip().splitlines() or ["no message"]
-    if process.returncode != 0:
-        raise ExportError(f"The export ended with exit code {process.returncode}: {lines[-1]}")
+        except DeathError as died:
+            raise ExportError(f"The export failed: {died.last_words or died}") from died
     return reports
 
 

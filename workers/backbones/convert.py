@@ -20,12 +20,11 @@ from workers.backbones.store import has_backbone, write_backbone
 from workers.backbones.table import BackboneKey, BackboneSpec, find_spec
 from workers.backbones.weights import digest_file, seed_of
 from workers.errors import PoetsError, StorageError, WeightsError
-from workers.processes.child import Child, DeathError, Tell, begin, serve
+from workers.processes.child import QUIET_TENSORFLOW, Child, DeathError, Tell, begin, serve
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.layout import Storage
 
 _TIMEOUT_S = 1200
-_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,9 @@ def convert_backbone(storage: Storage, key: BackboneKey, heartbeat: Heartbeat) -
     if has_backbone(storage, key.id):
         return
     heartbeat()
+    arguments = [str(storage.root)]
     child: Child[_Refusal | None] = Child(
-        "workers.backbones.convert", [str(storage.root)], _Refusal | None, heartbeat, _ENVIRONMENT
+        "workers.backbones.convert", arguments, _Refusal | None, heartbeat, QUIET_TENSORFLOW
     )
     refusal, death = None, None
     try:

@@ -6,7 +6,6 @@ one batch costs two attempts. An image and its variants share the file, so they 
 """
 
 import itertools
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +38,7 @@ _REQUESTS_A_TIMEOUT = 16
 class _Question:
     """All requests for one file."""
 
-    path: bytes
+    path: str
     planned: tuple[int, int] | None
     recipes: list[Recipe | None]
 
@@ -83,7 +82,7 @@ def _compute(
 ) -> list[ImageResult]:
     """Return the results of the requests for one file."""
     path, planned = requests[0].file
-    question = _Question(os.fsencode(path), planned, [request.recipe for request in requests])
+    question = _Question(path, planned, [request.recipe for request in requests])
     enough_s = timeout_s * (1 + len(requests) // _REQUESTS_A_TIMEOUT)
     return [
         ImageResult(None if numbers is None else np.frombuffer(numbers, np.float32), digest, error)
@@ -99,8 +98,7 @@ def main() -> None:
     limit_memory()
 
     def answer(question: _Question, tell: Tell) -> None:
-        path = os.fsdecode(question.path)
-        requests = [Request(path, question.planned, recipe) for recipe in question.recipes]
+        requests = [Request(question.path, question.planned, one) for one in question.recipes]
         results = compute_results(requests, backbone, no_heartbeat)
         tell([(_as_bytes(one.bottleneck), one.digest, one.error) for one in results])
 

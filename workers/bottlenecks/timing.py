@@ -5,7 +5,6 @@ clock.
 """
 
 import functools
-import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -73,7 +72,7 @@ class TimingRequest:
         is_repeated: Whether to begin again after the last, until `limit_s`.
     """
 
-    files: list[tuple[bytes, int, int]]
+    files: list[tuple[str, int, int]]
     limit_s: float
     is_repeated: bool = False
 
@@ -168,7 +167,7 @@ def time_images(
 
 
 def _answer(backbone: Backbone, asked: TimingRequest, tell: Tell) -> None:
-    requests = [Request(os.fsdecode(path), (size, version)) for path, size, version in asked.files]
+    requests = [Request(path, (size, version)) for path, size, version in asked.files]
     on_image = functools.partial(tell, None)
     for timing in time_images(requests, backbone, asked.limit_s, on_image, asked.is_repeated):
         tell(timing)

@@ -1,12 +1,9 @@
 """Write a model in the formats of other tools, and check each before it is handed out.
 
-Runs as a program of its own (``python -m workers.exports.program``), so that the command line never
-holds TensorFlow: a list of requests as JSON on stdin, one line of JSON on stdout for each format
-of each.
+It is a program for `workers.processes.child`, so that the command line never holds TensorFlow: the
+question is a list of requests, and each format of each has an answer.
 """
 
-import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -32,6 +29,7 @@ from workers.exports.tflite_metadata import Description
 from workers.heads.head import Head
 from workers.heads.model_folder import ModelCard, labels_text, read_card, read_head
 from workers.images.loading import load_image
+from workers.processes.child import Tell, begin, serve
 
 # Images of noise that are checked besides photographs.
 _NOISE = 4
@@ -223,20 +221,16 @@ def _remove(target: Path, name: str) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def main() -> None:
-    """Export what stdin asks for; the last line of stderr says what failed."""
-    # Converters print on stdout; the answer needs it for itself.
-    answer = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    requests = json.load(sys.stdin)
+def _answer(requests: list[ExportRequest], tell: Tell) -> None:
     try:
-        for values in requests:
-            for report in export_formats(ExportRequest(**values)):
-                print(json.dumps(report), file=answer, flush=True)
+        for request in requests:
+            for report in export_formats(request):
+                tell(report)
     except PoetsError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+        # The last line of stderr says what failed.
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":
-    main()
+    begin()
+    serve(list[ExportRequest], _answer)

@@ -1,7 +1,6 @@
 """What the program that exports a model is asked for."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,3 @@ class ExportRequest:
     final_tensor_name: str
     photographs: tuple[tuple[str, int, int], ...] = ()
     no_photographs: str = ""
-
-
-def to_json(requests: list[ExportRequest]) -> bytes:
-    """Return what the program reads from its stdin."""
-    return json.dumps([asdict(request) for request in requests]).encode()

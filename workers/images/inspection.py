@@ -110,7 +110,7 @@ class Inspector:
             StorageError: When the machine or the mount fails, or no process can start.
         """
         try:
-            answer = self._child.ask((os.fsencode(path), self._is_quick), timeout_s)
+            answer = self._child.ask((path, self._is_quick), timeout_s)
         except DeathError as died:
             return Inspection(error=str(died))
         if isinstance(answer, str):
@@ -122,10 +122,10 @@ class Inspector:
         self._child.stop()
 
 
-def _answer(question: tuple[bytes, bool], tell: Tell) -> None:
+def _answer(question: tuple[str, bool], tell: Tell) -> None:
     path, is_quick = question
     try:
-        tell(inspect_image(os.fsdecode(path), is_quick))
+        tell(inspect_image(path, is_quick))
     except StorageError as error:
         tell(str(error))
 
@@ -133,4 +133,4 @@ def _answer(question: tuple[bytes, bool], tell: Tell) -> None:
 if __name__ == "__main__":
     begin()
     limit_memory()
-    serve(tuple[bytes, bool], _answer)
+    serve(tuple[str, bool], _answer)

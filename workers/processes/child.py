@@ -1,11 +1,12 @@
 """Another process for what may end or hang it: a question goes in, answers come out.
 
 `Child` is this side; `begin` and `serve` are the other. Each question and each answer is a line
-of JSON, in which `msgspec` writes bytes as base64; file names travel as bytes. An empty line says
-that the process is ready for a question: when it has started, and after its last answer to one.
+of JSON, with bytes as base64. An empty line says that the process is ready for a question: when it
+has started, and after its last answer to one.
 """
 
 import contextlib
+import json
 import os
 import resource
 import select
@@ -27,6 +28,9 @@ IMAGE_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 120.0
 # Decoding the largest image allowed takes 0.8 GB (RGB) to 3 GB (floating-point grey).
 MEMORY_BYTES = 4 * 1024**3
+
+# Environment of a program that uses TensorFlow: no log of its own, and no GPU.
+QUIET_TENSORFLOW = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
@@ -52,7 +56,7 @@ class Child(Generic[Answer]):
     PARENT is the process id of this process. Use it as a context manager, or call `stop`.
 
     Args:
-        answer_type: What `msgspec` decodes an answer to.
+        answer_type: Type of an answer; `msgspec` makes it from JSON.
         heartbeat: Called twice a second while an answer is awaited; what it raises ends the wait.
         environment: Variables besides those of this process.
     """
@@ -66,7 +70,7 @@ class Child(Generic[Answer]):
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._module, self._arguments = module, arguments
-        self._decoder: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(answer_type)
+        self._answer_type = answer_type
         self._heartbeat = heartbeat
         self._environment = {**os.environ, **(environment or {})}
         self._process: _Process | None = None
@@ -95,9 +99,9 @@ class Child(Generic[Answer]):
         """
         process = self.wait_until_ready()
         try:
-            process.write(msgspec.json.encode(question))
+            process.write(_encode(question))
             while line := process.read_line(timeout_s, self._heartbeat):
-                yield self._decoder.decode(line)
+                yield msgspec.convert(json.loads(line), self._answer_type)
         except BaseException:
             # The next question must not meet answers to this one.
             self.stop()
@@ -166,7 +170,7 @@ class _Process:
         self._messages.seek(0)
         self._messages.truncate()
         try:
-            self._stdin.write(question + b"\n")
+            self._stdin.write(question)
             self._stdin.flush()
         except BrokenPipeError as error:
             raise self._death() from error
@@ -222,16 +226,15 @@ def serve(question_type: type[Question], answer: Callable[[Question, Tell], None
     """Answer the questions of the parent until it has no more.
 
     Args:
-        question_type: What `msgspec` decodes a question to.
+        question_type: Type of a question; `msgspec` makes it from JSON.
         answer: Calls `tell` with each answer to a question.
     """
     # What a library prints must not be taken for an answer.
     stdout = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    decoder = msgspec.json.Decoder(question_type)
 
     def tell(one: object) -> None:
-        stdout.write(msgspec.json.encode(one) + b"\n")
+        stdout.write(_encode(one))
         stdout.flush()
 
     def say_ready() -> None:
@@ -240,8 +243,13 @@ def serve(question_type: type[Question], answer: Callable[[Question, Tell], None
 
     say_ready()
     for line in sys.stdin.buffer:
-        answer(decoder.decode(line), tell)
+        answer(msgspec.convert(json.loads(line), question_type), tell)
         say_ready()
+
+
+def _encode(value: object) -> bytes:
+    # msgspec's own encoder refuses names of files that are not UTF-8.
+    return json.dumps(msgspec.to_builtins(value)).encode() + b"\n"
 
 
 def limit_memory() -> None:

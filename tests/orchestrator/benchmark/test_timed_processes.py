@@ -18,7 +18,7 @@ def timer(storage, backbone_id=BACKBONE_ID):
 
 def files(folder, *names):
     paths = [make_picture(folder / name, (9, 99, 200), n) for n, name in enumerate(names)]
-    return [(bytes(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
 
 
 def test_one_process_takes_every_image_once(ready_storage, tmp_path):
@@ -78,4 +78,4 @@ def test_a_process_that_cannot_start_says_why(ready_storage):
     timers = [timer(ready_storage, "nothing")]
 
     with pytest.raises(PoetsError, match=r"cannot start: .*nothing is not in storage"):
-        time_together(timers, [(b"/a.jpg", 1, 1)], 1)
+        time_together(timers, [("/a.jpg", 1, 1)], 1)
