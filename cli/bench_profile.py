@@ -1,5 +1,6 @@
 """A profile of `poets bench` as a person sees it: bars, a table, and a forecast."""
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -131,11 +132,6 @@ def _print_bars(columns: dict[str, dict[str, float]]) -> None:
 
 
 def share_cells(amounts: Sequence[float], cells: int) -> list[int]:
-    """Divide whole cells in proportion to the amounts (largest remainder method)."""
-    whole = sum(amounts)
-    exact = [amount * cells / whole for amount in amounts]
-    shares = [int(share) for share in exact]
-    by_remainder = sorted(range(len(exact)), key=lambda i: shares[i] - exact[i])
-    for i in by_remainder[: cells - sum(shares)]:
-        shares[i] += 1
-    return shares
+    """Divide whole cells in proportion to the amounts; each is off by at most one."""
+    edges = [round(cells * end / sum(amounts)) for end in itertools.accumulate(amounts)]
+    return [end - start for start, end in itertools.pairwise([0, *edges])]

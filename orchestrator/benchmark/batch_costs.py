@@ -44,10 +44,10 @@ def scratch_storage(settings: Settings) -> Iterator[Settings]:
 
 
 def time_shards(scratch: Settings, uris: list[str], rows: int, bottleneck_size: int) -> float:
-    """Return the seconds that a shard of so many images takes, fsync included: the median.
+    """Return the median of the seconds that it takes to write a shard, fsync included.
 
     Args:
-        uris: Of real images, at least one; they stand for all rows.
+        uris: Of at least one real image; they stand for all rows.
 
     Raises:
         StorageError: When the storage refuses.
@@ -65,20 +65,20 @@ def time_shards(scratch: Settings, uris: list[str], rows: int, bottleneck_size: 
         start = time.perf_counter()
         write_shard(Storage(scratch.storage).shard(_BACKBONE, f"w{number}"), shard)
         seconds.append(time.perf_counter() - start)
-    # The first makes the folder.
+    # The first also makes the folder.
     return statistics.median(seconds[1:])
 
 
 def time_queue(scratch: Settings) -> float:
     """Return the seconds that a batch takes besides its work: message, lease, plan, report.
 
-    Batches whose only image is in storage already go through a Valkey server and a Celery
-    worker of their own, with one process, so that nothing hides behind anything else.
+    Batches whose only image is in storage already go through a separate Valkey server and a
+    Celery worker with one process, so that nothing overlaps.
 
     Raises:
         BrokerError: When no server can be started, or the messages do not come through.
     """
-    # There is nothing to compute, and a GPU's worker has but one process.
+    # There is nothing to compute, and a worker for a GPU has only one process.
     settings = replace(scratch, device="gpu")
     _write_run(Storage(settings.storage))
     stack = find_stack(settings)
@@ -106,7 +106,7 @@ def _send(broker: Broker, first: int, last: int) -> float:
 
 
 def _write_run(storage: Storage) -> None:
-    """Put down a run whose batches all have their result in storage."""
+    """Write a run whose batches all have their result in storage."""
     folder, batches = storage.run(_RUN), _WARM_UP + _BATCHES
     root = os.path.realpath(storage.root)
     plan = Plan(

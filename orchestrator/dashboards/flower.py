@@ -41,14 +41,15 @@ def run_program(
     arguments: list[str],
     environment: dict[str, str],
     folder: Path,
-    on_tick: Callable[[], None] = no_heartbeat,
+    update: Callable[[], None] = no_heartbeat,
+    update_s: float = _GRACE_S,
 ) -> int:
     """Run a Python program until it ends, Ctrl-C or SIGTERM; return its exit code.
 
     Args:
         arguments: What follows ``python -P``.
         folder: Where it runs: not in the current folder, where anybody may have put modules.
-        on_tick: Called five times a second.
+        update: Called at once, and then every `update_s`.
     """
     asked_to_end: list[int] = []
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -61,9 +62,12 @@ def run_program(
         cwd=folder,
         preexec_fn=lambda: end_with_parent(signal.SIGTERM),  # noqa: PLW1509 - there are no threads here
     )
+    due = time.monotonic()
     try:
         while process.poll() is None and not asked_to_end:
-            on_tick()
+            if time.monotonic() >= due:
+                update()
+                due += update_s
             time.sleep(_TICK_S)
         code = process.poll() or 0
         return code if code >= 0 else 128 - code

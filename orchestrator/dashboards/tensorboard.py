@@ -1,10 +1,9 @@
-"""Run TensorBoard on the summaries of one run, or of all that there are and will be."""
+"""Run TensorBoard on the summaries of one run, or of all runs."""
 
+import functools
 import importlib.util
 import os
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.dashboards.flower import run_program
@@ -12,15 +11,11 @@ from workers.errors import RunError
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import read_plan
 
-_LOOK_EVERY_S = 3.0
+_UPDATE_S = 3.0
 
 
 def check_summaries(folder: RunFolder) -> None:
-    """Refuse a run that TensorBoard could show nothing of.
-
-    Raises:
-        RunError: With what to do.
-    """
+    """Raise RunError for a run of which TensorBoard has nothing to show."""
     plan = read_plan(folder)
     if plan.kind == "label":
         raise RunError(
@@ -29,13 +24,8 @@ def check_summaries(folder: RunFolder) -> None:
         )
     if not folder.summaries.is_dir():
         raise RunError(
-            f"Run {folder.name!r} has no summaries: "
-            + (
-                "an older poets has trained it. Submit its folder again."
-                if folder.model.exists()
-                else "its training has not begun. Try again when it has, or leave out RUN to "
-                "see runs as they come."
-            )
+            f"Run {folder.name!r} has no summaries: its training has not begun. Try again when it "
+            "has, or leave out RUN to see runs as they come."
         )
 
 
@@ -43,7 +33,7 @@ def run_tensorboard(storage: Storage, run: str | None, address: str, port: int) 
     """Run TensorBoard until it ends, Ctrl-C or SIGTERM; return its exit code.
 
     Args:
-        run: Name of the only run that is shown; None for all, also those that come later.
+        run: Name of the only run to show; None for all, also those that come later.
     """
     fast = importlib.util.find_spec("tensorboard_data_server") is not None
     with tempfile.TemporaryDirectory(prefix="poets-tensorboard-") as links:
@@ -54,9 +44,8 @@ def run_tensorboard(storage: Storage, run: str | None, address: str, port: int) 
             f"--load_fast={'true' if fast else 'false'}",
         ]
         program = ["-m", "orchestrator.dashboards.tensorboard_program", *arguments]
-        return run_program(
-            program, dict(os.environ), Path(links), _now_and_then(storage, run, Path(links))
-        )
+        update = functools.partial(link_summaries, storage, run, Path(links))
+        return run_program(program, dict(os.environ), Path(links), update, _UPDATE_S)
 
 
 def link_summaries(storage: Storage, run: str | None, links: Path) -> None:
@@ -73,16 +62,3 @@ def link_summaries(storage: Storage, run: str | None, links: Path) -> None:
     for link in links.iterdir():
         if link.name not in present:
             link.unlink()
-
-
-def _now_and_then(storage: Storage, run: str | None, links: Path) -> Callable[[], None]:
-    link_summaries(storage, run, links)
-    last = time.monotonic()
-
-    def look() -> None:
-        nonlocal last
-        if time.monotonic() - last > _LOOK_EVERY_S:
-            link_summaries(storage, run, links)
-            last = time.monotonic()
-
-    return look

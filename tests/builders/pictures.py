@@ -23,5 +23,5 @@ def make_picture(path: Path, colour: tuple[int, int, int], seed: int = 0) -> Pat
 
 
 def decode_image(content: bytes, input_size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the pixels of an image file's bytes, see `load_image`."""
+    """Return the pixels of an image file's bytes, see `OpenImage`."""
     return cut_pixels(decode_picture(content, input_size), input_size, PLAIN)

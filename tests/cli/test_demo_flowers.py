@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cli.demo_flowers import SPECIES, draw_data_set, draw_flower
-from workers.images.loading import load_image
+from workers.images.loading import OpenImage
 from workers.processes.heartbeat import no_heartbeat
 
 
@@ -31,7 +31,7 @@ def test_every_species_gets_a_folder_of_photographs(tmp_path):
     )
     assert len(beats) == 10
     for path in tmp_path.rglob("*.jpg"):
-        assert load_image(str(path), (64, 64)).pixels.std() > 10
+        assert OpenImage(str(path), (64, 64)).cut().std() > 10
 
 
 def test_what_is_there_is_not_drawn_again(tmp_path):

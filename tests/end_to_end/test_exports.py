@@ -22,7 +22,7 @@ from workers.errors import ImageError
 from workers.exports.formats import FORMATS
 from workers.exports.loaders import LOADERS
 from workers.heads.model_folder import load_model
-from workers.images.loading import load_image
+from workers.images.loading import OpenImage
 from workers.labelling import classify_files
 from workers.settings import Settings
 from workers.storage.layout import Storage
@@ -84,7 +84,7 @@ def photographs(data):
     good = []
     for path in awkward:
         try:
-            load_image(str(path), (8, 8))
+            OpenImage(str(path), (8, 8))
         except ImageError:
             continue
         good.append(path)
@@ -94,7 +94,7 @@ def photographs(data):
 
 @pytest.fixture(scope="module")
 def pixels(photographs):
-    return np.array([load_image(str(path), (224, 224)).pixels for path in photographs])
+    return np.array([OpenImage(str(path), (224, 224)).cut() for path in photographs])
 
 
 @pytest.fixture(scope="module")

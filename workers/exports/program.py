@@ -28,7 +28,7 @@ from workers.exports.tflite import FLOAT16, FLOAT32, INT8, write_tflite
 from workers.exports.tflite_metadata import Description
 from workers.heads.head import Head
 from workers.heads.model_folder import ModelCard, labels_text, read_card, read_head
-from workers.images.loading import load_image
+from workers.images.loading import OpenImage
 from workers.processes.child import Tell, begin, serve
 
 # Images of noise that are checked besides photographs.
@@ -97,7 +97,7 @@ def _photographs(request: ExportRequest, spec: BackboneSpec) -> NDArray[np.uint8
     found = []
     for path, size, version in request.photographs:
         try:
-            found.append(load_image(path, spec.input_size, (size, version)).pixels)
+            found.append(OpenImage(path, spec.input_size, (size, version)).cut())
         except ImageError:
             continue  # moved, changed, or one of the unreadable ones
     return np.array(found, np.uint8).reshape(-1, *spec.input_size, 3)

@@ -7,7 +7,6 @@ an image can never be prepared in two ways.
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -37,19 +36,6 @@ class Steps(NamedTuple):
 STEPS = Steps()
 
 
-@dataclass(frozen=True)
-class LoadedImage:
-    """Pixels and the identity of the content they came from.
-
-    Attributes:
-        pixels: uint8, RGB, shape (height, width, 3) as asked for.
-        digest: SHA-256 of the file, 32 bytes.
-    """
-
-    pixels: NDArray[np.uint8]
-    digest: bytes
-
-
 class ContentError(ImageError):
     """The content itself is at fault, so the failure repeats and may be cached.
 
@@ -76,7 +62,19 @@ class OpenImage:
         expected: tuple[int, int] | None = None,
         steps: Steps = STEPS,
     ) -> None:
-        """Read, check and decode one image; see `load_image`."""
+        """Read, check and decode one image.
+
+        Args:
+            path: A regular file; links, devices and pipes are not opened.
+            input_size: Height and width in pixels; the aspect ratio is not kept, as in the
+                codelab.
+            expected: Size in bytes and modification time in nanoseconds that were planned.
+
+        Raises:
+            ContentError: When the content is no image that can be decoded.
+            ImageError: When the file is gone, changed, or cannot be read.
+            StorageError: When the machine or the mount fails, which is no fault of the image.
+        """
         content = steps.read(path, expected)
         self.digest = steps.digest(content)
         self._input_size = input_size
@@ -85,29 +83,9 @@ class OpenImage:
             self._picture = steps.decode(content, input_size)
 
     def cut(self, draw: Draw = PLAIN) -> NDArray[np.uint8]:
-        """Return upright pixels, distorted as drawn; see `load_image` for the errors."""
+        """Return upright pixels (uint8, RGB, shape (height, width, 3)), distorted as drawn."""
         with _content_errors(self.digest):
             return self._steps.cut(self._picture, self._input_size, draw)
-
-
-def load_image(
-    path: str, input_size: tuple[int, int], expected: tuple[int, int] | None = None
-) -> LoadedImage:
-    """Read, check, decode, rotate upright, convert to RGB and resize one image.
-
-    Args:
-        path: A regular file; links, devices and pipes are not opened.
-        input_size: Height and width in pixels; the aspect ratio is not kept, as in the
-            codelab.
-        expected: Size in bytes and modification time in nanoseconds that were planned.
-
-    Raises:
-        ContentError: When the content is no image that can be decoded.
-        ImageError: When the file is gone, changed, or cannot be read.
-        StorageError: When the machine or the mount fails, which is no fault of the image.
-    """
-    image = OpenImage(path, input_size, expected)
-    return LoadedImage(image.cut(), image.digest)
 
 
 @contextlib.contextmanager
@@ -126,15 +104,5 @@ def _content_errors(digest: bytes) -> Iterator[None]:
 def load_thumbnail(
     path: str, height: int, widest: int, expected: tuple[int, int] | None = None
 ) -> bytes:
-    """Return a small JPEG of the image at `path`, for people to look at.
-
-    Args:
-        height, widest: The box in pixels that it fits into.
-        expected: Size in bytes and modification time in nanoseconds that were planned.
-
-    Raises:
-        ImageError: When the file is gone, changed, or cannot be decoded.
-        StorageError: When the machine or the mount fails, which is no fault of the image.
-        MemoryError: When this machine has too little.
-    """
+    """Return a small JPEG of an image file; see `make_thumbnail` and `OpenImage`."""
     return make_thumbnail(read_image_file(path, expected), height, widest)

@@ -16,7 +16,7 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 from workers.bottlenecks.batches import image_path, read_results
 from workers.errors import ImageError
-from workers.images.loading import load_image
+from workers.images.loading import OpenImage
 from workers.storage.atomic import write_whole
 from workers.storage.layout import RunFolder
 from workers.storage.manifest import PlannedImage, batch_sizes, read_batch
@@ -76,7 +76,7 @@ def _chosen(run: Run) -> Iterator[tuple[PlannedImage, NDArray[np.float32]]]:
 
 def _thumbnail(plan: Plan, image: PlannedImage) -> NDArray[np.uint8]:
     try:
-        return load_image(image_path(plan, image), (_THUMBNAIL, _THUMBNAIL)).pixels
+        return OpenImage(image_path(plan, image), (_THUMBNAIL, _THUMBNAIL)).cut()
     except ImageError:
         return _GONE
 

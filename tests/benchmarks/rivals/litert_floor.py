@@ -7,13 +7,13 @@ from tests.benchmarks.material import Material
 from tests.benchmarks.rivals.meter import Meter
 from tests.benchmarks.rivals.processes import SLICE, Work, compute_in_pool, open_pool
 from workers.backbones.litert import LiteRTBackbone
-from workers.images.loading import load_image
+from workers.images.loading import OpenImage
 
 
 def open_forward(material: Material) -> Work:
     backbone = LiteRTBackbone(material.backbone)
     paths = material.paths()[:SLICE]
-    pixels = np.array([load_image(path, backbone.input_size).pixels for path in paths])
+    pixels = np.array([OpenImage(path, backbone.input_size).cut() for path in paths])
 
     def work(paths: list[str]) -> NDArray[np.float32]:
         return backbone.compute(pixels[: len(paths)])

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from tests.benchmarks.material import SIZE, Material
 from tests.benchmarks.rivals.meter import Meter
 from tests.benchmarks.rivals.processes import Work, compute_in_pool, open_pool
-from workers.images.loading import load_image
+from workers.images.loading import OpenImage
 
 _CHUNK = 8
 
@@ -26,7 +26,7 @@ def open_session(material: Material) -> Work:
         found = []
         for start in range(0, len(paths), _CHUNK):
             part = paths[start : start + _CHUNK]
-            pixels = np.array([load_image(path, (SIZE, SIZE)).pixels for path in part])
+            pixels = np.array([OpenImage(path, (SIZE, SIZE)).cut() for path in part])
             found.append(session.run(None, {source: pixels})[0])
         return np.concatenate(found)
 

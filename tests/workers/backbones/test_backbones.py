@@ -17,7 +17,7 @@ from workers.backbones.store import has_backbone, read_description
 from workers.backbones.table import BackboneKey, find_spec, name_backbone
 from workers.backbones.weights import digest_file
 from workers.errors import ModelError, StorageError, WeightsError
-from workers.images.loading import load_image
+from workers.images.loading import OpenImage
 from workers.processes.capacity import default_concurrency, has_gpu, uses_gpu
 from workers.processes.heartbeat import no_heartbeat
 from workers.storage.layout import Storage
@@ -88,7 +88,7 @@ def test_litert_agrees_with_keras_on_real_photographs_and_weights(data, storage)
     storage.weights(key.weights_digest).parent.mkdir()
     shutil.copyfile(weights, storage.weights(key.weights_digest))
     photographs = [sorted((data / "flowers").glob("*/*.jpg"))[n] for n in range(0, 900, 90)]
-    pixels = np.stack([load_image(str(path), (224, 224)).pixels for path in photographs])
+    pixels = np.stack([OpenImage(str(path), (224, 224)).cut() for path in photographs])
 
     found = convert_here(storage, key).compute(pixels)
 

@@ -12,7 +12,7 @@ from tests.builders.runs import make_run, pretend
 from workers.bottlenecks.batches import ImageResult, Request, complete_batch, read_results
 from workers.bottlenecks.computing import compute_results
 from workers.errors import StorageError
-from workers.images.loading import load_image
+from workers.images.loading import OpenImage
 from workers.storage.manifest import read_batch, read_batches
 from workers.storage.shards import read_shard
 
@@ -292,7 +292,7 @@ def test_a_broken_image_gets_its_reason_and_the_others_their_own_bottlenecks(tmp
             assert result.error == "not an image: no known format"
             assert result.digest == hashlib.sha256(b"broken").digest()
         else:
-            pixels = load_image(path, (8, 8)).pixels
+            pixels = OpenImage(path, (8, 8)).cut()
             assert np.array_equal(result.bottleneck, pixels.min(axis=(0, 1)))
     assert len(beats) == 10
     assert max(backbone.sizes) <= backbone.chunk

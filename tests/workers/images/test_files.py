@@ -18,7 +18,7 @@ from tests.builders.pictures import decode_image, make_picture
 from workers.errors import ImageError, StorageError
 from workers.images.decoding import MAX_PIXELS
 from workers.images.files import MAX_BYTES, looks_like_image
-from workers.images.loading import ContentError, load_image
+from workers.images.loading import ContentError, OpenImage
 from workers.processes.child import MEMORY_BYTES
 
 SIZE = (8, 8)
@@ -43,7 +43,7 @@ def state_of(path) -> tuple[int, int]:
 def test_the_digest_is_that_of_the_file(tmp_path):
     picture = make_picture(tmp_path / "a.jpg", (10, 20, 30))
 
-    digest = load_image(str(picture), SIZE).digest
+    digest = OpenImage(str(picture), SIZE).digest
 
     assert digest == hashlib.sha256(picture.read_bytes()).digest()
 
@@ -53,7 +53,7 @@ def test_broken_content_is_refused_with_the_digest_of_the_file(tmp_path):
     broken.write_bytes(JPEG[:300])
 
     with pytest.raises(ContentError, match="cannot be decoded") as caught:
-        load_image(str(broken), SIZE)
+        OpenImage(str(broken), SIZE)
 
     assert caught.value.digest == hashlib.sha256(JPEG[:300]).digest()
 
@@ -62,12 +62,12 @@ def test_an_empty_file_is_refused(tmp_path):
     (tmp_path / "empty.jpg").touch()
 
     with pytest.raises(ImageError, match="empty file"):
-        load_image(str(tmp_path / "empty.jpg"), SIZE)
+        OpenImage(str(tmp_path / "empty.jpg"), SIZE)
 
 
 def test_a_missing_file_is_refused_and_may_come_back(tmp_path):
     with pytest.raises(ImageError, match="cannot be opened: No such file") as caught:
-        load_image(str(tmp_path / "gone.jpg"), SIZE)
+        OpenImage(str(tmp_path / "gone.jpg"), SIZE)
 
     assert not isinstance(caught.value, ContentError)
 
@@ -77,12 +77,12 @@ def test_a_link_is_not_followed(tmp_path):
     (tmp_path / "link.jpg").symlink_to(picture)
 
     with pytest.raises(ImageError, match="cannot be opened"):
-        load_image(str(tmp_path / "link.jpg"), SIZE)
+        OpenImage(str(tmp_path / "link.jpg"), SIZE)
 
 
 def test_a_folder_is_refused(tmp_path):
     with pytest.raises(ImageError, match="not a regular file"):
-        load_image(str(tmp_path), SIZE)
+        OpenImage(str(tmp_path), SIZE)
 
 
 @pytest.mark.timeout(120)
@@ -90,12 +90,12 @@ def test_a_fifo_is_refused_without_waiting_for_a_writer(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
 
     with pytest.raises(ImageError, match="not a regular file"):
-        load_image(str(tmp_path / "pipe.jpg"), SIZE)
+        OpenImage(str(tmp_path / "pipe.jpg"), SIZE)
 
 
 def test_a_device_is_refused():
     with pytest.raises(ImageError, match="not a regular file"):
-        load_image("/dev/zero", SIZE)
+        OpenImage("/dev/zero", SIZE)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -104,13 +104,13 @@ def test_a_file_without_the_right_to_read_is_refused(tmp_path):
     picture.chmod(0)
 
     with pytest.raises(ImageError, match="cannot be opened: Permission denied"):
-        load_image(str(picture), SIZE)
+        OpenImage(str(picture), SIZE)
 
 
 def test_a_file_that_is_as_planned_is_read(tmp_path):
     picture = make_picture(tmp_path / "a.jpg", (10, 20, 30))
 
-    assert load_image(str(picture), SIZE, state_of(picture)).pixels.shape == (8, 8, 3)
+    assert OpenImage(str(picture), SIZE, state_of(picture)).cut().shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize("change", [(1, 0), (0, 1)])
@@ -119,7 +119,7 @@ def test_a_file_that_changed_after_the_plan_is_refused(tmp_path, change):
     size, version = state_of(picture)
 
     with pytest.raises(ImageError, match="changed after the run was planned") as caught:
-        load_image(str(picture), SIZE, (size + change[0], version + change[1]))
+        OpenImage(str(picture), SIZE, (size + change[0], version + change[1]))
 
     assert not isinstance(caught.value, ContentError)
 
@@ -129,7 +129,7 @@ def test_a_file_over_the_limit_is_refused_unread(tmp_path):
         file.truncate(MAX_BYTES + 1)
 
     with pytest.raises(ImageError, match=f"too large: {MAX_BYTES + 1} bytes"):
-        load_image(str(tmp_path / "huge.jpg"), SIZE)
+        OpenImage(str(tmp_path / "huge.jpg"), SIZE)
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -156,11 +156,11 @@ def test_what_cannot_be_opened_does_not_look_like_an_image(tmp_path):
 # In a process of its own, whose memory is limited.
 STARVE = """
 import resource, sys
-from workers.images.loading import ContentError, load_image
+from workers.images.loading import ContentError, OpenImage
 limit = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 50_000_000
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 try:
-    load_image(sys.argv[1], (8, 8))
+    OpenImage(sys.argv[1], (8, 8))
 except Exception as error:
     print(type(error).__name__, error)
 """
@@ -200,7 +200,7 @@ def test_trouble_of_the_machine_is_no_fault_of_an_image(tmp_path, monkeypatch, n
 
     with monkeypatch.context() as patched, pytest.raises(StorageError, match="now"):
         patched.setattr(os, "open", refuse)
-        load_image(str(tmp_path / "a.jpg"), SIZE)
+        OpenImage(str(tmp_path / "a.jpg"), SIZE)
 
 
 def test_what_may_be_a_lack_of_memory_is_not_kept_for_the_content(tmp_path):
@@ -208,7 +208,7 @@ def test_what_may_be_a_lack_of_memory_is_not_kept_for_the_content(tmp_path):
     (tmp_path / "a.webp").write_bytes(content[:40])
 
     with pytest.raises(ImageError) as refused:
-        load_image(str(tmp_path / "a.webp"), SIZE)
+        OpenImage(str(tmp_path / "a.webp"), SIZE)
 
     assert "could not create decoder object" in str(refused.value)
     assert not isinstance(refused.value, ContentError)
@@ -216,15 +216,15 @@ def test_what_may_be_a_lack_of_memory_is_not_kept_for_the_content(tmp_path):
 
 PEAK = """
 import sys
-from workers.images.loading import load_image
-load_image(sys.argv[2], (224, 224))
+from workers.images.loading import OpenImage
+OpenImage(sys.argv[2], (224, 224))
 with open("/proc/self/clear_refs", "w") as file:
     file.write("5")  # forget the peak so far
 def peak():
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
 before = peak()
-load_image(sys.argv[1], (224, 224))
+OpenImage(sys.argv[1], (224, 224))
 print(peak() - before)
 """
 

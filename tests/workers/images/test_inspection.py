@@ -10,7 +10,7 @@ from tests.builders.pictures import make_picture
 from workers.errors import ImageError, StorageError
 from workers.images.files import ENDINGS, FORMATS, UNREAD_ENDINGS, has_ending_of
 from workers.images.inspection import Inspection, Inspector, inspect_image
-from workers.images.loading import load_image
+from workers.images.loading import OpenImage
 
 RED = (220, 30, 30)
 
@@ -33,7 +33,7 @@ def test_verdicts_and_reasons_are_those_of_a_run(data):
     broken = 0
     for path in paths:
         try:
-            load_image(str(path), (224, 224))
+            OpenImage(str(path), (224, 224))
             reason = None
         except ImageError as error:
             reason, broken = str(error), broken + 1

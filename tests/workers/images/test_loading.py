@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.builders.pictures import decode_image
 from workers.errors import ImageError
-from workers.images.loading import load_image
+from workers.images.loading import OpenImage
 
 SHADES = np.array([[0, 80], [160, 240]], np.uint8)
 # What each EXIF orientation does to [[0, 1], [2, 3]]: where the viewer sees the stored corners.
@@ -63,7 +63,7 @@ def test_every_awkward_file_is_decoded_or_refused_as_its_manifest_says(data):
 
     for path, verdict in files:
         try:
-            pixels = load_image(str(path), (32, 48)).pixels
+            pixels = OpenImage(str(path), (32, 48)).cut()
             outcome = "yes"
             assert pixels.shape == (32, 48, 3)
             assert pixels.dtype == np.uint8
@@ -129,7 +129,7 @@ def test_a_real_sixteen_bit_photograph_is_not_white(data):
     with Image.open(path) as image:
         expected = np.asarray(image) / 257
 
-    pixels = load_image(str(path), (64, 64)).pixels
+    pixels = OpenImage(str(path), (64, 64)).cut()
 
     assert np.abs(pixels[..., 0] - expected).max() <= 0.51
     assert pixels.max() < 250 or pixels.std() > 1
@@ -290,9 +290,9 @@ def test_a_decompression_bomb_is_refused_before_it_takes_memory(tmp_path):
     bomb.write_bytes(png_of_size(60_000, 60_000))
     code = (
         "import resource, sys; from workers.errors import ImageError\n"
-        "from workers.images.loading import load_image\n"
+        "from workers.images.loading import OpenImage\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "try: load_image(sys.argv[1], (8, 8))\n"
+        "try: OpenImage(sys.argv[1], (8, 8))\n"
         "except ImageError as error: print(error)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
