@@ -30,9 +30,7 @@ class Kind:
 
 # In the order in which they are shown.
 KINDS = {
-    "refused": Kind(
-        "refusals of submit-dataset", "`poets submit-dataset` would say:", spoils=True
-    ),
+    "refused": Kind("refusals", "A run would be refused, saying:", spoils=True),
     "nothing_readable": Kind(
         "no image can be read", "Give the folder that holds the photographs.", spoils=True
     ),
