@@ -20,12 +20,17 @@ from workers.heads.head import Head
 from workers.heads.model_folder import ModelCard, Preprocessing, save_model
 from workers.settings import Settings
 
-pytestmark = pytest.mark.tensorflow
+
+@pytest.fixture
+def stored(request):
+    """A storage with the tiny backbone, or with the real one for what TensorFlow exports."""
+    exports = request.node.get_closest_marker("tensorflow")
+    return request.getfixturevalue("real_storage" if exports else "ready_storage")
 
 
 @pytest.fixture
-def settings(real_storage):
-    return Settings(real_storage.root)
+def settings(stored):
+    return Settings(stored.root)
 
 
 def save(storage, folder, weights=WEIGHTS):
@@ -42,8 +47,8 @@ def save(storage, folder, weights=WEIGHTS):
 
 
 @pytest.fixture
-def model(real_storage, tmp_path):
-    return save(real_storage, tmp_path / "model")
+def model(stored, tmp_path):
+    return save(stored, tmp_path / "model")
 
 
 def names(folder):
@@ -54,6 +59,7 @@ def options(model, target, *formats, **more):
     return ExportOptions(str(model), target, formats or ("keras",), **more)
 
 
+@pytest.mark.tensorflow
 def test_an_export_is_replaced_only_when_that_is_asked_for(settings, model, tmp_path):
     target = tmp_path / "new" / "out"
     export_model(settings, options(model, target))
@@ -86,6 +92,7 @@ def test_a_file_is_no_folder(settings, model, tmp_path):
         export_model(settings, options(model, tmp_path / "out"))
 
 
+@pytest.mark.tensorflow
 def test_a_format_that_was_asked_for_and_is_not_possible_leaves_nothing(settings, model, tmp_path):
     with pytest.raises(ExportError, match=r"No tflite-int8 of run: .* run that made this model"):
         export_model(settings, options(model, tmp_path / "out" / "a", "tflite-int8"))
@@ -93,6 +100,7 @@ def test_a_format_that_was_asked_for_and_is_not_possible_leaves_nothing(settings
     assert names(tmp_path / "out") == []
 
 
+@pytest.mark.tensorflow
 def test_what_is_not_possible_is_left_out_when_nothing_was_asked_for(
     settings, model, tmp_path, monkeypatch
 ):
@@ -115,21 +123,21 @@ def test_what_is_not_possible_is_left_out_when_nothing_was_asked_for(
     assert int8["reason"] in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_altered_weights_are_not_used(settings, real_storage, tmp_path):
+def test_altered_weights_are_not_used(settings, ready_storage, tmp_path):
     digest = "ab" * 32
-    model = save(real_storage, tmp_path / "model", digest)
-    real_storage.weights(digest).parent.mkdir()
-    real_storage.weights(digest).write_bytes(b"other weights")
+    model = save(ready_storage, tmp_path / "model", digest)
+    ready_storage.weights(digest).parent.mkdir()
+    ready_storage.weights(digest).write_bytes(b"other weights")
 
     with pytest.raises(WeightsError, match=r"were altered. Delete the file and export again"):
         export_model(settings, options(model, tmp_path / "out"))
 
 
-def test_other_weights_than_the_models_are_not_used(real_storage, tmp_path):
-    model = save(real_storage, tmp_path / "model", "ab" * 32)
+def test_other_weights_than_the_models_are_not_used(ready_storage, tmp_path):
+    model = save(ready_storage, tmp_path / "model", "ab" * 32)
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "mobilenet_2_5_128_tf_no_top.h5").write_bytes(b"other weights")
-    settings = Settings(real_storage.root, weights_dirs=(tmp_path / "weights",))
+    settings = Settings(ready_storage.root, weights_dirs=(tmp_path / "weights",))
 
     with pytest.raises(WeightsError, match="are not those of run"):
         export_model(settings, options(model, tmp_path / "out"))
@@ -149,6 +157,7 @@ def test_a_name_that_no_tensor_can_have_is_a_usage_error(settings, model, tmp_pa
         export_model(settings, options(model, tmp_path / "out", final_tensor_name=name))
 
 
+@pytest.mark.tensorflow
 def test_the_codelabs_two_files_go_where_they_are_wanted(settings, model, tmp_path):
     graph, labels = tmp_path / "a" / "graph.pb", tmp_path / "b" / "labels.txt"
 
@@ -159,6 +168,7 @@ def test_the_codelabs_two_files_go_where_they_are_wanted(settings, model, tmp_pa
     assert names(tmp_path / "a") == ["graph.pb"]
 
 
+@pytest.mark.tensorflow
 def test_graphs_of_other_heads_hold_those_heads(settings, model, tmp_path):
     weights = np.random.default_rng(0).normal(0, 1, (256, 2)).astype(np.float32)
     np.savez(tmp_path / "30.npz", weights=weights, bias=np.zeros(2, np.float32))
@@ -189,9 +199,9 @@ def test_a_head_of_another_model_is_refused_and_no_graph_is_written(settings, mo
     assert not graph.exists()
 
 
-def test_the_images_to_calibrate_on_are_training_images_of_every_label(real_storage, tmp_path):
+def test_the_images_to_calibrate_on_are_training_images_of_every_label(ready_storage, tmp_path):
     make_data_set(tmp_path / "photos", per_label=150)
-    run = make_run(real_storage, tmp_path / "photos")
+    run = make_run(ready_storage, tmp_path / "photos")
 
     chosen, reason = choose_photographs(run.folder, run.plan)
 
