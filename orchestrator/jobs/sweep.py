@@ -170,8 +170,7 @@ def _row(run: Run, trial: Trial, result: dict[str, Any] | PoetsError) -> dict[st
     model = run.folder.model
     metrics = read_card(model).metrics
     sizes = [(model / file).stat().st_size for file in ("backbone.tflite", "head.npz")]
-    # Absent for a backbone that an older poets has prepared.
-    speed = read_description(run.storage, trial.backbone.id).get("images_per_second")
+    speed = read_description(run.storage, trial.backbone.id).images_per_second
     return {
         **row,
         "validation_accuracy": metrics["validation_accuracy"],

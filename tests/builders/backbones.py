@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from workers.backbones.store import write_backbone
+from workers.backbones.store import BackboneDescription, write_backbone
 from workers.backbones.table import BackboneKey, find_spec, name_backbone
 from workers.storage.layout import Storage
 
@@ -32,15 +32,15 @@ def install_tiny(storage: Storage, weights: str = TINY_WEIGHTS) -> Storage:
             weights or a file, but not "tiny".
     """
     content = TINY_FILE.read_bytes()
-    description = {
-        "architecture": TINY_SPEC.name,
-        "weights": weights,
-        "input_size": TINY_SPEC.input_size,
-        "preprocessing": TINY_SPEC.preprocessing,
-        "bottleneck_size": TINY_SPEC.bottleneck_size,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "images_per_second": 1000.0,
-    }
+    description = BackboneDescription(
+        TINY_SPEC.name,
+        weights,
+        TINY_SPEC.input_size,
+        TINY_SPEC.preprocessing,
+        TINY_SPEC.bottleneck_size,
+        hashlib.sha256(content).hexdigest(),
+        images_per_second=1000.0,
+    )
     write_backbone(storage, name_backbone(TINY_SPEC, weights), content, description)
     return storage
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.backbones.litert import LiteRTBackbone
-from workers.backbones.store import has_backbone, write_backbone
+from workers.backbones.store import BackboneDescription, has_backbone, write_backbone
 from workers.backbones.table import BackboneKey, BackboneSpec, find_spec
 from workers.backbones.weights import digest_file, seed_of
 from workers.errors import PoetsError, StorageError, WeightsError
@@ -89,15 +89,15 @@ def _convert(storage: Storage, key: BackboneKey) -> None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     content = converter.convert()
     speed = _check_agreement(content, model, spec)
-    description = {
-        "architecture": key.architecture,
-        "weights": digest,
-        "input_size": spec.input_size,
-        "preprocessing": spec.preprocessing,
-        "bottleneck_size": spec.bottleneck_size,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "images_per_second": round(speed, 1),
-    }
+    description = BackboneDescription(
+        key.architecture,
+        digest,
+        spec.input_size,
+        spec.preprocessing,
+        spec.bottleneck_size,
+        hashlib.sha256(content).hexdigest(),
+        images_per_second=round(speed, 1),
+    )
     write_backbone(storage, key.id, content, description)
 
 

@@ -1,8 +1,10 @@
 """Converted backbones in shared storage: ``backbone.tflite`` and ``backbone.json``."""
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from workers.backbones.weights import digest_file
 from workers.errors import ModelError, StorageError
@@ -10,34 +12,54 @@ from workers.storage.atomic import storage_errors, write_whole
 from workers.storage.layout import Storage
 
 
+@dataclass(frozen=True)
+class BackboneDescription:
+    """What ``backbone.json`` says.
+
+    Attributes:
+        weights: Their digest, or "unknown".
+        input_size: Height and width in pixels.
+        preprocessing: See `BackboneSpec`.
+        sha256: Of ``backbone.tflite``.
+        images_per_second: Of one core; None for a backbone that came with a model.
+    """
+
+    architecture: str
+    weights: str
+    input_size: tuple[int, int]
+    preprocessing: str | None
+    bottleneck_size: int
+    sha256: str
+    images_per_second: float | None = None
+
+
 def has_backbone(storage: Storage, backbone_id: str) -> bool:
-    """Return whether a backbone is there; ``backbone.json`` is written last."""
+    """Whether a backbone is in storage; ``backbone.json`` is written last."""
     return (storage.backbone(backbone_id) / "backbone.json").exists()
 
 
-def read_description(storage: Storage, backbone_id: str) -> dict[str, Any]:
-    """Return ``backbone.json``: architecture, input size, bottleneck size, hashes.
+def read_description(storage: Storage, backbone_id: str) -> BackboneDescription:
+    """Read ``backbone.json``.
 
     Raises:
-        ModelError: When the backbone is not there.
+        ModelError: When the backbone is not in storage.
     """
     path = storage.backbone(backbone_id) / "backbone.json"
     try:
-        description: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        return msgspec.json.decode(path.read_bytes(), type=BackboneDescription)
+    except (OSError, msgspec.MsgspecError) as error:
         raise ModelError(f"The backbone {backbone_id} is not in storage: {error}.") from error
-    return description
 
 
 def whole_backbone(storage: Storage, backbone_id: str) -> Path:
-    """Return the file of a backbone after comparing its hash.
+    """Return the file of a backbone whose hash was compared.
 
     Raises:
-        ModelError: When the backbone is not there.
-        StorageError: When it is damaged; then it counts as missing from now on.
+        ModelError: When the backbone is not in storage.
+        StorageError: When it is damaged; from then on it counts as missing.
     """
     path = storage.backbone(backbone_id) / "backbone.tflite"
-    expected = read_description(storage, backbone_id).get("sha256")
+    expected = read_description(storage, backbone_id).sha256
     if not path.is_file() or digest_file(path) != expected:
         with storage_errors(f"remove {path}"):
             (path.parent / "backbone.json").unlink(missing_ok=True)
@@ -46,7 +68,7 @@ def whole_backbone(storage: Storage, backbone_id: str) -> Path:
 
 
 def write_backbone(
-    storage: Storage, backbone_id: str, content: bytes, description: dict[str, Any]
+    storage: Storage, backbone_id: str, content: bytes, description: BackboneDescription
 ) -> None:
     """Put a converted backbone into storage.
 
@@ -55,4 +77,7 @@ def write_backbone(
     """
     folder = storage.backbone(backbone_id)
     write_whole(folder / "backbone.tflite", content)
-    write_whole(folder / "backbone.json", json.dumps(description, indent=2).encode())
+    known = asdict(description)
+    if description.images_per_second is None:
+        del known["images_per_second"]
+    write_whole(folder / "backbone.json", json.dumps(known, indent=2).encode())

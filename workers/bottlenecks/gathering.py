@@ -95,7 +95,7 @@ def gather_bottlenecks(run: Run, heartbeat: Heartbeat) -> Gathered:
         RunError: When the manifest has an image without a split.
     """
     gathered = Gathered({}, Counter(dict.fromkeys(_COUNTED, 0)))
-    width = read_description(run.storage, run.plan.backbone_id)["bottleneck_size"]
+    width = read_description(run.storage, run.plan.backbone_id).bottleneck_size
     numbering = _Numbering(run.plan)
     with tempfile.TemporaryDirectory(prefix="poets-") as scratch:
         parts = {split: _Part.allocate(scratch, split, run.folder, width) for split in SPLITS}

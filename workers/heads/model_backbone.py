@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
-from workers.backbones.store import has_backbone, read_description, write_backbone
+from workers.backbones.store import (
+    BackboneDescription,
+    has_backbone,
+    read_description,
+    write_backbone,
+)
 from workers.backbones.table import BackboneKey, find_spec
 from workers.backbones.weights import digest_file
 from workers.errors import ModelError
@@ -39,18 +44,18 @@ def install_backbone(storage: Storage, folder: Path, card: ModelCard) -> Backbon
     """
     if has_backbone(storage, card.backbone_id):
         known = read_description(storage, card.backbone_id)
-        if known["sha256"] == card.backbone_sha256:
-            return BackboneKey(card.architecture, known["weights"], card.backbone_id)
+        if known.sha256 == card.backbone_sha256:
+            return BackboneKey(card.architecture, known.weights, card.backbone_id)
     backbone_id = f"{find_spec(card.architecture).name}-{card.backbone_sha256}"
     if not has_backbone(storage, backbone_id):
-        description = {
-            "architecture": card.architecture,
-            "weights": UNKNOWN_WEIGHTS,
-            "input_size": card.preprocessing.input_size,
-            "preprocessing": card.preprocessing.mode,
-            "bottleneck_size": card.bottleneck_size,
-            "sha256": card.backbone_sha256,
-        }
+        description = BackboneDescription(
+            card.architecture,
+            UNKNOWN_WEIGHTS,
+            card.preprocessing.input_size,
+            card.preprocessing.mode,
+            card.bottleneck_size,
+            card.backbone_sha256,
+        )
         content = check_backbone(folder, card).read_bytes()
         write_backbone(storage, backbone_id, content, description)
     return BackboneKey(card.architecture, UNKNOWN_WEIGHTS, backbone_id)

@@ -13,7 +13,7 @@ from workers.backbones.convert import convert_backbone
 from workers.backbones.keras import KerasBackbone, build_keras_model
 from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.loading import open_backbone
-from workers.backbones.store import has_backbone, read_description
+from workers.backbones.store import BackboneDescription, has_backbone, read_description
 from workers.backbones.table import BackboneKey, find_spec, name_backbone
 from workers.backbones.weights import digest_file
 from workers.errors import ModelError, StorageError, WeightsError
@@ -146,15 +146,16 @@ def test_a_quantized_backbone_is_smaller_and_stays_close(storage, tiny_file, tin
 def test_a_converted_backbone_is_described(converted, tiny_file):
     description = read_description(converted, BACKBONE_ID)
 
-    assert description.pop("images_per_second") > 0
-    assert description == {
-        "architecture": ARCHITECTURE,
-        "weights": WEIGHTS,
-        "input_size": [128, 128],
-        "preprocessing": "tf",
-        "bottleneck_size": 256,
-        "sha256": digest_file(tiny_file),
-    }
+    assert description.images_per_second > 0
+    assert description == BackboneDescription(
+        ARCHITECTURE,
+        WEIGHTS,
+        (128, 128),
+        "tf",
+        256,
+        digest_file(tiny_file),
+        description.images_per_second,
+    )
 
 
 def test_a_conversion_is_not_repeated(real_storage, monkeypatch):

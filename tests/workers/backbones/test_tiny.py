@@ -65,6 +65,6 @@ def test_its_result_for_an_image_does_not_depend_on_the_others(tiny):
 def test_it_is_installed_as_a_conversion_would_leave_it(storage, tiny):
     install_tiny(storage)
     assert whole_backbone(storage, TINY_ID).read_bytes() == TINY_FILE.read_bytes()
-    assert read_description(storage, TINY_ID)["weights"] == TINY_WEIGHTS
+    assert read_description(storage, TINY_ID).weights == TINY_WEIGHTS
     opened = open_backbone(storage, TINY, "cpu")
     np.testing.assert_array_equal(opened.compute(noise(1)), tiny.compute(noise(1)))
