@@ -68,13 +68,14 @@ def command(
 def _print_check(check: "Check") -> None:
     from orchestrator.dataset.concerns import KINDS
 
-    rate = check.images / check.seconds
+    scan, images = check.dataset.scan, len(check.dataset.images)
     click.echo(
-        f"{check.root}: {check.images:,} images ({check.unreadable:,} unreadable), "
-        f"{len(check.labels):,} labels, {check.seconds:.1f} s ({rate:,.0f} images/s)"
+        f"{scan.root}: {images:,} images ({check.unreadable:,} unreadable), "
+        f"{len(check.dataset.labels):,} labels, {check.seconds:.1f} s "
+        f"({images / check.seconds:,.0f} images/s)"
     )
-    if check.ignored:
-        ignored = ", ".join(f"{kind} {count:,}" for kind, count in sorted(check.ignored.items()))
+    if scan.ignored:
+        ignored = ", ".join(f"{kind} {count:,}" for kind, count in sorted(scan.ignored.items()))
         click.echo(f"Ignored: {ignored}")
     found = {kind: count for kind, count in check.counts.items() if count}
     if found:
@@ -94,7 +95,7 @@ def _print_check(check: "Check") -> None:
     click.echo(
         "Something would spoil a run: see what says `yes` above."
         if check.spoils
-        else f"Nothing would spoil a run: poets submit-dataset {check.root}"
+        else f"Nothing would spoil a run: poets submit-dataset {scan.root}"
     )
 
 

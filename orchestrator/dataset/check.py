@@ -49,15 +49,11 @@ class Check:
     """What a check found.
 
     Attributes:
-        labels: Images of each label.
         concerns: In the order of KINDS, then of paths.
     """
 
-    root: str
-    images: int
+    dataset: Dataset
     unreadable: int
-    labels: dict[str, int]
-    ignored: dict[str, int]
     concerns: list[Concern]
     is_quick: bool
     seconds: float
@@ -75,12 +71,12 @@ class Check:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "folder": self.root,
+            "folder": self.dataset.scan.root,
             "spoils": self.spoils,
-            "images": self.images,
+            "images": len(self.dataset.images),
             "unreadable": self.unreadable,
-            "labels": self.labels,
-            "ignored": self.ignored,
+            "labels": self.dataset.labels,
+            "ignored": self.dataset.scan.ignored,
             "quick": self.is_quick,
             "seconds": round(self.seconds, 3),
             "counts": self.counts,
@@ -103,17 +99,9 @@ def check_folder(settings: Settings, request: CheckRequest, on_progress: OnProgr
     )
     images = _inspect(dataset, request.is_quick, on_progress)
     concerns = [*_find_refusals(dataset), *check_names(dataset), *check_contents(images)]
-    order = list(KINDS)
-    return Check(
-        root=dataset.scan.root,
-        images=len(dataset.images),
-        unreadable=len(images.broken),
-        labels=dataset.labels,
-        ignored=dict(dataset.scan.ignored),
-        concerns=sorted(concerns, key=lambda concern: order.index(concern.kind)),
-        is_quick=request.is_quick,
-        seconds=time.monotonic() - began,
-    )
+    concerns.sort(key=lambda concern: list(KINDS).index(concern.kind))
+    seconds = time.monotonic() - began
+    return Check(dataset, len(images.broken), concerns, request.is_quick, seconds)
 
 
 def _find_refusals(dataset: Dataset) -> Iterator[Concern]:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.dataset.scan import FoundImage, describe_no_images, stream_folder
@@ -26,10 +26,6 @@ class Sample:
     found: int
     mean_bytes: float
     is_whole: bool
-
-    def limited(self, count: int) -> "Sample":
-        """Return the same sample with only its first `count` images."""
-        return replace(self, images=self.images[:count])
 
 
 def draw_sample(

@@ -59,7 +59,11 @@ def test_a_clean_folder_has_no_concern_and_is_left_as_it_is(photos, check, tmp_p
 
     assert found.concerns == []
     assert not found.spoils
-    assert (found.images, found.unreadable, found.labels) == (40, 0, {"blue": 20, "red": 20})
+    assert (len(found.dataset.images), found.unreadable, found.dataset.labels) == (
+        40,
+        0,
+        {"blue": 20, "red": 20},
+    )
     assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
 
 
@@ -305,7 +309,7 @@ def test_a_label_file_gives_the_labels(check, tmp_path):
         ("circle",),
     }
     assert "name no image" in found.concerns[1].reason
-    assert set(found.labels) == {"circle", "square", "triangle"}
+    assert set(found.dataset.labels) == {"circle", "square", "triangle"}
 
 
 def test_a_quick_check_finds_what_names_and_headers_tell(photos, check):
@@ -329,14 +333,14 @@ def test_poisonous_images_are_rows_and_all_others_are_looked_at(poison, photos, 
         ("red/exits.jpg", "ended the process that read it (exit code 7)"),
         ("red/kills.jpg", "killed the process that read it (SIGKILL)"),
     ]
-    assert (found.images, found.unreadable) == (43, 3)
+    assert (len(found.dataset.images), found.unreadable) == (43, 3)
 
 
 @pytest.mark.data
 def test_awkward_files(data, check):
     found = check(data / "awkward")
 
-    assert found.images == 77
+    assert len(found.dataset.images) == 77
     assert found.counts["oversized"] == 3
     assert found.counts["unreadable"] + 3 == found.unreadable > 15
     assert [c.text for c in found.concerns if c.kind == "wrong_endings"] == [
