@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from cli.advice import describe_error
 from cli.options import DEBUG, debug_option
 from workers.errors import PoetsError
 
@@ -88,16 +89,16 @@ class _LazyGroup(click.Group):
         except (Exception, KeyboardInterrupt) as error:
             if ctx.meta.get(DEBUG):
                 raise
-            message, exit_code = _describe(error)
+            message, exit_code = _describe(error, ctx)
             click.echo(message, err=True)
             ctx.exit(exit_code)
 
 
-def _describe(error: BaseException) -> tuple[str, int]:
+def _describe(error: BaseException, ctx: click.Context) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return str(error) or "Interrupted.", INTERRUPTED
     if isinstance(error, PoetsError):
-        return f"Error: {error}", error.exit_code
+        return f"Error: {describe_error(error, ctx.meta)}", error.exit_code
     return f"Error: {type(error).__name__}: {error} (--debug shows where)", 1
 
 

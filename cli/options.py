@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cli.advice import remember
 from workers.settings import DEFAULT_STORAGE, load_settings
 
 DEBUG = "poets.debug"
@@ -105,6 +106,8 @@ def with_weights_settings(
         names = ("storage", "broker_url", "weights_dir", "device")
         flags = {name: values.pop(name, None) for name in names}
         default = str(values[default_storage]) if default_storage else DEFAULT_STORAGE
-        return command(settings=load_settings(flags, default_storage=default), **values)
+        settings = load_settings(flags, default_storage=default)
+        remember(settings)
+        return command(settings=settings, **values)
 
     return _WEIGHTS_DIR(debug_option(call))

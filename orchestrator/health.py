@@ -59,7 +59,7 @@ def describe_services(settings: Settings) -> dict[str, Any]:
         "unacked": 0,
         "workers": [],
         "coordinator": False,
-        "running": [state.plan.name for state in states if state.state == "running"],
+        "running": [state.name for state in states if state.state == "running"],
     }
     if attached is not None:
         broker = open_broker(attached)

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 _Item = TypeVar("_Item")
 
-# The rate is that of so many seconds at least ...
+# The rate is measured over at least this time ...
 _WINDOW_S = 20.0
-# ... and of one and a half times the longest wait for a batch, so that processes which
-# end theirs at the same moment do not count as fast; but a longer wait is no batch.
+# ... and over one and a half times the longest wait for a batch, so that processes which
+# finish theirs at the same moment do not count as fast; a wait longer than this does not count.
 _WAITS = 1.5
 _LONGEST_WAIT_S = 120.0
 _FEWEST_CHANGES = 3
@@ -25,10 +25,11 @@ class Progress:
 
     Attributes:
         phase: What is going on, in words for a person.
-        rate: Of `unit` a second, lately; None before anything can be said.
+        rate: Units a second, recently; None while there is nothing to go by.
         left_s: Seconds to the end of this phase, at that rate.
         failed: Images, whatever the unit.
         unit: What is counted, in words.
+        is_unattended: No worker has taken any work for a while.
     """
 
     phase: str
@@ -39,6 +40,7 @@ class Progress:
     left_s: float | None = None
     note: str = ""
     unit: str = "images"
+    is_unattended: bool = False
 
 
 OnProgress = Callable[[Progress], None]
@@ -50,13 +52,13 @@ def ignore(_: Progress) -> None:
 
 @dataclass
 class Meter:
-    """Turns counts into rates. Images that were done before it started do not count."""
+    """Turns counts into rates; images that were done before it started do not count."""
 
     total: int
     unit: str = "images"
-    _phase: str = ""
+    _phase: str = field(default="", init=False)
     # (seconds, images done) at the start of the phase and whenever images were done.
-    _marks: deque[tuple[float, int]] = field(default_factory=deque)
+    _marks: deque[tuple[float, int]] = field(default_factory=deque, init=False)
 
     def measure(self, phase: str, done: int, failed: int, note: str = "") -> Progress:
         now = time.monotonic()
@@ -86,13 +88,13 @@ class Meter:
         if done <= before:
             return None
         rate = (done - before) / max(until - since, 1e-9)
-        # Nothing for longer than there ever was between two batches: it has become slower.
+        # No batch for longer than ever before: the work has become slower.
         expected_s = max(_WAITS * self._longest_wait(), _TICK_S)
         return rate * min(1.0, expected_s / max(now - until, 1e-9))
 
 
 def counted(items: Iterable[_Item], report: Callable[[int], None]) -> Iterator[_Item]:
-    """Yield the items, and report now and then how many there have been; nothing if it is quick."""
+    """Yield the items, and report every 0.2 s how many there have been."""
     reported = time.monotonic()
     for number, item in enumerate(items, 1):
         now = time.monotonic()

@@ -1,17 +1,23 @@
-"""What runs there are, how they stand, and the commands that change that."""
+"""What runs there are, how each of them is, and what changes that."""
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from orchestrator.driving.done_batches import Stored
-from orchestrator.driving.result import read_failure, read_result
-from orchestrator.driving.who_drives import Drivers, describe_driving, find_drivers
-from workers.errors import ModelError, PoetsError, RunError
+from orchestrator.driving.result import Result, read_failure, read_result
+from orchestrator.driving.who_drives import Drivers, Situation, find_drivers, find_situation
+from workers.errors import (
+    ModelError,
+    NoModelError,
+    NoModelYetError,
+    PoetsError,
+    RunError,
+    UnknownModelError,
+)
 from workers.heads.model_folder import read_card
-from workers.settings import Settings, needed_flags
+from workers.settings import Settings
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Plan, list_runs, read_plan
@@ -20,99 +26,59 @@ from workers.storage.run import Run
 
 @dataclass(frozen=True)
 class RunState:
-    """One run.
+    """How one run is.
 
     Attributes:
-        state: finished, failed, cancelled, running, stopped (by Ctrl-C, or because it could
-            not go on), stalled (whoever drove it has died), unknown, or damaged.
-        note: Why, and what to do.
+        plan: None when it cannot be read.
+        state: finished, failed, cancelled, running, stopped, stalled, unknown, or damaged.
+        situation: Why, of a run that has not ended.
+        reason: Why it failed, could not continue, or cannot be read; "" when there is none.
     """
 
-    plan: Plan
+    name: str
+    plan: Plan | None
     state: str
-    note: str = ""
-    result: dict[str, Any] | None = None
+    situation: Situation | None = None
+    reason: str = ""
+    result: Result | None = None
     batches_done: int = 0
-
-    @property
-    def headline(self) -> str:
-        """What `poets runs` says of it."""
-        if self.result is None:
-            return self.note
-        if self.plan.labelling:
-            unsure = self.result.get("unsure", 0)
-            middle = f"{unsure} unsure, " if unsure else ""
-            return f"{self.result['ok']} labelled, {middle}{self.result['failed']} failed"
-        for split in ("test", "validation"):
-            accuracy = self.result[f"{split}_accuracy"]
-            if accuracy is not None:
-                return f"{accuracy:.1%} {split} accuracy"
-        return "nothing held out"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what ``--json`` prints."""
-        return {
-            "run": self.plan.name,
-            "kind": self.plan.kind,
-            "state": self.state,
-            "note": self.note,
-            "created": self.plan.created,
-            "folder": self.plan.root,
-            "images": self.plan.images,
-            "batches": self.plan.batches,
-            "batches_done": self.batches_done,
-            "architecture": self.plan.architecture,
-            "result": self.result,
-        }
 
 
 def list_states(settings: Settings) -> list[RunState]:
     """Return every run of a storage, oldest first."""
-    states = []
-    # Asked once: a broker that is away takes seconds each time.
-    drivers, flags = find_drivers(settings), needed_flags(settings)
     storage = Storage(settings.storage)
+    # Asked once: a broker that is away takes seconds each time.
+    drivers = find_drivers(settings)
+    states = []
     for folder in list_runs(storage.runs):
         try:
-            states.append(_state(Run(storage, folder, read_plan(folder)), drivers, flags))
-        # One that cannot be looked at must not hide the others.
+            states.append(_state(Run(storage, folder, read_plan(folder)), drivers))
+        # One that cannot be read must not hide the others.
         except (PoetsError, OSError, ValueError) as error:
-            unknown = Plan(
-                name=folder.name,
-                root="",
-                created="",
-                architecture="",
-                backbone_id="",
-                weights_digest="",
-                images=0,
-                batches=0,
-                cached=0,
-                batch_size=0,
-            )
-            states.append(RunState(unknown, "damaged", str(error)))
+            states.append(RunState(folder.name, None, "damaged", reason=str(error)))
     return states
 
 
 def state_of(settings: Settings, run: Run) -> RunState:
-    """Return how one run stands, from storage and from who drives it."""
-    return _state(run, find_drivers(settings), needed_flags(settings))
+    """Return how one run is, from storage and from who drives it."""
+    return _state(run, find_drivers(settings))
 
 
-def _state(run: Run, drivers: Drivers | None, flags: str) -> RunState:
+def _state(run: Run, drivers: Drivers | None) -> RunState:
     folder, plan = run.folder, run.plan
     if folder.result.exists():
-        result = read_result(folder)
-        return RunState(plan, "finished", result=result, batches_done=plan.batches)
-    done = len(Stored.read(run).done)
+        result = read_result(run)
+        return RunState(plan.name, plan, "finished", result=result, batches_done=plan.batches)
+    state = RunState(plan.name, plan, "cancelled", batches_done=len(Stored.read(run).done))
     if folder.cancelled.exists():
-        note = f"`poets resume {plan.name}{flags}` takes it up again"
-        return RunState(plan, "cancelled", note, batches_done=done)
+        return state
     with storage_errors(f"read {folder.failure}"):
         failure = read_failure(folder)
     if failure is not None:
-        return RunState(plan, "failed", failure, batches_done=done)
-    state, note = describe_driving(drivers, folder, plan, _read_trouble(folder), flags)
-    return RunState(plan, state, note, batches_done=done)
+        return replace(state, state="failed", reason=failure)
+    trouble = _read_trouble(folder)
+    situation = find_situation(drivers, run, bool(trouble))
+    return replace(state, state=situation.state, situation=situation, reason=trouble)
 
 
 def cancel_run(run: Run) -> None:
@@ -126,15 +92,15 @@ def cancel_run(run: Run) -> None:
     run.folder.cancelled.touch()
 
 
-def reopen_run(run: Run) -> dict[str, Any] | None:
-    """Clear what keeps an unfinished run from going on; return the result of a finished one.
+def reopen_run(run: Run) -> Result | None:
+    """Clear what keeps an unfinished run from continuing; return the result of a finished one.
 
     A labelling job whose output was removed writes it again.
     """
     folder, plan = run.folder, run.plan
     if folder.result.exists():
         if not plan.labelling or Path(plan.labelling.output).exists():
-            return read_result(folder)
+            return read_result(run)
         folder.result.unlink()
     for marker in (folder.cancelled, folder.paused, folder.failure, folder.trouble):
         marker.unlink(missing_ok=True)
@@ -161,10 +127,7 @@ def find_model(storage: Storage, reference: str) -> Path:
         # A trial of a sweep is no model that anybody has chosen.
         cards = {path: c for path, c in cards.items() if c.training.get("evaluate_test", True)}
         if not cards:
-            raise ModelError(
-                f"There is no trained model in {storage.root}. Make one with "
-                "`poets submit-dataset DIR`, or give one with --model."
-            )
+            raise NoModelError(f"There is no trained model in {storage.root}.")
         return max(cards, key=lambda folder: cards[folder].created)
     if "/" not in reference and (storage.runs / reference / "model").is_dir():
         return storage.run(reference).model
@@ -174,10 +137,8 @@ def find_model(storage: Storage, reference: str) -> Path:
     if (path / "model.json").is_file():
         return path
     if "/" not in reference and (storage.runs / reference).is_dir():
-        raise ModelError(f"Run {reference!r} has no model yet; see `poets show {reference}`.")
-    raise ModelError(
-        f"There is no run and no model folder {reference!r}. `poets runs` lists the runs."
-    )
+        raise NoModelYetError(f"Run {reference!r} has no model yet.", reference)
+    raise UnknownModelError(f"There is no run and no model folder {reference!r}.")
 
 
 def _read_trouble(folder: RunFolder) -> str:

@@ -1,10 +1,22 @@
-"""Every error of poets: one sentence that says what happened and what to do next."""
+"""Every error of poets: a sentence that says what happened.
+
+What to type next is for `cli.advice` to say, by the type of the error and its run.
+"""
 
 
 class PoetsError(Exception):
-    """Base of all errors that a user may see as one line."""
+    """Base of all errors that a user may see as one line.
+
+    Attributes:
+        run: Name of the run that it is about. Where the type says nothing else, that run can
+            be resumed once the cause is mended.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, run: str | None = None) -> None:
+        super().__init__(message)
+        self.run = run
 
 
 class UsageError(PoetsError):
@@ -38,11 +50,47 @@ class WeightsError(PoetsError):
 
 
 class RunError(PoetsError):
-    """A run does not exist, exists already, or cannot go on."""
+    """A run does not exist, exists already, or cannot continue."""
+
+
+class NoRunError(RunError):
+    """There is no run of this name."""
+
+
+class NameTakenError(RunError):
+    """There is a run of this name already."""
+
+
+class UnfinishedRunError(RunError):
+    """A run must have ended before this can be done."""
+
+
+class NoCoordinatorError(RunError):
+    """Nobody would drive a detached run."""
+
+
+class LabellingJobError(UsageError):
+    """A run that trains was asked for, and this one labels images."""
+
+
+class OutputExistsError(UsageError):
+    """The output exists already, and may not be overwritten."""
 
 
 class ModelError(PoetsError):
     """A model folder is missing, damaged, or does not fit."""
+
+
+class NoModelError(ModelError):
+    """No run of the storage has trained a model."""
+
+
+class NoModelYetError(ModelError):
+    """A run has not trained its model yet."""
+
+
+class UnknownModelError(ModelError):
+    """There is neither a run nor a model folder of this name."""
 
 
 class ExportError(PoetsError):
@@ -55,6 +103,10 @@ class BrokerError(PoetsError):
 
 class StorageError(PoetsError):
     """The shared storage cannot be written or read; never the fault of an image."""
+
+
+class StorageGoneError(StorageError):
+    """A run cannot be reached in the storage any more, such as after an unmount."""
 
 
 class ImageError(PoetsError):

@@ -13,6 +13,7 @@ from cli.console import print_json, say, show_progress
 from workers.settings import Settings, needed_flags
 
 if TYPE_CHECKING:
+    from orchestrator.driving.result import Result
     from orchestrator.exporting.codelab_files import FinalTest
     from workers.storage.layout import RunFolder
     from workers.storage.run import Run
@@ -36,11 +37,11 @@ def read_flags(run: "RunFolder") -> RetrainFlags | None:
     return RetrainFlags(**{**values, **paths})
 
 
-def follow(settings: Settings, run: "Run", started: float, quiet: bool) -> dict[str, Any]:
+def follow(settings: Settings, run: "Run", started: float, quiet: bool) -> "Result":
     """Bring the run to its end, printing each step as soon as it is there."""
     steps = _Steps(run.folder, quiet)
-    result = attend(settings, run, started, quiet, steps.look)
-    steps.look()
+    result = attend(settings, run, started, quiet, steps.print_new)
+    steps.print_new()
     return result
 
 
@@ -48,7 +49,7 @@ def leave_files(
     settings: Settings,
     run: "Run",
     flags: RetrainFlags,
-    result: dict[str, Any],
+    result: "Result",
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -57,14 +58,15 @@ def leave_files(
     Raises:
         PoetsError: As `orchestrator.exporting.frozen_graphs.export_graphs`.
     """
+    from orchestrator.driving.result import to_dict
     from orchestrator.exporting.codelab_files import examine_test
     from orchestrator.exporting.frozen_graphs import export_graphs
     from workers.heads.kept_heads import list_kept
 
     folder, plan = run.folder, run.plan
-    if result["quarantined"]:
-        bad = f"{result['quarantined']:,} of {plan.images:,} images could not be read"
-        say(f"{bad}: {result['model']}/quarantine.csv", quiet)
+    if result.unreadable:
+        bad = f"{result.unreadable:,} of {plan.images:,} images could not be read"
+        say(f"{bad}: {folder.model}/quarantine.csv", quiet)
     test = examine_test(folder, plan, flags.test_batch_size)
     if not as_json:
         _print_test(test, flags)
@@ -90,9 +92,9 @@ def leave_files(
         ) from None
     folder.retrain.unlink(missing_ok=True)
     say(f"Graph and labels are in {flags.output_graph} and {flags.output_labels}.", quiet)
-    say(f"What it gets wrong: {result['report']}", quiet)
+    say(f"What it gets wrong: {folder.report}", quiet)
     if as_json:
-        print_json({**result, **_describe(test, flags, list(heads))})
+        print_json({**to_dict(result), **_describe(test, flags, list(heads))})
 
 
 class _Steps:
@@ -104,7 +106,7 @@ class _Steps:
         self._size = 0
         self._last = -1
 
-    def look(self) -> None:
+    def print_new(self) -> None:
         from workers.heads.learning_curve import describe_step, read_steps
 
         if self._quiet:

@@ -5,14 +5,18 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from cli import options
+from cli.advice import remember
 from cli.attend import attend, print_result
 from cli.console import print_json, say, show_progress
 from workers.settings import Settings
+
+if TYPE_CHECKING:
+    from orchestrator.driving.result import Result
 
 _PICTURES, _HOLIDAY_PICTURES = 80, 12
 # Without pretrained weights: small, and random weights are enough for such simple pictures.
@@ -40,9 +44,12 @@ def command(settings: Settings, folder: Path, as_json: bool, quiet: bool) -> Non
     Example:
       poets demo
     """
+    from orchestrator.driving.result import to_dict
+
     folder = folder.absolute()
     # The workers of a configured broker use another storage.
     settings = replace(settings, storage=folder / "storage", broker_url=None)
+    remember(settings)
     pictures, holiday = folder / "flowers", folder / "holiday_photos"
     _draw(pictures, holiday, quiet)
     results = {
@@ -50,7 +57,7 @@ def command(settings: Settings, folder: Path, as_json: bool, quiet: bool) -> Non
         "labelled": _classify(settings, holiday, folder / "labels.csv", quiet),
     }
     if as_json:
-        print_json(results)
+        print_json({name: to_dict(result) for name, result in results.items()})
         return
     for result in results.values():
         print_result(result)
@@ -78,7 +85,7 @@ def _draw(pictures: Path, holiday: Path, quiet: bool) -> None:
         draw_data_set(holiday, range(_PICTURES, _PICTURES + _HOLIDAY_PICTURES), heartbeat)
 
 
-def _submit(settings: Settings, pictures: Path, quiet: bool) -> dict[str, Any]:
+def _submit(settings: Settings, pictures: Path, quiet: bool) -> "Result":
     from orchestrator.jobs.submit import TrainingRequest, plan_submission
     from workers.storage.plan import TrainingOptions
 
@@ -108,7 +115,7 @@ def _choose_backbone(settings: Settings, quiet: bool) -> tuple[str, str | None]:
     return _SMALL
 
 
-def _classify(settings: Settings, holiday: Path, output: Path, quiet: bool) -> dict[str, Any]:
+def _classify(settings: Settings, holiday: Path, output: Path, quiet: bool) -> "Result":
     from orchestrator.jobs.submit import LabellingRequest, plan_classification
 
     started = time.monotonic()

@@ -5,9 +5,9 @@ import time
 import click
 
 from cli import options
-from cli.attend import conduct, print_result
+from cli.attend import conduct, show_result
 from cli.codelab.files import follow, leave_files, read_flags
-from cli.console import print_json, say
+from cli.console import say
 from workers.settings import Settings
 
 
@@ -42,4 +42,4 @@ def command(settings: Settings, run: str, detach: bool, as_json: bool, quiet: bo
         conduct(settings, opened, started, detach, as_json, quiet)
     else:
         say(f"Run {run} has finished already.", quiet)
-        print_json(result) if as_json else print_result(result)
+        show_result(result, as_json)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli import options
+from cli.advice import with_advice
 from cli.attend import describe_interval, print_result
 from cli.console import print_json, print_table, show_progress
 from cli.training_options import OPTIONS
@@ -64,6 +65,7 @@ def command(
       poets sweep flower_photos-1 --learning-rate 0.005,0.01,0.1,1.0
       poets sweep flower_photos-1 --architecture mobilenet_0.25_128,mobilenet_0.50_224
     """
+    from orchestrator.driving.result import to_dict
     from orchestrator.jobs.sweep import sweep_run
 
     given = {key: values for key, values in grid.items() if values}
@@ -71,17 +73,19 @@ def command(
         raise click.UsageError("Give values to try, such as --learning-rate 0.01,0.1,1.0.")
     try:
         with show_progress(quiet) as on_progress:
-            result = sweep_run(settings, run, given, name, on_progress)
+            shown = with_advice(on_progress, settings)
+            sweep = sweep_run(settings, run, given, name, shown)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             "Stopped. The same command starts again; no bottleneck is computed twice."
         ) from None
     if as_json:
-        print_json(result)
+        best = to_dict(sweep.best)
+        print_json({"sweep": sweep.name, "trials": sweep.trials, "best": best})
         return
-    _print_board(result["trials"], list(given))
+    _print_board(sweep.trials, list(given))
     click.echo()
-    print_result(result["best"])
+    print_result(sweep.best)
 
 
 def _print_board(trials: list[dict[str, Any]], varied: list[str]) -> None:

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from workers.errors import StorageError
-from workers.storage.layout import Storage
 from workers.storage.manifest import batch_sizes, own_shards
 from workers.storage.run import Run
 
@@ -54,22 +52,3 @@ class Stored:
     @property
     def rows_done(self) -> int:
         return sum(self.sizes[batch] for batch in self.done)
-
-
-def check_there(run: Run, flags: str = "") -> None:
-    """Make sure that a run is still there: an unmounted folder looks like one without work done.
-
-    Raises:
-        StorageError: With what to do.
-    """
-    if not run.folder.plan.exists():
-        what = f"has no run {run.name!r} any more (was it unmounted?)"
-        raise storage_gone(run.storage, run.name + flags, what)
-
-
-def storage_gone(storage: Storage, resumed: str, what: str) -> StorageError:
-    """Return the error that says how to go on when the storage is back."""
-    return StorageError(
-        f"The storage {storage.root} {what}. When it is there again, go on with "
-        f"`poets resume {resumed}`."
-    )

@@ -1,27 +1,28 @@
-"""Drive a run to its end: look, decide, act, again; by one process at a time.
+"""Drive a run to its end, one process at a time: see what there is, decide, act, repeat.
 
-It runs inside an attached submit-dataset or classify-dir, inside `poets resume`, and
-inside `poets coordinator`. Everything it knows it can rebuild from storage.
+It runs in the command that attends a run, or in the coordinator. Everything that it
+knows can be rebuilt from storage.
 """
 
 import contextlib
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
+import msgspec
 import redis
 from kombu.exceptions import KombuError
 
 from orchestrator.driving.broker import Broker, BrokerResetDetector, describe_wait
-from orchestrator.driving.done_batches import Stored, check_there, storage_gone
+from orchestrator.driving.done_batches import Stored
 from orchestrator.driving.driver_lock import DriverLock
 from orchestrator.driving.give_up_batch import give_up_batch
 from orchestrator.driving.reconcile import Action, Memory, Seen, reconcile
-from orchestrator.driving.result import finish_run, read_failure, read_result
+from orchestrator.driving.result import Result, finish_run, read_failure, read_result
 from orchestrator.progress import Meter, Progress
 from workers.backbones.store import has_backbone
-from workers.errors import PoetsError, RunError, ShardError, StorageError
+from workers.errors import PoetsError, RunError, ShardError, StorageError, StorageGoneError
 from workers.items import TRAIN, Item
 from workers.leases import Keys
 from workers.settings import QUEUES
@@ -33,7 +34,7 @@ _HELP_AFTER_S = 20.0
 
 
 class WatchInterrupt(KeyboardInterrupt):
-    """Ctrl-C while another process drives the run, which goes on."""
+    """Ctrl-C while another process drives the run, which continues."""
 
 
 def drive_run(
@@ -41,25 +42,22 @@ def drive_run(
     broker: Broker,
     on_progress: Callable[[Progress], None],
     has_ended: Callable[[], bool] = lambda: False,
-    advice: str = "is one running? (`poets worker`, `poets doctor`)",
-    flags: str = "",
-) -> dict[str, Any]:
+) -> Result:
     """Bring a run to its end and return its result.
 
-    When another process drives the run already, its end is awaited instead.
+    When another process drives the run already, this one waits for the end.
 
     Args:
         has_ended: Whether a broker that does not answer will never do so again.
-        advice: What to do when no worker takes the work.
-        flags: What `poets resume` needs besides the name.
 
     Raises:
-        RunError: When the run failed, was cancelled, or cannot go on now.
+        PoetsError: When the run failed, was cancelled, or cannot continue now; it has the
+            name of the run if that can be resumed.
         WatchInterrupt: At Ctrl-C while another process drives the run.
     """
     lock = DriverLock(broker.client, run.name)
     try:
-        return _Driver(run, broker, lock, on_progress, has_ended, advice, flags).drive()
+        return _Driver(run, broker, lock, on_progress, has_ended).drive()
     except KeyboardInterrupt as interrupt:
         if lock.is_of_another():
             raise WatchInterrupt from interrupt
@@ -76,8 +74,6 @@ class _Driver:
         lock: DriverLock,
         on_progress: Callable[[Progress], None],
         has_ended: Callable[[], bool],
-        advice: str,
-        flags: str,
     ) -> None:
         self.run = run
         self.folder = run.folder
@@ -87,51 +83,50 @@ class _Driver:
         self.keys = Keys(run.name)
         self.on_progress = on_progress
         self.has_ended = has_ended
-        self.advice = advice
         self.reset_detector = BrokerResetDetector(broker, run.name)
         self.memory = Memory()
         self.stored = Stored.read(run)
         unit = "images and variants" if plan.variants else "images"
         self.meter = Meter(plan.images + plan.variants, unit)
         self.idle_since = time.monotonic()
-        self.waiting, self.flags = "", flags
-        self.go_on = f"What is done is kept; go on with `poets resume {plan.name}{flags}`."
+        self.waiting = ""
 
-    def drive(self) -> dict[str, Any]:
+    def drive(self) -> Result:
         while True:
             try:
                 result = self._step()
             except (redis.RedisError, KombuError) as error:
                 if self.has_ended():
-                    raise RunError(
-                        f"The embedded stack has stopped under run {self.run.name!r}. {self.go_on}"
-                    ) from error
+                    what = f"The embedded stack has stopped under run {self.run.name!r}."
+                    raise RunError(what, self.run.name) from error
                 self.waiting = describe_wait(error)
                 self._report()
                 time.sleep(2)
                 continue
             except OSError as error:
-                name = self.run.name + self.flags
-                raise storage_gone(self.run.storage, name, f"says: {error}") from error
+                raise self._gone(f"says: {error}") from error
             self.waiting = ""
             if result is not None:
                 return result
             time.sleep(TICK_S)
 
-    def _step(self) -> dict[str, Any] | None:
-        check_there(self.run, self.flags)
+    def _step(self) -> Result | None:
+        # An unmounted folder looks like one without any work done.
+        if not self.folder.plan.exists():
+            raise self._gone(f"has no run {self.run.name!r} any more (was it unmounted?)")
         if self.folder.result.exists():
-            return read_result(self.folder)
+            return read_result(self.run)
         if self.folder.paused.exists():
-            raise RunError(f"Run {self.run.name!r} was stopped. {self.go_on}")
+            raise self._stopped("was stopped.")
         if not self.lock.take():
             self._follow()
             return None
         self.reset_detector.check()
-        self._take_hints()
-        seen = self._look()
+        self._take_reports()
+        seen = self._see()
         actions, self.memory = reconcile(self.plan.kind, self.plan.batches, seen, self.memory)
-        self._report(self._note(seen))
+        note = next(iter(seen.failed_attempts.values()), "")
+        self._report(note, is_unattended=self._is_unattended(seen))
         return self._act(actions)
 
     def _follow(self) -> None:
@@ -145,7 +140,7 @@ class _Driver:
         self._report("driven by another process")
         time.sleep(1)
 
-    def _act(self, actions: list[Action]) -> dict[str, Any] | None:
+    def _act(self, actions: list[Action]) -> Result | None:
         to_send = [action.item for action in actions if action.kind == "send" and action.item]
         self.broker.send(self.run.name, to_send, self.plan.kind)
         for action in actions:
@@ -165,34 +160,41 @@ class _Driver:
                 raise RunError(f"Run {self.run.name!r} failed: {action.reason}")
             elif action.kind == "pause":
                 self._forget_attempts()
-                self._note_trouble(action.reason)
-                raise RunError(f"Run {self.run.name!r} cannot go on: {action.reason} {self.go_on}")
+                self._keep_reason(action.reason)
+                raise self._stopped(f"cannot continue: {action.reason}")
         return None
 
-    def _finish(self) -> dict[str, Any] | None:
+    def _finish(self) -> Result | None:
         try:
             result = finish_run(self.run, self.lock.renew)
         except ShardError:
             self.stored, self.memory = Stored.read(self.run), Memory()
             return None
         except PoetsError as error:
-            self._note_trouble(str(error))
-            raise type(error)(f"{error} {self.go_on}") from error
+            self._keep_reason(str(error))
+            error.run = self.run.name
+            raise
         self.folder.trouble.unlink(missing_ok=True)
         return result
 
-    def _note_trouble(self, reason: str) -> None:
-        """Leave the reason for `poets show`: a detached run has nobody to tell it to."""
-        # The storage may be what is in trouble.
+    def _stopped(self, what: str) -> RunError:
+        return RunError(f"Run {self.run.name!r} {what}", self.run.name)
+
+    def _gone(self, what: str) -> StorageGoneError:
+        return StorageGoneError(f"The storage {self.run.storage.root} {what}.", self.run.name)
+
+    def _keep_reason(self, reason: str) -> None:
+        """Leave the reason in storage: a detached run has nobody to tell it to."""
+        # The storage may be what failed.
         with contextlib.suppress(StorageError):
             write_whole(self.folder.trouble, reason.encode())
 
-    def _look(self) -> Seen:
+    def _see(self) -> Seen:
         queued = self.broker.queued(self.run.name, QUEUES)
         leased = self.broker.leased(self.run.name, list(self.memory.last_alive))
         failed_attempts = self.broker.read_hash(self.keys.failed_attempts)
         if TRAIN in failed_attempts and TRAIN not in leased:
-            self._look_again_after_training(failed_attempts)
+            self._read_again_after_training(failed_attempts)
         return Seen(
             done=self.stored.done,
             has_backbone=has_backbone(self.run.storage, self.plan.backbone_id),
@@ -206,7 +208,7 @@ class _Driver:
             failure=read_failure(self.folder),
         )
 
-    def _look_again_after_training(self, failed_attempts: dict[Item, str]) -> None:
+    def _read_again_after_training(self, failed_attempts: dict[Item, str]) -> None:
         """A trainer that found damaged shards has marked their batches to be done again."""
         if self.folder.redo.exists() and any(self.folder.redo.iterdir()):
             self.stored = Stored.read(self.run)
@@ -214,36 +216,32 @@ class _Driver:
             self.broker.client.hdel(self.keys.failed_attempts, TRAIN.key)
             failed_attempts.pop(TRAIN, None)
 
-    def _take_hints(self) -> None:
+    def _take_reports(self) -> None:
         """Take reports of finished batches, and believe them when storage agrees."""
         reports = self.broker.client.lpop(self.keys.done, 1000) or []
         before = len(self.stored.done)
         for report in reports:
-            batch, failed = json.loads(str(report))
+            batch, failed = msgspec.json.decode(str(report), type=tuple[int, int])
             # An earlier run of this name may have left reports.
-            if batch in self.stored.done or not 0 <= batch < self.plan.batches:
-                continue
-            if self.stored.has(batch):
+            is_new = 0 <= batch < self.plan.batches and batch not in self.stored.done
+            if is_new and self.stored.has(batch):
                 self.stored.done.add(batch)
                 self.stored.failed += failed
         if len(self.stored.done) > before:
             self.folder.trouble.unlink(missing_ok=True)
 
     def _forget_attempts(self) -> None:
-        # So that `poets resume` begins anew.
+        # So that a resumed run starts counting again.
         self.broker.client.delete(self.keys.failed_attempts, self.keys.starts)
 
-    def _note(self, seen: Seen) -> str:
-        if seen.failed_attempts:
-            return next(iter(seen.failed_attempts.values()))
+    def _is_unattended(self, seen: Seen) -> bool:
+        """Whether no worker has taken any work for a while."""
         now = time.monotonic()
-        if seen.leased or not seen.alive:
+        if seen.leased or not seen.alive or seen.failed_attempts:
             self.idle_since = now
-        if now - self.idle_since > _HELP_AFTER_S:
-            return f"no worker takes the work; {self.advice}"
-        return ""
+        return now - self.idle_since > _HELP_AFTER_S
 
-    def _report(self, note: str = "") -> None:
+    def _report(self, note: str = "", is_unattended: bool = False) -> None:
         batches_left = self.plan.batches - len(self.stored.done)
         if not has_backbone(self.run.storage, self.plan.backbone_id):
             phase = "preparing the backbone"
@@ -252,4 +250,5 @@ class _Driver:
         else:
             phase = "training" if self.plan.kind == "train" else "writing labels"
         done, failed = self.stored.rows_done, self.stored.failed
-        self.on_progress(self.meter.measure(phase, done, failed, self.waiting or note))
+        progress = self.meter.measure(phase, done, failed, self.waiting or note)
+        self.on_progress(replace(progress, is_unattended=is_unattended))

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from workers.errors import ShardError, StorageError, UsageError
+from workers.errors import OutputExistsError, ShardError, StorageError, UsageError
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import put_new, storage_errors
 from workers.storage.names import check_utf8
@@ -69,7 +69,7 @@ def check_output(output: Path, overwrite: bool) -> None:
     """
     check_utf8(str(output))
     if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists already. Use --force to overwrite it, or --output.")
+        raise OutputExistsError(f"{output} exists already.")
     if not output.parent.is_dir():
         raise UsageError(f"There is no folder {output.parent} to write {output.name} into.")
     if output.is_dir():

@@ -1,18 +1,101 @@
 """The end of a run: its result, written once, with every image accounted for."""
 
 import json
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from orchestrator.driving.merge import merge_predictions
+from workers.errors import RunError
 from workers.heads.model_folder import read_card
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import create_once
 from workers.storage.layout import RunFolder
+from workers.storage.plan import LabellingOptions
 from workers.storage.run import Run
 
 
-def finish_run(run: Run, heartbeat: Heartbeat) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """``result.json`` of a run that trained a head; docs/results.md explains each figure.
+
+    Attributes:
+        seconds: Since the plan was made; for a command that attended the run, its own.
+        retried: Images that had failed in an earlier run and were tried again.
+        repaired: Those of them that could be read this time.
+    """
+
+    run: str
+    images: int
+    labels: tuple[str, ...]
+    computed: int
+    cached: int
+    quarantined: int
+    lost: int
+    training: int
+    validation: int
+    testing: int
+    left_out: int
+    variants: int
+    variants_computed: int
+    validation_accuracy: float | None
+    test_accuracy: float | None
+    test_accuracy_interval: list[float] | None
+    mean_average_precision: float | None
+    suspects: int
+    duplicates: int
+    report: str
+    model: str
+    seconds: float = 0.0
+    retried: int = 0
+    repaired: int = 0
+
+    @property
+    def unreadable(self) -> int:
+        return self.quarantined
+
+    @property
+    def accuracies(self) -> dict[str, float]:
+        """Those that were measured, by split; the one that counts comes first."""
+        found = {"test": self.test_accuracy, "validation": self.validation_accuracy}
+        return {split: accuracy for split, accuracy in found.items() if accuracy is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabellingResult:
+    """``result.json`` of a job that labelled a folder; see `TrainingResult`."""
+
+    job: str
+    images: int
+    ok: int
+    unsure: int
+    failed: int
+    output: str
+    model: str
+    seconds: float = 0.0
+    images_per_second: float = 0.0
+    retried: int = 0
+    repaired: int = 0
+
+    @property
+    def unreadable(self) -> int:
+        return self.failed
+
+
+Result = TrainingResult | LabellingResult
+
+
+def to_dict(result: Result) -> dict[str, Any]:
+    """Return what ``--json`` prints and ``result.json`` holds."""
+    values = asdict(result)
+    if not result.retried:
+        del values["retried"], values["repaired"]
+    return values
+
+
+def finish_run(run: Run, heartbeat: Heartbeat) -> Result:
     """Write ``result.json`` unless it is there, and return it.
 
     Args:
@@ -21,27 +104,48 @@ def finish_run(run: Run, heartbeat: Heartbeat) -> dict[str, Any]:
     Raises:
         UsageError, StorageError: When the output of a labelling job cannot be written.
     """
-    plan = run.plan
-    seconds = (datetime.now(UTC) - datetime.fromisoformat(plan.created)).total_seconds()
-    result = _labelled(run, heartbeat) if plan.labelling else _trained(run)
-    result["seconds"] = round(seconds, 3)
-    if plan.labelling:
-        result["images_per_second"] = round(plan.images / max(seconds, 1e-3), 1)
+    plan, result = run.plan, _count(run, heartbeat)
+    since = datetime.now(UTC) - datetime.fromisoformat(plan.created)
+    result = timed(result, since.total_seconds())
     if plan.retried:
-        bad = result["failed" if plan.labelling else "quarantined"]
-        result |= {"retried": plan.retried, "repaired": max(0, plan.retried - bad)}
-    create_once(
-        run.folder.result, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode()
-    )
+        repaired = max(0, plan.retried - result.unreadable)
+        result = replace(result, retried=plan.retried, repaired=repaired)
+    text = json.dumps(to_dict(result), indent=2, ensure_ascii=False) + "\n"
+    create_once(run.folder.result, text.encode())
     return result
 
 
-def read_result(folder: RunFolder) -> dict[str, Any]:
-    """Return the result of a finished run, with the places where its files are now."""
-    result: dict[str, Any] = json.loads(folder.result.read_bytes())
-    if "run" in result:  # of a storage that was moved
-        result |= {"model": str(folder.model), "report": str(folder.report)}
-    return result
+def timed(result: Result, seconds: float) -> Result:
+    """Return a result that took this long."""
+    if isinstance(result, TrainingResult):
+        return replace(result, seconds=round(seconds, 3))
+    rate = round(result.images / max(seconds, 1e-3), 1)
+    return replace(result, seconds=round(seconds, 3), images_per_second=rate)
+
+
+def read_result(run: Run) -> Result:
+    """Return the result of a finished run, with the places where its files are now.
+
+    Raises:
+        RunError: When it is damaged.
+    """
+    content = run.folder.result.read_bytes()
+    try:
+        if run.plan.labelling:
+            return msgspec.json.decode(content, type=LabellingResult)
+        result = msgspec.json.decode(content, type=TrainingResult)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RunError(f"The result {run.folder.result} is damaged: {error}.") from error
+    # The storage may have been moved.
+    return replace(result, model=str(run.folder.model), report=str(run.folder.report))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """``failed.json``: the reason, and the item that could not be done."""
+
+    reason: str
+    item: str = ""
 
 
 def read_failure(folder: RunFolder) -> str | None:
@@ -51,54 +155,57 @@ def read_failure(folder: RunFolder) -> str | None:
         OSError: When the storage refuses, which is no failure of the run.
     """
     try:
-        return str(json.loads(folder.failure.read_bytes())["reason"])
+        return msgspec.json.decode(folder.failure.read_bytes(), type=Failure).reason
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except (msgspec.DecodeError, RecursionError):
         return f"the reason in {folder.failure} cannot be read"
 
 
-def _trained(run: Run) -> dict[str, Any]:
+def _count(run: Run, heartbeat: Heartbeat) -> Result:
+    if run.plan.labelling:
+        return _labelled(run, run.plan.labelling, heartbeat)
+    return _trained(run)
+
+
+def _trained(run: Run) -> TrainingResult:
     folder, plan = run.folder, run.plan
     card = read_card(folder.model)
-    counts = card.counts
-    computed, cached, bad = (counts.get(n, 0) for n in ("computed", "cached", "quarantined"))
-    return {
-        "run": plan.name,
-        "images": plan.images,
-        "labels": list(plan.labels),
-        "computed": computed,
-        "cached": cached,
-        "quarantined": bad,
-        "lost": plan.images - computed - cached - bad,
-        "training": counts.get("training", 0),
-        "validation": counts.get("validation", 0),
-        "testing": counts.get("testing", 0),
-        "left_out": counts.get("left_out", 0),
-        "variants": counts.get("variants", 0),
-        "variants_computed": counts.get("variants_computed", 0),
-        "validation_accuracy": card.metrics["validation_accuracy"],
-        "test_accuracy": card.metrics["test_accuracy"],
-        "test_accuracy_interval": card.metrics.get("test_accuracy_interval"),
-        "mean_average_precision": card.metrics.get("test_mean_average_precision"),
-        "suspects": counts.get("suspects", 0),
-        "duplicates": counts.get("duplicates", 0),
-        "report": str(folder.report),
-        "model": str(folder.model),
-    }
+    counts, metrics = card.counts, card.metrics
+    accounted = sum(counts[name] for name in ("computed", "cached", "quarantined"))
+    return TrainingResult(
+        run=plan.name,
+        images=plan.images,
+        labels=plan.labels,
+        computed=counts["computed"],
+        cached=counts["cached"],
+        quarantined=counts["quarantined"],
+        lost=plan.images - accounted,
+        training=counts["training"],
+        validation=counts["validation"],
+        testing=counts["testing"],
+        left_out=counts["left_out"],
+        variants=counts["variants"],
+        variants_computed=counts["variants_computed"],
+        validation_accuracy=metrics["validation_accuracy"],
+        test_accuracy=metrics["test_accuracy"],
+        test_accuracy_interval=metrics.get("test_accuracy_interval"),
+        mean_average_precision=metrics.get("test_mean_average_precision"),
+        suspects=counts.get("suspects", 0),
+        duplicates=counts.get("duplicates", 0),
+        report=str(folder.report),
+        model=str(folder.model),
+    )
 
 
-def _labelled(run: Run, heartbeat: Heartbeat) -> dict[str, Any]:
-    plan, options = run.plan, run.plan.labelling
-    if options is None:
-        raise ValueError(f"{plan.name} is no labelling job")
+def _labelled(run: Run, options: LabellingOptions, heartbeat: Heartbeat) -> LabellingResult:
     counts = merge_predictions(run, options, heartbeat)
-    return {
-        "job": plan.name,
-        "images": plan.images,
-        "ok": counts["ok"],
-        "unsure": counts["unsure"],
-        "failed": counts["failed"],
-        "output": options.output,
-        "model": options.model,
-    }
+    return LabellingResult(
+        job=run.plan.name,
+        images=run.plan.images,
+        ok=counts["ok"],
+        unsure=counts["unsure"],
+        failed=counts["failed"],
+        output=options.output,
+        model=options.model,
+    )

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from orchestrator.driving.broker import open_broker
 from orchestrator.driving.driver import TICK_S, drive_run
+from orchestrator.driving.result import Result
 from orchestrator.embedded.users import has_stopped
 from orchestrator.progress import OnProgress, Progress
 from workers.errors import PoetsError
 from workers.settings import Settings
 from workers.storage.run import Run
 
-# Runs at once; each looks at the broker five times a second.
+# Runs at once; each asks the broker five times a second.
 _AT_ONCE = 16
 
 
@@ -24,17 +24,17 @@ class Driving:
     Attributes:
         connected: Settings with a broker.
         settings: As the user gave them.
-        total: Runs that there will be in all.
+        total: Number of runs in all calls.
     """
 
     connected: Settings
     settings: Settings
     on_progress: OnProgress
     total: int
-    _done: int = 0
-    _latest: dict[str, Progress] = field(default_factory=dict)
+    _done: int = field(default=0, init=False)
+    _latest: dict[str, Progress] = field(default_factory=dict, init=False)
 
-    def drive(self, runs: Sequence[Run]) -> list[dict[str, Any] | PoetsError]:
+    def drive(self, runs: Sequence[Run]) -> list[Result | PoetsError]:
         """Return the result of each run, or why it has none; one does not end the others.
 
         Ctrl-C stops all of them.
@@ -46,7 +46,7 @@ class Driving:
                 while wait(futures, TICK_S).not_done:
                     self._report(futures)
             except KeyboardInterrupt:
-                # Each driver looks for it, so none goes on behind the user's back.
+                # Each driver checks for it, so none continues behind the user's back.
                 for run in runs:
                     run.folder.paused.touch()
                 pool.shutdown(cancel_futures=True)
@@ -54,7 +54,7 @@ class Driving:
         self._done += len(runs)
         return [future.result() for future in futures]
 
-    def _drive_one(self, run: Run) -> dict[str, Any] | PoetsError:
+    def _drive_one(self, run: Run) -> Result | PoetsError:
         def on_progress(progress: Progress) -> None:
             self._latest[run.name] = progress
 
@@ -64,7 +64,7 @@ class Driving:
         except PoetsError as error:
             return error
 
-    def _report(self, futures: list["Future[dict[str, Any] | PoetsError]"]) -> None:
+    def _report(self, futures: list["Future[Result | PoetsError]"]) -> None:
         done = self._done + sum(future.done() for future in futures)
         count = f"{done} of {self.total} heads"
         for progress in list(self._latest.values()):

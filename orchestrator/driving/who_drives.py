@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from enum import Enum
 
 import redis
 
@@ -10,10 +11,10 @@ from orchestrator.embedded.stack import find_stack
 from orchestrator.embedded.users import attach_broker
 from workers.leases import DRIVER_LOCKS, connect, run_of
 from workers.settings import Settings
-from workers.storage.layout import RunFolder
 from workers.storage.plan import Plan
+from workers.storage.run import Run
 
-# A command has planned its run and starts the stack: for so long nobody drives it yet.
+# A command that has planned its run starts the stack first; until then nobody drives it.
 _STARTS_WITHIN_S = 10.0
 
 
@@ -33,7 +34,7 @@ class Drivers:
 def find_drivers(settings: Settings) -> Drivers | None:
     """Return who drives what; None when the broker does not say.
 
-    Without a broker, and with the embedded stack down, nobody drives anything.
+    Without a broker, and while the embedded stack is down, nobody drives anything.
     """
     attached = attach_broker(settings)
     if attached is None:
@@ -47,54 +48,55 @@ def find_drivers(settings: Settings) -> Drivers | None:
         return None
 
 
-def describe_driving(
-    drivers: Drivers | None, folder: RunFolder, plan: Plan, trouble: str, flags: str
-) -> tuple[str, str]:
-    """Return how a run stands that has not ended, and what there is to say of it.
+class Situation(Enum):
+    """Why a run that has not ended is in the state that it is in."""
+
+    DRIVEN = "driven by a process, or taken up by a coordinator"
+    AWAITS_COORDINATOR = "a coordinator will take it up"
+    AWAITS_SWEEP = "a trial that waits for the others of its sweep"
+    STARTING = "planned a moment ago"
+    STOPPED = "stopped by a person, or because it could not continue"
+    UNKNOWN = "the broker does not say"
+    NO_COORDINATOR = "detached, and no coordinator is up"
+    ABANDONED = "whatever drove it has died"
+
+    @property
+    def state(self) -> str:
+        """What commands call it: running, stopped, stalled, or unknown."""
+        if self in (Situation.STOPPED, Situation.UNKNOWN):
+            return self.name.lower()
+        is_stalled = self in (Situation.NO_COORDINATOR, Situation.ABANDONED)
+        return "stalled" if is_stalled else "running"
+
+
+def find_situation(drivers: Drivers | None, run: Run, has_trouble: bool) -> Situation:
+    """Return how a run is that has not ended.
 
     Args:
-        trouble: Why it could not go on, or "".
-        flags: What `poets resume` needs besides the name.
+        has_trouble: Whether it could not continue when it was last tried.
     """
-    resume = _what_to_do(plan, flags)
-    if drivers and plan.name in drivers.runs:
-        return "running", _still(trouble)
+    folder, sweep = run.folder, sweep_of(run.plan)
+    if drivers and run.name in drivers.runs:
+        return Situation.DRIVEN
     if folder.paused.exists():
-        return "stopped", _mend(trouble, resume)
+        return Situation.STOPPED
     if drivers is None:
-        return "unknown", f"the broker does not say whether it is driven; {resume}, or joins it"
+        return Situation.UNKNOWN
     if drivers.has_coordinator:
-        is_taken_up = folder.detached.exists() or trouble
-        return "running", _still(trouble) if is_taken_up else "a coordinator takes it up"
-    sweep = _sweep_of(plan)
+        is_taken_up = folder.detached.exists() or has_trouble
+        return Situation.DRIVEN if is_taken_up else Situation.AWAITS_COORDINATOR
     if sweep and any(name.startswith(f"{sweep}.") for name in drivers.runs):
-        return "running", "waits for the other trials of its sweep"
-    if trouble:
-        return "stopped", _mend(trouble, resume)
+        return Situation.AWAITS_SWEEP
+    if has_trouble:
+        return Situation.STOPPED
     if folder.detached.exists():
-        return "stalled", f"no coordinator is up to drive it; {resume}"
-    if 0 <= time.time() - folder.plan.stat().st_mtime < _STARTS_WITHIN_S:
-        return "running", "is starting"
-    return "stalled", f"nobody drives it; {resume}"
+        return Situation.NO_COORDINATOR
+    is_new = 0 <= time.time() - folder.plan.stat().st_mtime < _STARTS_WITHIN_S
+    return Situation.STARTING if is_new else Situation.ABANDONED
 
 
-def _what_to_do(plan: Plan, flags: str) -> str:
-    if _sweep_of(plan):
-        begin = f"`poets sweep {plan.parent}{flags}` with the same values begins anew"
-        return f"its sweep is over; {begin}"
-    return f"`poets resume {plan.name}{flags}` goes on with it"
-
-
-def _sweep_of(plan: Plan) -> str | None:
+def sweep_of(plan: Plan) -> str | None:
     """Return what the trials of its sweep are called, but for their number; None for no trial."""
     # Plans of before 0.1.0 do not name it. A retry of a trial has its options, but is none.
     hides_test = plan.training is not None and not plan.training.evaluate_test
     return plan.sweep or (plan.name.rpartition(".")[0] if hides_test and not plan.retried else None)
-
-
-def _still(trouble: str) -> str:
-    return f"cannot go on now: {trouble}; tried again every minute" if trouble else ""
-
-
-def _mend(trouble: str, resume: str) -> str:
-    return f"could not go on: {trouble}; when that is mended, {resume}" if trouble else resume

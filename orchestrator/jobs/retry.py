@@ -23,10 +23,10 @@ from orchestrator.jobs.submit import check_surroundings
 from orchestrator.planning.plan import fill_manifest
 from orchestrator.planning.run_names import check_name, claim_name, temporary_folder
 from orchestrator.progress import OnProgress, Progress, counted
-from workers.errors import DatasetError, RunError, ShardError, UsageError
+from workers.errors import DatasetError, ShardError, UnfinishedRunError, UsageError
 from workers.heads.model_folder import copy_model
 from workers.images.files import version_of
-from workers.settings import Settings, needed_flags
+from workers.settings import Settings
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import check_run_name
 from workers.storage.manifest import read_batches
@@ -50,15 +50,11 @@ def plan_retry(
         PoetsError: With what to do; nothing was started.
     """
     storage = check_surroundings(settings, detach)
-    check_name(settings, name)
+    check_name(storage, name)
     parent = Run.open(storage, run)
     earlier = parent.plan
     if not (parent.folder.result.exists() or parent.folder.failure.exists()):
-        flags = needed_flags(settings)
-        raise RunError(
-            f"Run {run!r} has not come to its end. Bring it there with `poets resume {run}"
-            f"{flags}`, then try its failed images again."
-        )
+        raise UnfinishedRunError(f"Run {run!r} has not ended.", run)
     bad = {image.path for image in find_bad_images(parent)}
     if not bad:
         return None

@@ -1,10 +1,9 @@
-"""The two main jobs from the folder given to the result: what the commands call."""
+"""The two main jobs, training and labelling, from a folder to the result."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from orchestrator.dataset.dataset import open_dataset
 from orchestrator.dataset.scan import stream_folder
@@ -13,7 +12,7 @@ from orchestrator.driving.broker import open_broker
 from orchestrator.driving.coordinator import ALIVE_KEY
 from orchestrator.driving.driver import WatchInterrupt, drive_run
 from orchestrator.driving.merge import check_output
-from orchestrator.embedded.stack import find_stack
+from orchestrator.driving.result import Result, timed
 from orchestrator.embedded.users import has_stopped, keep_stack, use_broker
 from orchestrator.planning.plan import plan_labelling, plan_training
 from orchestrator.planning.run_names import check_name
@@ -21,10 +20,10 @@ from orchestrator.planning.weights import resolve_backbone
 from orchestrator.progress import OnProgress
 from orchestrator.runs import find_model
 from workers.backbones.table import find_spec
-from workers.errors import RunError, UsageError
+from workers.errors import NoCoordinatorError, UsageError
 from workers.heads.model_backbone import install_backbone
 from workers.heads.model_folder import copy_model, read_card, read_head
-from workers.settings import Settings, needed_flags
+from workers.settings import Settings
 from workers.storage.atomic import check_storage
 from workers.storage.layout import Storage
 from workers.storage.plan import LabellingOptions, TrainingOptions
@@ -33,12 +32,12 @@ from workers.storage.run import Run
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What `poets submit-dataset` was asked for.
+    """A data set to train on.
 
     Attributes:
-        name: None for one made from the folder's name.
+        name: Of the run; None for one made from the folder's name.
         weights: A file, "random-SEED", or None to look for pretrained ones.
-        batch_size: Images a task, or None for a size that suits the data set.
+        batch_size: Images per task, or None for a size that suits the data set.
         label_file: CSV with the labels of each image; None when its folder is its label.
     """
 
@@ -54,7 +53,7 @@ class TrainingRequest:
 
 @dataclass(frozen=True)
 class LabellingRequest:
-    """What `poets classify-dir` was asked for; `model` is a run, a path, or "latest"."""
+    """A folder to label; `model` is a run, a path, or "latest"."""
 
     folder: Path
     model: str
@@ -71,10 +70,10 @@ def plan_submission(settings: Settings, request: TrainingRequest, on_progress: O
     """Check everything that can be checked before any work, and write the plan.
 
     Raises:
-        PoetsError: With what to do; no run was planned.
+        PoetsError: When the run cannot be planned; nothing was written.
     """
     storage = check_surroundings(settings, request.detach)
-    check_name(settings, request.name)
+    check_name(storage, request.name)
     # Before a scan that may take minutes.
     find_spec(request.architecture)
     check_shares(request.options)
@@ -115,10 +114,10 @@ def plan_classification(
     """Check everything that can be checked before any work, and write the plan.
 
     Raises:
-        PoetsError: With what to do; no run was planned.
+        PoetsError: When the run cannot be planned; nothing was written.
     """
     storage = check_surroundings(settings, request.detach)
-    check_name(settings, request.name)
+    check_name(storage, request.name)
     # Complains about the folder before anything else; looks for images later.
     scan = stream_folder(request.folder, on_progress)
     check_output(request.output, request.overwrite)
@@ -149,60 +148,41 @@ def attend_run(
     started: float,
     on_progress: OnProgress,
     on_interrupt: Callable[[], None],
-) -> dict[str, Any]:
-    """Bring a run to its end, with a stack of its own if no broker is configured.
+) -> Result:
+    """Bring a run to its end, with an embedded stack if no broker is configured.
 
-    Ctrl-C leaves the run where it is, marked so that only `poets resume` goes on with it;
-    but a run that another process drives goes on there.
+    Ctrl-C leaves the run where it is, marked so that nobody continues it before it is
+    resumed; but a run that another process drives continues there.
 
     Args:
-        started: When the command began, of ``time.monotonic``.
+        started: When the command began, as ``time.monotonic`` tells it.
         on_interrupt: Called at Ctrl-C, before the wait for what is under way.
 
     Raises:
-        PoetsError: When the run failed or cannot go on now.
+        PoetsError: When the run failed or cannot continue now.
         WatchInterrupt: At Ctrl-C while another process drives the run.
     """
     try:
         with use_broker(settings) as connected:
             broker = open_broker(connected)
             try:
-                result = drive_run(
-                    run,
-                    broker,
-                    on_progress,
-                    has_ended=lambda: has_stopped(settings),
-                    **_advice(settings),
-                )
-            except WatchInterrupt:
+                result = drive_run(run, broker, on_progress, lambda: has_stopped(settings))
+            except KeyboardInterrupt as interrupt:
+                if not isinstance(interrupt, WatchInterrupt):
+                    run.folder.paused.touch()
+                    on_interrupt()
                 raise
-            except KeyboardInterrupt:
-                run.folder.paused.touch()
-                on_interrupt()
-                raise
-    except WatchInterrupt:
-        raise
-    except KeyboardInterrupt:
-        # Also one that came while the stack was starting.
-        run.folder.paused.touch()
+    except KeyboardInterrupt as interrupt:
+        # One that came while the stack was starting or stopping.
+        if not isinstance(interrupt, WatchInterrupt):
+            run.folder.paused.touch()
         raise
     # What this command took; result.json keeps the time since the plan was made.
-    seconds = time.monotonic() - started
-    result["seconds"] = round(seconds, 3)
-    if "images_per_second" in result:
-        result["images_per_second"] = round(result["images"] / seconds, 1)
-    return result
-
-
-def _advice(settings: Settings) -> dict[str, str]:
-    flags = {"flags": needed_flags(settings)}
-    if settings.broker_url is not None:
-        return flags
-    return {**flags, "advice": f"the log of the stack may say why: {find_stack(settings).log}"}
+    return timed(result, time.monotonic() - started)
 
 
 def hand_over(settings: Settings, run: Run) -> None:
-    """Let a run go on in the background; without a broker of the user's, as `poets up` does.
+    """Let a run continue in the background; without a configured broker, start the stack.
 
     Raises:
         BrokerError: When the embedded stack cannot be started.
@@ -222,8 +202,5 @@ def check_surroundings(settings: Settings, detach: bool) -> Storage:
     if settings.broker_url is not None:
         broker = open_broker(settings)
         if detach and not broker.client.exists(ALIVE_KEY):
-            raise RunError(
-                "Nobody would drive a detached run: start `poets coordinator` beside the "
-                "workers, or leave out --detach."
-            )
+            raise NoCoordinatorError("Nobody would drive a detached run.")
     return Storage(settings.storage)

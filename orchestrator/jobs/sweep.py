@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from orchestrator.driving.result import Result, TrainingResult
 from orchestrator.driving.several import Driving
 from orchestrator.embedded.users import use_broker
 from orchestrator.jobs.submit import check_surroundings
@@ -28,6 +29,21 @@ _MOST_TRIALS = 500
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """What a sweep found.
+
+    Attributes:
+        name: Of the sweep, and of the run that the best became.
+        trials: The leader board, best first.
+        best: The result of that run.
+    """
+
+    name: str
+    trials: list[dict[str, Any]]
+    best: TrainingResult
+
+
+@dataclass(frozen=True)
 class Trial:
     """One point of the grid: its backbone, and the options that differ from the run's."""
 
@@ -44,7 +60,7 @@ def sweep_run(
     grid: Mapping[str, Sequence[Any]],
     name: str | None,
     on_progress: OnProgress,
-) -> dict[str, Any]:
+) -> Sweep:
     """Train a head for each point of `grid` on the photographs of `run`.
 
     No trial looks at the test split. The best by validation accuracy is trained once more,
@@ -54,15 +70,11 @@ def sweep_run(
         grid: Field of TrainingOptions, or "architecture", -> the values to try.
         name: None for RUN-sweep-1, RUN-sweep-2, ...
 
-    Returns:
-        `sweep`, its name; `trials`, the leader board, best first; `best`, the result of
-        the final run.
-
     Raises:
-        PoetsError: With what to do.
+        PoetsError: When there is nothing to sweep over, or no trial or the best run succeeded.
     """
     storage = check_surroundings(settings, detach=False)
-    check_name(settings, name)
+    check_name(storage, name)
     parent, training = open_training(storage, run)
     if not training.validation_percentage:
         raise UsageError(f"Run {run!r} holds out no validation images, which choose the best.")
@@ -79,10 +91,12 @@ def sweep_run(
         [result] = driving.drive([final])
     if isinstance(result, PoetsError):
         raise result
-    board[0]["test_accuracy"] = result["test_accuracy"]
+    if not isinstance(result, TrainingResult):
+        raise ValueError(f"{sweep} trains no head")
+    board[0]["test_accuracy"] = result.test_accuracy
     content = json.dumps(board, indent=2, ensure_ascii=False) + "\n"
     write_whole(final.folder.path / "leaderboard.json", content.encode())
-    return {"sweep": sweep, "trials": board, "best": result}
+    return Sweep(sweep, board, result)
 
 
 def _name_trials(storage: Storage, sweep: str) -> str:
@@ -158,7 +172,7 @@ def _leader_board(
     return sorted(rows, key=_rank)
 
 
-def _row(run: Run, trial: Trial, result: dict[str, Any] | PoetsError) -> dict[str, Any]:
+def _row(run: Run, trial: Trial, result: Result | PoetsError) -> dict[str, Any]:
     row = {
         "trial": trial.number,
         "run": trial.name,

@@ -8,7 +8,7 @@ from orchestrator.jobs.submit import check_surroundings, check_target
 from orchestrator.planning.plan import plan_again
 from orchestrator.planning.run_names import check_name
 from orchestrator.progress import OnProgress
-from workers.errors import UsageError
+from workers.errors import LabellingJobError
 from workers.settings import Settings
 from workers.storage.layout import Storage
 from workers.storage.plan import TrainingOptions
@@ -33,7 +33,7 @@ def plan_retraining(
         PoetsError: With what to do; nothing was started.
     """
     storage = check_surroundings(settings, detach)
-    check_name(settings, name)
+    check_name(storage, name)
     parent, training = open_training(storage, run)
     options = replace(training, **changes, evaluate_test=True)
     check_target(options)
@@ -45,13 +45,10 @@ def open_training(storage: Storage, name: str) -> tuple[Run, TrainingOptions]:
     """Return a run that trains, and its options.
 
     Raises:
-        UsageError: When it is a labelling job.
+        LabellingJobError: When it is a labelling job.
         RunError: When there is no such run.
     """
     run = Run.open(storage, name)
     if run.plan.training is None:
-        raise UsageError(
-            f"{run.name!r} is a labelling job. Give a run of `poets submit-dataset`; "
-            "`poets runs` lists them."
-        )
+        raise LabellingJobError(f"{run.name!r} is a labelling job.")
     return run, run.plan.training

@@ -9,22 +9,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from workers.errors import RunError
-from workers.settings import Settings, needed_flags
+from workers.errors import NameTakenError
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import Storage
 from workers.storage.plan import Plan
 from workers.storage.run import Run
 
 
-def check_name(settings: Settings, name: str | None) -> None:
-    """Refuse a name for a run that cannot be given to it, before any work.
+def check_name(storage: Storage, name: str | None) -> None:
+    """Refuse a name that a new run cannot have, before any work.
 
     Raises:
-        RunError: When it is taken or not allowed.
+        NameTakenError: When another run has it.
+        RunError: When it is not allowed.
     """
-    if name is not None and Storage(settings.storage).run(name).path.exists():
-        raise _name_taken(settings, name)
+    if name is not None and storage.run(name).path.exists():
+        raise NameTakenError(f"There is a run {name!r} already.", name)
 
 
 def free_name(storage: Storage, base: str) -> str:
@@ -60,18 +60,10 @@ def claim_name(storage: Storage, temporary: Path, plan: Plan, name: str, is_exac
                     if not folder.path.exists():
                         raise
         if is_exact:
-            raise _name_taken(Settings(storage.root), name)
+            raise NameTakenError(f"There is a run {name!r} already.", name)
 
 
 def name_after(root: str) -> str:
     """Return what a run over this folder is called, but for its number."""
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", root.rstrip("/").rsplit("/", 1)[-1]).strip("-._")
     return slug[:60] or "run"
-
-
-def _name_taken(settings: Settings, name: str) -> RunError:
-    found = name + needed_flags(settings)
-    return RunError(
-        f"There is a run {name!r} already. Choose another --name, or look at it with "
-        f"`poets show {found}`, or go on with it: `poets resume {found}`."
-    )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.dataset.dataset import open_dataset
+from orchestrator.driving.result import TrainingResult
 from orchestrator.planning.plan import plan_training
 from tests.builders.backbones import ARCHITECTURE, BACKBONE, BACKBONE_ID, WEIGHTS
 from workers.backbones.litert import LiteRTBackbone
@@ -40,6 +41,19 @@ def make_plan(**fields: Any) -> Plan:
         "batch_size": 8,
     }
     return Plan(**{**defaults, **fields})
+
+
+def make_result(**fields: Any) -> TrainingResult:
+    """Return the result of a run over nothing, but for the fields given."""
+    counts = "images computed cached quarantined lost training validation testing left_out"
+    counts += " variants variants_computed suspects duplicates"
+    figures = "validation_accuracy test_accuracy test_accuracy_interval mean_average_precision"
+    defaults = {
+        **dict.fromkeys(counts.split(), 0),
+        **dict.fromkeys(figures.split()),
+        **{"run": "spring", "labels": ("blue", "red"), "report": "/r.html", "model": "/model"},
+    }
+    return TrainingResult(**{**defaults, **fields})
 
 
 def make_run(

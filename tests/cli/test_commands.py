@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 import click
 import pytest
@@ -14,10 +15,11 @@ from click.testing import CliRunner
 
 from cli.commands.sweep import _print_board
 from cli.main import SECTIONS
+from orchestrator.driving.result import LabellingResult
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture
 from tests.builders.programs import invoke
-from tests.builders.runs import make_run
+from tests.builders.runs import make_result, make_run
 from workers.backbones.table import BACKBONES
 from workers.processes.capacity import default_concurrency, default_threads
 from workers.storage.plan import TrainingOptions
@@ -146,7 +148,7 @@ def test_runs_and_show_tell_how_a_run_stands(ready_storage, tmp_path, monkeypatc
 
     assert "spring  train  stalled" in invoke("runs").stdout
     shown = invoke("show", "spring").stdout
-    assert "is stalled: nobody drives it; `poets resume spring` goes on" in shown
+    assert "is stalled: nobody drives it; `poets resume spring` continues it" in shown
     assert "0 of 3 done" in shown
     assert json.loads(invoke("show", "spring", "--json").stdout)["state"] == "stalled"
     monkeypatch.delenv("POETS_STORAGE")
@@ -213,7 +215,7 @@ def test_a_retry_of_nothing_is_said(ready_storage, tmp_path):
 def test_a_result_of_a_retry_counts_what_was_mended(capsys):
     from cli.attend import print_result
 
-    print_result({**RESULT, "quarantined": 2, "retried": 12, "repaired": 10})
+    print_result(replace(RESULT, quarantined=2, retried=12, repaired=10))
 
     assert "retried     12: 10 repaired, 2 failed again" in capsys.readouterr().out
 
@@ -387,11 +389,29 @@ def test_detach_on_a_shared_broker_needs_a_coordinator(broker_url, tmp_path):
     assert "No runs" in invoke("runs").stderr
 
 
-RESULT = {
-    "run": "r", "images": 50, "labels": ["a", "b"], "computed": 50, "cached": 0,
-    "quarantined": 0, "lost": 0, "training": 40, "validation": 5, "testing": 5, "left_out": 0,
-    "validation_accuracy": 0.8, "test_accuracy": 0.9, "model": "/m", "seconds": 3.0,
-}  # fmt: skip
+RESULT = make_result(
+    images=50,
+    labels=("a", "b"),
+    computed=50,
+    training=40,
+    validation=5,
+    testing=5,
+    validation_accuracy=0.8,
+    test_accuracy=0.9,
+    model="/m",
+    seconds=3.0,
+)
+JOB = LabellingResult(
+    job="j",
+    images=9,
+    ok=5,
+    unsure=3,
+    failed=1,
+    output="l.csv",
+    model="m",
+    seconds=1,
+    images_per_second=9,
+)
 
 
 def training_command():
@@ -462,7 +482,7 @@ def test_an_accuracy_can_be_asserted(figures, least, reason):
 
     refused = pytest.raises(AccuracyError, match=reason) if reason else contextlib.nullcontext()
     with refused:
-        assert_accuracy({**RESULT, **figures}, least)
+        assert_accuracy(replace(RESULT, **figures), least)
 
 
 def test_an_assertion_cannot_wait_for_a_detached_run(tmp_path):
@@ -492,7 +512,7 @@ def test_a_result_shows_how_sure_the_accuracy_is_and_what_looks_wrong(capsys):
     print_result(RESULT)
     plain = capsys.readouterr().out
     more = {"test_accuracy_interval": [0.821, 0.946], "suspects": 3, "duplicates": 1}
-    print_result({**RESULT, **more})
+    print_result(replace(RESULT, **more))
     full = capsys.readouterr().out
 
     assert "80.0% validation, 90.0% test\n" in plain
@@ -505,13 +525,9 @@ def test_a_result_shows_how_sure_the_accuracy_is_and_what_looks_wrong(capsys):
 def test_a_labelling_result_counts_unsure_images(capsys):
     from cli.attend import print_result
 
-    job = {
-        "job": "j", "images": 9, "ok": 5, "unsure": 3, "failed": 1, "output": "l.csv",
-        "model": "m", "seconds": 1, "images_per_second": 9,
-    }  # fmt: skip
-    print_result(job)
+    print_result(JOB)
     unsure = capsys.readouterr().out
-    print_result({**job, "unsure": 0})
+    print_result(replace(JOB, unsure=0))
 
     assert "9: 5 labelled, 3 unsure, 1 failed" in unsure
     assert "unsure" not in capsys.readouterr().out

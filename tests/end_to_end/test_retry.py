@@ -103,7 +103,7 @@ def test_a_retry_that_was_interrupted_is_resumed(photos, tmp_path):
     _, err = process.communicate(timeout=60)
 
     assert process.returncode == 130
-    assert err.splitlines()[-1] == "Stopped. Go on with `poets resume mended`."
+    assert err.splitlines()[-1] == "Stopped. Continue with `poets resume mended`."
     result = poets_json("resume", "mended")
     assert (result["computed"], result["repaired"], result["quarantined"]) == (1, 1, 0)
     assert json.loads(poets("show", "spring", "--json")[0])["result"]["quarantined"] == 1

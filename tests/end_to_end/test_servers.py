@@ -89,9 +89,9 @@ def test_a_detached_run_that_cannot_go_on_says_why_and_how_it_goes_on(photos, re
 
     shown = wait_until(lambda: noted(json.loads(poets("show", "spring", "--json")[0])))
     assert shown["state"] == "running"
-    assert shown["note"].startswith("cannot go on now: Cannot read")
+    assert shown["note"].startswith("cannot continue now: Cannot read")
     poets("down")
-    assert "could not go on: Cannot read" in poets("show", "spring")[0]
+    assert "could not continue: Cannot read" in poets("show", "spring")[0]
 
     obstacle.unlink()
     assert poets_json("resume", "spring")["lost"] == 0
@@ -222,7 +222,7 @@ def test_down_under_a_submit_ends_it_with_what_to_do(photos, tmp_path, runtime):
     _, err = process.communicate(timeout=60)
 
     assert process.returncode == 1
-    assert err.splitlines()[-1].endswith("go on with `poets resume spring`.")
+    assert err.splitlines()[-1].endswith("continue with `poets resume spring`.")
     assert our_processes(runtime) == []
     assert poets_json("resume", "spring")["lost"] == 0
 

@@ -85,7 +85,7 @@ def test_a_supervisor_that_is_killed_takes_its_busy_worker_with_it(photos, tmp_p
     kill(find_stack(load_settings()).supervisor())
     _, err = process.communicate(timeout=60)
 
-    assert err.splitlines()[-1].endswith("go on with `poets resume spring`.")
+    assert err.splitlines()[-1].endswith("continue with `poets resume spring`.")
     wait_until(lambda: not our_processes(runtime), 5)
 
 
@@ -135,7 +135,7 @@ def test_ctrl_c_on_a_command_that_only_watches_leaves_the_run_to_its_driver(phot
 
     assert watcher.returncode == 130
     assert err.splitlines()[-1] == (
-        "Run spring goes on: another process drives it. See `poets show spring`."
+        "Run spring continues: another process drives it. See `poets show spring`."
     )
     assert driver.returncode == 0
     assert json.loads(out)["lost"] == 0
@@ -164,7 +164,7 @@ def test_a_run_that_could_not_go_on_says_why_and_resumes(photos, tmp_path):
 
     _, err = poets("submit-dataset", photos, *TINY_OPTIONS, "--name", "spring", exit_code=1)
 
-    assert "cannot go on" in err
+    assert "cannot continue" in err
     assert "poets resume spring" in err
     obstacle.unlink()
     assert poets_json("resume", "spring")["lost"] == 0

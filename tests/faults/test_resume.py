@@ -84,7 +84,7 @@ def test_a_run_is_resumed_on_another_machine_with_only_its_storage(photos, tmp_p
     table = wait_until(lambda: stalled_in(elsewhere(tmp_path / "machine", "runs", *flag)))
     elsewhere(tmp_path / "machine", "resume", "spring", *flag)
 
-    assert f"`poets resume spring --storage {moved}` goes on with it" in table
+    assert f"`poets resume spring --storage {moved}` continues it" in table
     assert 0 < len(before) < len(shards_of(moved))
     assert before.items() <= shards_of(moved).items()
     assert_all_accounted(moved, "spring")
@@ -110,7 +110,7 @@ def test_a_run_whose_driver_is_killed_is_stalled_and_not_running(photos, broker_
     shown = wait_until(lambda: stalled(poets_json("show", "spring")))
 
     assert while_driven == "running"
-    assert shown["note"] == "nobody drives it; `poets resume spring` goes on with it"
+    assert shown["note"] == "nobody drives it; `poets resume spring` continues it"
     worker = start("worker", "--concurrency", 1)
     try:
         assert poets_json("resume", "spring")["lost"] == 0

@@ -91,7 +91,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed_and_no_process(
 
     assert process.returncode == 130
     assert out == ""
-    assert err.splitlines()[-1] == "Stopped. Go on with `poets resume spring`."
+    assert err.splitlines()[-1] == "Stopped. Continue with `poets resume spring`."
     assert wait_until(lambda: not our_processes(runtime), 5)
     assert json.loads(poets("show", "spring", "--json")[0])["state"] == "stopped"
     assert not output.exists()

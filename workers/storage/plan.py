@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from workers.backbones.table import BackboneKey
-from workers.errors import RunError
+from workers.errors import NoRunError, RunError
 from workers.images.distortions import Recipe
 from workers.storage.layout import RunFolder
 
@@ -167,10 +167,7 @@ def read_plan(folder: RunFolder) -> Plan:
         if version == PLAN_VERSION:
             return msgspec.json.decode(content, type=Plan)
     except FileNotFoundError as error:
-        raise RunError(
-            f"There is no run {folder.name!r} in {folder.path.parent}. "
-            "`poets runs` lists the runs there are."
-        ) from error
+        raise NoRunError(f"There is no run {folder.name!r} in {folder.path.parent}.") from error
     except OSError as error:
         raise RunError(f"The plan {folder.plan} cannot be read: {error}.") from error
     except (msgspec.DecodeError, RecursionError) as error:

@@ -13,9 +13,9 @@ from orchestrator.dataset.scan import scan_folder
 from orchestrator.driving import merge
 from orchestrator.driving.broker import Broker, open_broker
 from orchestrator.driving.coordinator import ALIVE_KEY
-from orchestrator.driving.done_batches import check_there
 from orchestrator.driving.driver import drive_run
-from orchestrator.embedded.stack import find_stack
+from orchestrator.driving.result import to_dict
+from orchestrator.driving.who_drives import Situation
 from orchestrator.jobs import submit
 from orchestrator.planning.plan import plan_labelling
 from orchestrator.runs import cancel_run, find_model, list_states, reopen_run, state_of
@@ -27,7 +27,7 @@ from workers.errors import ModelError, RunError, StorageError, UsageError
 from workers.heads.model_folder import copy_model
 from workers.items import Item
 from workers.leases import Keys, connect, report_failed_attempt
-from workers.settings import QUEUES, Settings, load_settings
+from workers.settings import QUEUES, load_settings
 from workers.storage.plan import LabellingOptions
 
 
@@ -43,7 +43,7 @@ def busy(broker_url):
 
 
 def drive(storage, run, on_progress=lambda _: None):
-    return drive_run(run, open_broker(load_settings()), on_progress)
+    return to_dict(drive_run(run, open_broker(load_settings()), on_progress))
 
 
 def label(storage, run, photos, output):
@@ -65,7 +65,7 @@ def test_a_run_ends_with_a_model_and_every_image_accounted_for(ready_storage, ru
     result = drive(ready_storage, run, seen.append)
 
     assert (result["images"], result["computed"], result["lost"]) == (24, 24, 0)
-    assert result["labels"] == ["blue", "red"]
+    assert result["labels"] == ("blue", "red")
     assert result["test_accuracy"] == 1.0
     assert json.loads(run.folder.result.read_bytes())["model"] == str(run.folder.model)
     assert seen[-1].done == 24
@@ -83,7 +83,7 @@ def test_seconds_are_counted_from_the_start_of_the_command(ready_storage, run, b
 
     result = submit.attend_run(load_settings(), run, started, lambda _: None, lambda: None)
 
-    assert result["seconds"] >= 1000
+    assert result.seconds >= 1000
 
 
 def test_after_flushall_everything_is_rebuilt_from_storage(
@@ -140,7 +140,7 @@ def test_a_failure_that_would_repeat_ends_the_run_with_its_reason(ready_storage,
     with pytest.raises(RunError, match="weights do not fit"):
         drive(ready_storage, run)
     state = state_of(load_settings(), run)
-    assert (state.state, state.note) == ("failed", "weights do not fit")
+    assert (state.state, state.reason) == ("failed", "weights do not fit")
 
 
 def test_trouble_that_stays_pauses_the_run_and_says_how_to_go_on(
@@ -155,12 +155,11 @@ def test_trouble_that_stays_pauses_the_run_and_says_how_to_go_on(
     def take_messages(_):
         connect(broker_url).delete(*QUEUES)
 
-    with pytest.raises(RunError, match=r"disk full.*poets resume run"):
+    with pytest.raises(RunError, match=r"cannot continue: .*disk full") as raised:
         drive(ready_storage, run, take_messages)
     state = state_of(load_settings(), run)
-    assert state.state == "stopped"
-    assert state.note.startswith("could not go on: Cannot write: disk full; ")
-    assert "poets resume run" in state.note
+    assert raised.value.run == "run"
+    assert (state.state, state.reason) == ("stopped", "Cannot write: disk full")
 
 
 def test_the_reason_of_a_detached_run_is_shown_while_it_is_tried_again(
@@ -173,7 +172,7 @@ def test_the_reason_of_a_detached_run_is_shown_while_it_is_tried_again(
     state = state_of(load_settings(), run)
 
     assert state.state == "running"
-    assert state.note == "cannot go on now: Cannot write: disk full; tried again every minute"
+    assert (state.situation, state.reason) == (Situation.DRIVEN, "Cannot write: disk full")
 
 
 def test_a_reason_goes_when_the_work_goes_on(ready_storage, run, busy):
@@ -205,10 +204,11 @@ def test_an_output_that_has_come_to_exist_is_the_reason_that_is_shown(
     job = label(ready_storage, run, tmp_path / "photos", tmp_path / "labels.csv")
     (tmp_path / "labels.csv").write_text("mine")
 
-    with pytest.raises(UsageError, match=r"not overwritten.*go on with `poets resume \S+`\."):
+    with pytest.raises(UsageError, match=r"was not overwritten") as raised:
         drive(ready_storage, job)
 
-    assert "labels.csv exists already" in state_of(load_settings(), job).note
+    assert raised.value.run == job.name
+    assert "labels.csv exists already" in state_of(load_settings(), job).reason
 
 
 def test_a_batch_that_ends_every_worker_becomes_rows_with_a_reason(
@@ -265,41 +265,27 @@ def test_the_lock_is_kept_while_the_labels_are_merged(
     assert held == [1] * 4
 
 
-def test_with_no_worker_the_progress_says_what_to_do(ready_storage, run, monkeypatch):
+def test_with_no_worker_the_progress_says_so(ready_storage, run, monkeypatch):
     monkeypatch.setattr("orchestrator.driving.driver._HELP_AFTER_S", 0.3)
 
     def until_help(progress):
-        if "poets worker" in progress.note:
+        if progress.is_unattended:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         drive(ready_storage, run, until_help)
 
 
-def test_with_a_stack_of_its_own_the_advice_is_its_log(tmp_path):
-    settings = Settings(tmp_path / "storage")
-
-    assert submit._advice(settings)["advice"].endswith(f"{find_stack(settings).log}")
-    assert "advice" not in submit._advice(Settings(tmp_path, "redis://localhost"))
-
-
-def test_what_a_driver_says_to_do_has_the_flags_that_lead_to_its_storage(run):
-    run.folder.plan.unlink()
-
-    with pytest.raises(StorageError, match=r"`poets resume run --storage /mnt/s`"):
-        check_there(run, " --storage /mnt/s")
-
-
 def test_runs_are_listed_with_how_they_stand(ready_storage, run, busy, tmp_path):
     os.utime(make_run(ready_storage, tmp_path / "photos", "other").folder.plan, (1, 1))
     drive(ready_storage, run)
 
-    states = {state.plan.name: state for state in list_states(load_settings())}
+    states = {state.name: state for state in list_states(load_settings())}
 
     assert states["run"].state == "finished"
-    assert states["run"].headline == "100.0% test accuracy"
+    assert states["run"].result.accuracies["test"] == 1.0
     assert states["other"].state == "stalled"
-    assert states["other"].to_dict()["batches_done"] == 3
+    assert states["other"].batches_done == 3
 
 
 def test_models_are_found_by_run_by_path_and_as_the_latest(ready_storage, run, busy):
@@ -368,7 +354,7 @@ def test_a_damaged_run_is_listed_and_hides_no_other(ready_storage, run, busy, tm
     for name in ("model.json", "backbone.tflite"):
         (half.folder.model / name).write_text("{}")
 
-    states = {state.plan.name: state.state for state in list_states(load_settings())}
+    states = {state.name: state.state for state in list_states(load_settings())}
 
     assert states == {
         "run": "finished",
@@ -382,7 +368,7 @@ def test_a_damaged_run_is_listed_and_hides_no_other(ready_storage, run, busy, tm
 def test_a_finished_run_has_nothing_to_resume(ready_storage, run, busy):
     result = drive(ready_storage, run)
 
-    assert reopen_run(run) == result
+    assert to_dict(reopen_run(run)) == result
 
 
 @pytest.mark.parametrize(
@@ -407,4 +393,4 @@ def test_a_storage_that_fails_under_a_driver_is_told_with_what_to_do(
 
     with pytest.raises(StorageError, match=said) as raised:
         drive(ready_storage, run, fail_at_first_look)
-    assert "`poets resume run`" in str(raised.value)
+    assert raised.value.run == "run"

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.driving.merge import check_output, merge_predictions
 from tests.builders.runs import make_plan
-from workers.errors import ShardError, UsageError
+from workers.errors import OutputExistsError, ShardError, UsageError
 from workers.storage.layout import Storage
 from workers.storage.plan import LabellingOptions
 from workers.storage.predictions import Prediction, write_predictions
@@ -118,7 +118,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path):
     (tmp_path / "there.csv").write_text("")
     (tmp_path / "folder.csv").mkdir()
 
-    with pytest.raises(UsageError, match="--force"):
+    with pytest.raises(OutputExistsError):
         check_output(tmp_path / "there.csv", overwrite=False)
     with pytest.raises(UsageError, match="no folder"):
         check_output(tmp_path / "nowhere" / "labels.csv", overwrite=False)

@@ -1,5 +1,6 @@
-"""How a run stands that has not ended: what is said of it is true."""
+"""How a run is: what is said of it is true."""
 
+import json
 import os
 import time
 from dataclasses import replace
@@ -7,13 +8,15 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.driving.coordinator import ALIVE_KEY
-from orchestrator.runs import list_states, state_of
+from orchestrator.driving.result import to_dict
+from orchestrator.driving.who_drives import Situation
+from orchestrator.runs import state_of
 from tests.builders.datasets import make_data_set
-from tests.builders.runs import make_run
+from tests.builders.runs import make_result, make_run
+from workers.errors import RunError
 from workers.leases import Keys, connect
-from workers.settings import Settings, load_settings
+from workers.settings import load_settings
 from workers.storage.plan import TrainingOptions
-from workers.storage.run import Run
 
 
 @pytest.fixture
@@ -32,17 +35,17 @@ def planned(storage, tmp_path, name, options=None):
 
 def stands(run):
     state = state_of(load_settings(), run)
-    return state.state, state.note
+    return state.state, state.situation
 
 
 def test_a_run_that_somebody_drives_is_running(run, broker_url):
     connect(broker_url).set(Keys("spring").driver_lock, "token")
 
-    assert stands(run) == ("running", "")
+    assert stands(run) == ("running", Situation.DRIVEN)
 
 
 def test_a_run_whose_driver_has_died_is_stalled_and_says_what_to_do(run, broker_url):
-    expected = ("stalled", "nobody drives it; `poets resume spring` goes on with it")
+    expected = ("stalled", Situation.ABANDONED)
 
     assert stands(run) == expected
     # That of another run is nothing to it.
@@ -57,25 +60,21 @@ def test_with_the_embedded_stack_down_nobody_drives(run):
 def test_a_command_that_is_just_starting_is_not_taken_for_dead(run):
     os.utime(run.folder.plan)
 
-    assert stands(run) == ("running", "is starting")
+    assert stands(run) == ("running", Situation.STARTING)
 
 
 def test_a_broker_that_is_away_leaves_the_state_unknown(run, tmp_path, monkeypatch):
     monkeypatch.setenv("POETS_BROKER_URL", f"redis+socket://{tmp_path}/nobody?virtual_host=0")
 
-    state, note = stands(run)
-
-    assert state == "unknown"
-    assert "the broker does not say" in note
-    assert "`poets resume spring`" in note
+    assert stands(run) == ("unknown", Situation.UNKNOWN)
     run.folder.paused.touch()
-    assert stands(run) == ("stopped", "`poets resume spring` goes on with it")
+    assert stands(run) == ("stopped", Situation.STOPPED)
 
 
 def test_a_coordinator_takes_up_what_nobody_drives(run, broker_url):
     connect(broker_url).set(ALIVE_KEY, 1)
 
-    assert stands(run) == ("running", "a coordinator takes it up")
+    assert stands(run) == ("running", Situation.AWAITS_COORDINATOR)
     run.folder.paused.touch()
     assert stands(run)[0] == "stopped"
 
@@ -83,55 +82,39 @@ def test_a_coordinator_takes_up_what_nobody_drives(run, broker_url):
 def test_a_detached_run_without_a_coordinator_is_stalled(run, broker_url):
     run.folder.detached.touch()
 
-    state, note = stands(run)
-
-    assert state == "stalled"
-    assert note.startswith("no coordinator is up")
+    assert stands(run) == ("stalled", Situation.NO_COORDINATOR)
 
 
-def test_a_trial_waits_for_its_siblings_and_is_not_resumed_alone(storage, tmp_path, broker_url):
+@pytest.mark.parametrize("sweep", ["best", None])
+def test_a_trial_waits_for_its_siblings(storage, tmp_path, broker_url, sweep):
+    """Also one that was planned before plans named their sweep."""
     options = TrainingOptions(evaluate_test=False)
     trial = planned(storage, tmp_path, "best.002", options)
-    plan = trial.folder.plan.read_text()
-    trial.folder.plan.write_text(plan.replace('"parent": null', '"parent": "spring"'))
-    os.utime(trial.folder.plan, (1, 1))
-    trial = Run.open(storage, trial.name)
+    trial = replace(trial, plan=replace(trial.plan, sweep=sweep))
     connect(broker_url).set(Keys("best.001").driver_lock, "token")
     while_it_runs = stands(trial)
 
     connect(broker_url).flushall()
     trial.folder.paused.touch()
 
-    assert while_it_runs == ("running", "waits for the other trials of its sweep")
-    state, note = stands(trial)
-    assert state == "stopped"
-    assert "`poets sweep spring`" in note
-    assert "resume" not in note
-
-
-def test_a_note_leads_to_the_storage_and_the_broker_that_were_named(run, broker_url, monkeypatch):
-    named = replace(load_settings(), storage=run.folder.path.parents[1])
-    monkeypatch.setenv("POETS_STORAGE", "/elsewhere")
-    monkeypatch.delenv("POETS_BROKER_URL")
-
-    (state,) = list_states(named)
-
-    flags = f"--storage {named.storage} --broker-url '{broker_url}'"
-    assert f"`poets resume spring {flags}` goes on" in state.note
-    assert state_of(named, run).note == state.note
-    assert "--broker-url" not in state_of(Settings(named.storage), run).note
+    assert while_it_runs == ("running", Situation.AWAITS_SWEEP)
+    assert stands(trial) == ("stopped", Situation.STOPPED)
 
 
 def test_a_finished_run_says_where_its_model_is_now(run):
     """The storage was moved since: the plan does not know where it lies."""
-    run.folder.result.write_text(
-        '{"run": "spring", "model": "/old/model", "report": "/old/report"}'
-    )
+    result = make_result(model="/old/model", report="/old/report")
+    run.folder.result.write_text(json.dumps(to_dict(result)))
 
-    result = state_of(load_settings(), run).result
+    found = state_of(load_settings(), run).result
 
-    assert result == {
-        "run": "spring",
-        "model": str(run.folder.model),
-        "report": str(run.folder.report),
-    }
+    expected = replace(result, model=str(run.folder.model), report=str(run.folder.report))
+    assert found == expected
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"run": 1}', b"\xff"])
+def test_a_damaged_result_is_refused(run, content):
+    run.folder.result.write_bytes(content)
+
+    with pytest.raises(RunError, match="is damaged"):
+        state_of(load_settings(), run)

@@ -13,7 +13,7 @@ from orchestrator.planning.plan import plan_labelling
 from tests.builders.backbones import BACKBONE
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import images_of, make_run, pretend_run, pretend_with_failures
-from workers.errors import DatasetError, RunError, UsageError
+from workers.errors import DatasetError, UnfinishedRunError, UsageError
 from workers.heads.model_folder import MODEL_FILES
 from workers.settings import load_settings
 from workers.storage.plan import LabellingOptions
@@ -113,7 +113,7 @@ def test_nothing_failed_is_nothing_to_do(storage, photos):
 
 def test_a_run_that_has_not_ended_is_to_be_resumed_first(storage, run):
     run.folder.result.unlink()
-    with pytest.raises(RunError, match="poets resume spring"):
+    with pytest.raises(UnfinishedRunError, match="'spring' has not ended"):
         retry()
 
     run.folder.failure.write_text('{"reason": "no image of red could be read"}')

@@ -15,8 +15,9 @@ from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture
 from tests.builders.runs import make_run, pretend_run
 from workers.bottlenecks.batches import ImageResult, complete_batch
-from workers.errors import DatasetError, RunError
-from workers.settings import Settings, load_settings
+from workers.errors import DatasetError, NameTakenError, RunError
+from workers.settings import load_settings
+from workers.storage.layout import Storage
 from workers.storage.manifest import read_batches
 from workers.storage.plan import LabellingOptions, TrainingOptions
 
@@ -122,7 +123,7 @@ def test_a_name_is_taken_once_and_automatic_names_count(storage, tmp_path):
     photos = make_data_set(tmp_path / "photos")
     make_run(storage, photos, "spring")
 
-    with pytest.raises(RunError, match="poets resume spring"):
+    with pytest.raises(NameTakenError, match="is a run 'spring' already"):
         make_run(storage, photos, "spring")
     assert make_run(storage, photos, None).name == "photos-1"
     assert make_run(storage, photos, None).name == "photos-2"
@@ -195,16 +196,14 @@ def test_weights_are_not_looked_for_when_the_folder_cannot_give_a_classifier(tmp
         plan_submission(load_settings(), request, lambda _: None)
 
 
-def test_a_name_that_is_taken_names_the_storage_where_it_is(storage, tmp_path):
+def test_a_name_is_taken_in_its_storage_only(storage, tmp_path):
     make_run(storage, make_data_set(tmp_path / "photos"))
-    elsewhere = tmp_path / "else where"
-    (elsewhere / "runs").mkdir(parents=True)
-    storage.run("run").path.rename(elsewhere / "runs" / "run")
 
-    check_name(load_settings(), "run")  # is free here
+    check_name(Storage(tmp_path / "elsewhere"), "run")
 
-    with pytest.raises(RunError, match=f"`poets resume run --storage '{elsewhere}'`"):
-        check_name(Settings(elsewhere), "run")
+    with pytest.raises(NameTakenError) as raised:
+        check_name(storage, "run")
+    assert raised.value.run == "run"
 
 
 def test_a_batch_suits_the_data_set():

@@ -1,0 +1,116 @@
+"""What to type next: the one place that turns errors and states of runs into commands."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from workers.errors import (
+    LabellingJobError,
+    NameTakenError,
+    NoCoordinatorError,
+    NoModelError,
+    NoModelYetError,
+    NoRunError,
+    OutputExistsError,
+    PoetsError,
+    StorageGoneError,
+    UnfinishedRunError,
+    UnknownModelError,
+)
+from workers.settings import Settings, needed_flags
+
+if TYPE_CHECKING:
+    from orchestrator.progress import OnProgress, Progress
+    from orchestrator.runs import RunState
+
+_SETTINGS = "poets.settings"
+_RESUME = "What is done is kept; continue with `poets resume {run}`."
+# {run}: its name, with the flags that lead to its storage and broker.
+_AFTER_ERROR: dict[type[PoetsError], str] = {
+    NoRunError: "`poets runs` lists the runs there are.",
+    NameTakenError: "Choose another --name, or look at it with `poets show {run}`, or continue "
+    "it: `poets resume {run}`.",
+    UnfinishedRunError: "Bring it to its end with `poets resume {run}`, then try its failed "
+    "images again.",
+    NoCoordinatorError: "Start `poets coordinator` beside the workers, or leave out --detach.",
+    LabellingJobError: "Give a run of `poets submit-dataset`; `poets runs` lists them.",
+    OutputExistsError: "Use --force to overwrite it, or --output.",
+    NoModelError: "Make one with `poets submit-dataset DIR`, or give one with --model.",
+    NoModelYetError: "See `poets show {run}`.",
+    UnknownModelError: "`poets runs` lists the runs.",
+    StorageGoneError: "When it is there again, continue with `poets resume {run}`.",
+}
+
+
+def remember(settings: Settings) -> None:
+    """Note the settings of this command, for the flags in what is said of its errors."""
+    click.get_current_context().meta[_SETTINGS] = settings
+
+
+def describe_error(error: PoetsError, meta: dict[str, Any]) -> str:
+    """Return what happened, and what to do.
+
+    Args:
+        meta: That of the command's context.
+    """
+    known = (text for kind, text in _AFTER_ERROR.items() if isinstance(error, kind))
+    advice = next(known, _RESUME if error.run else "")
+    settings = meta.get(_SETTINGS)
+    flags = needed_flags(settings) if settings else ""
+    return f"{error} {advice.format(run=f'{error.run}{flags}')}".rstrip()
+
+
+def with_advice(on_progress: "OnProgress", settings: Settings) -> "OnProgress":
+    """Return an `on_progress` that also shows what to do when no worker takes the work."""
+
+    def show(progress: "Progress") -> None:
+        if progress.is_unattended and not progress.note:
+            advice = _why_unattended(settings)
+            progress = replace(progress, note=f"no worker takes the work; {advice}")
+        on_progress(progress)
+
+    return show
+
+
+def _why_unattended(settings: Settings) -> str:
+    from orchestrator.embedded.stack import find_stack
+
+    if settings.broker_url is None:
+        return f"the log of the stack may say why: {find_stack(settings).log}"
+    return "is one running? (`poets worker`, `poets doctor`)"
+
+
+def describe_state(state: "RunState", flags: str) -> str:
+    """Return why a run is in its state and what to do; "" where the state says it all.
+
+    Args:
+        flags: Those that lead to its storage and broker; see `needed_flags`.
+    """
+    if state.state == "cancelled":
+        return f"`poets resume {state.name}{flags}` takes it up again"
+    if state.situation is None:
+        return state.reason
+    resume = _how_to_continue(state, flags)
+    wait = f"cannot continue now: {state.reason}; tried again every minute"
+    mend = f"could not continue: {state.reason}; when that is mended, {resume}"
+    notes = {
+        "DRIVEN": wait if state.reason else "",
+        "AWAITS_COORDINATOR": "a coordinator takes it up",
+        "AWAITS_SWEEP": "waits for the other trials of its sweep",
+        "STARTING": "is starting",
+        "STOPPED": mend if state.reason else resume,
+        "UNKNOWN": f"the broker does not say whether it is driven; {resume}, or joins it",
+        "NO_COORDINATOR": f"no coordinator is up to drive it; {resume}",
+        "ABANDONED": f"nobody drives it; {resume}",
+    }
+    return notes[state.situation.name]
+
+
+def _how_to_continue(state: "RunState", flags: str) -> str:
+    from orchestrator.driving.who_drives import sweep_of
+
+    if state.plan and sweep_of(state.plan):
+        again = f"`poets sweep {state.plan.parent}{flags}` with the same values starts again"
+        return f"its sweep is over; {again}"
+    return f"`poets resume {state.name}{flags}` continues it"
