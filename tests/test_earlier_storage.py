@@ -23,6 +23,7 @@ from workers.heads.model_folder import load_model, read_card
 from workers.labelling import classify_files
 from workers.storage.layout import Storage
 from workers.storage.plan import read_plan
+from workers.storage.run import Run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="its photographs are below /proc")
 
@@ -214,7 +215,7 @@ def test_a_new_run_on_the_same_photographs_computes_nothing(earlier, taken):
 
     assert (result["cached"], result["computed"], result["lost"]) == (24, 0, 0)
     assert [name for name, _ in taken] == ["poets.train_head"]
-    assert result["test_accuracy"] == read_result(earlier.run("colours"))["test_accuracy"]
+    assert result["test_accuracy"] == read_result(Run.open(earlier, "colours")).test_accuracy
 
 
 def test_another_head_is_trained(earlier, taken):
