@@ -102,15 +102,19 @@ def _convert(storage: Storage, key: BackboneKey) -> None:
 
 
 def _check_agreement(content: bytes, model: Any, spec: BackboneSpec) -> float:
-    """Return the images a second of one core, if the conversion computes what Keras does."""
-    # A conversion that goes wrong does so silently: NaN, or a network without weights.
+    """Return the images per second of one core, if the conversion computes what Keras does.
+
+    Raises:
+        WeightsError: When it does not.
+    """
+    # A conversion may fail silently: NaN, or a network without weights.
     noise = np.random.default_rng(0).integers(0, 256, (2, *spec.input_size, 3), np.uint8)
     expected = model(noise.astype(np.float32)).numpy()
     with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
         Path(file.name).write_bytes(content)
         backbone = LiteRTBackbone(Path(file.name), chunk=2)
     found = backbone.compute(noise)
-    # 8-bit weights are an approximation by design; only nonsense is refused there.
+    # 8-bit weights are an approximation by design; only nonsense is refused.
     tolerance = 0.25 if spec.is_quantized else 1e-3
     if not np.abs(found - expected).max() <= tolerance * np.abs(expected).max():
         raise WeightsError(f"The conversion of {spec.name} to LiteRT does not agree with Keras.")

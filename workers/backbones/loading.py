@@ -16,7 +16,7 @@ from workers.storage.layout import Storage
 
 
 class Backbone(Protocol):
-    """What LiteRT and Keras have in common; both agree to within 1e-3 of the largest number.
+    """What LiteRT and Keras have in common; they agree to within 1e-3 of the largest number.
 
     Attributes:
         input_size: Height and width in pixels.
@@ -39,12 +39,12 @@ def open_backbone(storage: Storage, key: BackboneKey, device: str) -> Backbone:
 
     Raises:
         ModelError: When it has not been converted.
-        StorageError: When it is damaged; it was set aside, to be converted again.
+        StorageError: When it is damaged; it will be converted again.
     """
     spec, digest = find_spec(key.architecture), key.weights_digest
     weights = None if seed_of(digest) is not None else storage.weights(digest)
-    # A model that was made elsewhere comes without the weights that Keras would need; 8-bit
-    # weights exist in LiteRT only, and other ones would give other bottlenecks.
+    # A model from elsewhere comes without the weights that Keras needs; 8-bit weights exist in
+    # LiteRT only, and others would give other bottlenecks.
     can_use_keras = (weights is None or weights.exists()) and not spec.is_quantized
     if can_use_keras and uses_gpu(device):
         from workers.backbones.keras import KerasBackbone

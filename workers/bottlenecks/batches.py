@@ -1,4 +1,4 @@
-"""From the images of a batch to its bottlenecks: what is known is read, the rest computed."""
+"""From the images of a batch to its bottlenecks: read what storage has, compute the rest."""
 
 import contextlib
 from collections import defaultdict
@@ -48,7 +48,7 @@ class Request(NamedTuple):
         return self.path, self.planned
 
     def identify(self, digest: bytes) -> bytes:
-        """Return the digest of what is asked for, given that of the file."""
+        """Return the digest of the image or variant, given that of the file."""
         return self.recipe.identify(digest) if self.recipe else digest
 
 

@@ -1,4 +1,4 @@
-"""Gather the bottlenecks of a run from its shards, by split, with an account of every image."""
+"""Gather the bottlenecks of a run from its shards by split, and account for every image."""
 
 import itertools
 import tempfile
@@ -23,7 +23,7 @@ from workers.storage.plan import Plan
 from workers.storage.run import Run
 
 SPLITS = ("training", "validation", "testing")
-# Larger sets of bottlenecks are gathered in a temporary file and stream from there.
+# Larger sets of bottlenecks are gathered in a temporary file, and read from there.
 _IN_MEMORY_BYTES = 2 * 1024**3
 _ROWS_AT_ONCE = 65_536
 _COUNTED = (
@@ -37,10 +37,11 @@ class Gathered:
 
     Attributes:
         examples: By split; in training each photograph is followed by its variants.
-        counts: Of photographs, but for those of variants.
+        counts: Numbers of photographs; "variants" and "variants_computed" of variants.
+        quarantine: Path and reason of each photograph that could not be read.
         copies: Photographs that were left out because a held-out one has their content.
         digests: SHA-256 of the photograph of each example, by split.
-        is_variant: Which training examples are no photographs, bool, shape (n,).
+        is_variant: Which training examples are variants, bool, shape (n,).
     """
 
     examples: dict[str, Examples]
@@ -51,7 +52,7 @@ class Gathered:
     is_variant: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
 
     def hide_test(self) -> None:
-        """Take the test images away from whoever may not look at them yet."""
+        """Remove the test images, so that nothing can be chosen by them."""
         width = self.examples["testing"].bottlenecks.shape[1]
         labels = self.examples["testing"].labels[:0]
         self.examples["testing"] = Examples(np.empty((0, width), np.float32), labels, [])
@@ -140,7 +141,7 @@ def _add_photograph(
     numbering: "_Numbering",
     rows: list[tuple[PlannedImage, ImageResult]],
 ) -> None:
-    """Take in one image, its variants behind it, or say why not."""
+    """Add one image and the variants that follow it, or the reason why not."""
     (image, own), variants = rows[0], rows[1:]
     failed = next((result for _, result in rows if result.bottleneck is None), None)
     if failed:
@@ -157,7 +158,7 @@ def _add_photograph(
 
 
 class _Numbering:
-    """The numbers of labels, from what the manifest says of an image."""
+    """The numbers of the labels that the manifest names."""
 
     def __init__(self, plan: Plan) -> None:
         self.is_multi_label = plan.training is not None and plan.training.multi_label
@@ -167,7 +168,7 @@ class _Numbering:
 
     def find(self, text: str) -> tuple[int, ...]:
         """Return the numbers of all labels of an image."""
-        # Sets of labels are few and images many.
+        # There are few sets of labels and many images.
         if text not in self._known:
             labels = split_labels(text) if self.is_multi_label else [text]
             self._known[text] = tuple(self._numbers[label] for label in labels)
@@ -198,7 +199,7 @@ class _Part:
         shape = (count_split(folder, split), width)
         if shape[0] * width * 4 <= _IN_MEMORY_BYTES:
             return cls(np.empty(shape, np.float32))
-        # Its name goes with the scratch folder; the mapping keeps the file alive.
+        # The scratch folder is deleted at once; the mapping keeps the file alive.
         return cls(np.memmap(f"{scratch}/{split}", np.float32, "w+", shape=shape))
 
     def add(
@@ -209,7 +210,7 @@ class _Part:
         bottleneck: np.ndarray | None,
         is_variant: bool,
     ) -> None:
-        """Add an image or a variant; path and digest are those of the image in both cases."""
+        """Add an image or a variant, with the path and digest of the image in both cases."""
         self.bottlenecks[len(self.labels)] = bottleneck
         self.labels.append(labels)
         self.paths.append(path)

@@ -103,10 +103,10 @@ def choose_processes(capacity: Capacity, on_gpu: bool) -> Choice:
         held = f"the {capacity.memory_text} hold no more at {CHILD_BYTES // MEGABYTE} MB each"
         return Choice(fitting, f"{held}, for {_count(cores, 'core')}")
     if capacity.quota is None or capacity.quota > capacity.cores:
-        return Choice(cores, "one a core")
+        return Choice(cores, "one per core")
     allowed = f"its cgroup allows {capacity.quota:g} of {_count(capacity.cores, 'core')}"
     is_whole = capacity.quota == cores
-    return Choice(cores, f"one a core; {allowed}" + ("" if is_whole else ", rounded up"))
+    return Choice(cores, f"one per core; {allowed}" + ("" if is_whole else ", rounded up"))
 
 
 def choose_threads(capacity: Capacity, on_gpu: bool) -> Choice:
@@ -114,7 +114,7 @@ def choose_threads(capacity: Capacity, on_gpu: bool) -> Choice:
     processes = choose_processes(capacity, on_gpu).value
     spare = capacity.usable_cores // processes
     if on_gpu or spare < 2:
-        return Choice(1, "a process a core that decodes and computes by itself is quickest")
+        return Choice(1, "a process per core that decodes and computes by itself is fastest")
     threads = min(spare, _MOST_THREADS)
     return Choice(threads, f"{_count(spare, 'core')} for each process that the memory holds")
 

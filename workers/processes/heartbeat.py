@@ -1,4 +1,4 @@
-"""The sign of life that long work gives, so that whoever waits can tell slow from hanging."""
+"""The sign of life that long work gives, which tells slow work from work that hangs."""
 
 from collections.abc import Callable
 
@@ -7,4 +7,4 @@ Heartbeat = Callable[[], None]
 
 
 def no_heartbeat() -> None:
-    """Do nothing: nobody waits."""
+    """Do nothing: nobody watches this work."""

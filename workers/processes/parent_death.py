@@ -1,4 +1,4 @@
-"""A process that ends when its parent does, however that ended; on Linux only."""
+"""A process that ends when its parent ends, in whatever way; on Linux only."""
 
 import ctypes
 import os

@@ -148,14 +148,14 @@ def test_this_machine_has_a_core_and_memory():
 @pytest.mark.parametrize(
     ("capacity", "processes", "reason"),
     [
-        (Capacity(8, None, 64 * GIGABYTE), 8, "one a core"),
+        (Capacity(8, None, 64 * GIGABYTE), 8, "one per core"),
         (Capacity(8, 1.5, 64 * GIGABYTE), 2, "its cgroup allows 1.5 of 8 cores, rounded up"),
         (Capacity(8, 2, 64 * GIGABYTE), 2, "its cgroup allows 2 of 8 cores"),
         (Capacity(8, 0.1, 64 * GIGABYTE), 1, "its cgroup allows 0.1 of 8 cores, rounded up"),
-        (Capacity(2, 16, 64 * GIGABYTE), 2, "one a core"),
+        (Capacity(2, 16, 64 * GIGABYTE), 2, "one per core"),
         (Capacity(8, None, GIGABYTE, True), 2, "1,024 MB of memory that the cgroup allows"),
         (Capacity(8, None, 100 * MEGABYTE), 1, "100 MB of memory of this machine"),
-        (Capacity(1, None, 100 * MEGABYTE), 1, "one a core"),
+        (Capacity(1, None, 100 * MEGABYTE), 1, "one per core"),
     ],
 )
 def test_a_process_a_core_as_far_as_limits_and_memory_go(capacity, processes, reason):
