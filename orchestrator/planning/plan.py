@@ -1,7 +1,7 @@
 """Make the immutable plan of a run: run.json and manifest.parquet, before the first task."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,12 +44,11 @@ def plan_training(
         RunError: When the name is taken or not allowed.
     """
     scan, total = dataset.scan, len(dataset.images) - dataset.splits.count(None)
-    if total < len(dataset.images):
-        scan.ignored["images without a label"] += len(dataset.images) - total
+    ignored = scan.ignored + Counter({"images without a label": len(dataset.images) - total})
     rows = total + options.variants * dataset.splits.count(TRAINING)
     concerns = [*check_names(dataset), *check_sizes(dataset)]
     draft = replace(
-        _draft(scan, backbone, batch_size or choose_batch_size(rows)),
+        _draft(scan.root, ignored, backbone, batch_size or choose_batch_size(rows)),
         labels=tuple(dataset.labels),
         training=replace(
             options, multi_label=dataset.is_multi_label, split_exceptions=dataset.exceptions
@@ -79,8 +78,7 @@ def plan_again(
         RunError: When the name is taken or not allowed.
     """
     earlier = parent.plan
-    scan = Scan(earlier.root, (), Counter(earlier.ignored))
-    draft = _draft(scan, backbone, earlier.batch_size)
+    draft = _draft(earlier.root, earlier.ignored, backbone, earlier.batch_size)
     draft = replace(
         draft, labels=earlier.labels, training=options, parent=earlier.name, sweep=sweep
     )
@@ -113,7 +111,7 @@ def plan_labelling(
         DatasetError: When the folder holds no image.
         RunError: When the name is taken or not allowed.
     """
-    draft = replace(_draft(scan, backbone, batch_size or 0), labelling=options)
+    draft = replace(_draft(scan.root, {}, backbone, batch_size or 0), labelling=options)
     base = f"{name_after(scan.root)}-labels" if name is None else name
     check_run_name(base)
     with temporary_folder(storage) as temporary:
@@ -127,10 +125,10 @@ def plan_labelling(
         return claim_name(storage, temporary, plan, base, is_exact=name is not None)
 
 
-def _draft(scan: Scan, backbone: BackboneKey, batch_size: int) -> Plan:
+def _draft(root: str, ignored: Mapping[str, int], backbone: BackboneKey, batch_size: int) -> Plan:
     return Plan(
         name="",
-        root=scan.root,
+        root=root,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         architecture=backbone.architecture,
         backbone_id=backbone.id,
@@ -139,7 +137,7 @@ def _draft(scan: Scan, backbone: BackboneKey, batch_size: int) -> Plan:
         batches=0,
         cached=0,
         batch_size=batch_size,
-        ignored=dict(scan.ignored),
+        ignored=dict(ignored),
     )
 
 
