@@ -74,6 +74,25 @@ multi_label = click.option(
     type=click.Path(path_type=Path),
     help="CSV file that lists the labels of each image; folder names are then ignored.",
 )
+architecture = click.option(
+    "--architecture",
+    metavar="NAME",
+    default="mobilenet_0.50_224",
+    show_default=True,
+    help="Pretrained network; `poets architectures` lists all.",
+)
+weights = click.option(
+    "--weights",
+    metavar="PATH",
+    help="Keras weights file, or random-SEED for random weights. [found or downloaded]",
+)
+model = click.option(
+    "--model",
+    default="latest",
+    show_default=True,
+    metavar="RUN|PATH|latest",
+    help="A run, a model folder, or the newest model.",
+)
 batch_size = click.option(
     "--batch-size",
     type=click.IntRange(1, 4096),

@@ -11,18 +11,8 @@ from workers.settings import Settings
 
 @click.command("bench")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option(
-    "--architecture",
-    metavar="NAME",
-    default="mobilenet_0.50_224",
-    show_default=True,
-    help="Pretrained network; `poets architectures` lists all.",
-)
-@click.option(
-    "--weights",
-    metavar="PATH",
-    help="Keras weights file, or random-SEED for random weights. [found or downloaded]",
-)
+@options.architecture
+@options.weights
 @click.option(
     "--images",
     type=click.IntRange(1),

@@ -9,13 +9,7 @@ from workers.settings import Settings
 
 @click.command("classify")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path())
-@click.option(
-    "--model",
-    default="latest",
-    show_default=True,
-    metavar="RUN|PATH|latest",
-    help="A run, a model folder, or the newest model.",
-)
+@options.model
 @click.option(
     "--top-k", type=click.IntRange(1), default=5, show_default=True, help="Labels for each image."
 )

@@ -15,13 +15,7 @@ _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "p
 
 @click.command("classify-dir")
 @click.argument("folder", metavar="DIR", type=options.FOLDER)
-@click.option(
-    "--model",
-    default="latest",
-    show_default=True,
-    metavar="RUN|PATH|latest",
-    help="A run, a model folder, or the newest model.",
-)
+@options.model
 @click.option(
     "--output",
     "-o",

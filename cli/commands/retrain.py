@@ -24,11 +24,7 @@ if TYPE_CHECKING:
     context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
 )
 @retrain_flags
-@click.option(
-    "--weights",
-    metavar="PATH",
-    help="Keras weights file, or random-SEED for random weights. [found or downloaded]",
-)
+@options.weights
 @options.as_json
 @options.quiet
 @partial(options.with_settings, default_storage="bottleneck_dir")

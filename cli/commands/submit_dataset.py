@@ -24,20 +24,10 @@ if TYPE_CHECKING:
 @click.command("submit-dataset")
 @click.argument("folder", metavar="DIR", type=options.FOLDER)
 @click.option("--name", help="Name of the run. [DIR-1, DIR-2, ...]")
-@click.option(
-    "--architecture",
-    metavar="NAME",
-    default="mobilenet_0.50_224",
-    show_default=True,
-    help="Pretrained network; `poets architectures` lists all.",
-)
+@options.architecture
 @options.multi_label
 @training_options(SPLIT_OPTIONS, HEAD_OPTIONS, DISTORTION_OPTIONS)
-@click.option(
-    "--weights",
-    metavar="PATH",
-    help="Keras weights file, or random-SEED for random weights. [found or downloaded]",
-)
+@options.weights
 @click.option(
     "--assert-accuracy-at-least",
     "least_accuracy",
