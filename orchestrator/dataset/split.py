@@ -61,8 +61,8 @@ def check_shares(options: TrainingOptions) -> None:
     # Phrased so that NaN is refused.
     if not (testing >= 0 and validation >= 0 and testing + validation <= 90):
         raise UsageError(
-            "The testing and validation percentages must not be negative, and together "
-            f"at most 90; they are {testing:g} and {validation:g}."
+            "The testing and validation percentages must not be negative, nor add up to more "
+            f"than 90; they are {testing:g} and {validation:g}."
         )
 
 
