@@ -5,9 +5,10 @@ import os
 import shutil
 import statistics
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -34,13 +35,12 @@ _POLL_S = 0.005
 @contextlib.contextmanager
 def scratch_storage(settings: Settings) -> Iterator[Settings]:
     """Yield settings with an empty storage, on the same disk; it is gone afterwards."""
-    folder = settings.storage / f".tmp-{uuid.uuid4().hex}"
-    with storage_errors(f"write {folder}"):
-        folder.mkdir()
-    try:
-        yield replace(settings, storage=folder, broker_url=None)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with storage_errors(f"write {settings.storage}"):
+        folder = TemporaryDirectory(
+            prefix=".tmp-", dir=settings.storage, ignore_cleanup_errors=True
+        )
+    with folder as path:
+        yield replace(settings, storage=Path(path), broker_url=None)
 
 
 def time_shards(scratch: Settings, uris: list[str], rows: int, bottleneck_size: int) -> float:

@@ -104,14 +104,14 @@ def time_together(timers: list[Timer], files: list[File], limit_s: float) -> lis
 
     with contextlib.ExitStack() as stack:
         for timer in timers:
-            stack.enter_context(timer).start()
-        for timer in timers:
-            timer.wait_until_ready()
-        with ThreadPoolExecutor(len(timers)) as pool:
-            try:
-                return list(pool.map(measure, range(len(timers))))
-            except DeathError as died:
-                raise PoetsError(
-                    f"One of {len(timers)} processes was lost: an image {died}. Is there memory "
-                    "for all of them? See `poets doctor`."
-                ) from died
+            stack.enter_context(timer)
+        # Its threads end last: the kernel ends a child with the thread that started it.
+        pool = stack.enter_context(ThreadPoolExecutor(len(timers)))
+        list(pool.map(Child.wait_until_ready, timers))
+        try:
+            return list(pool.map(measure, range(len(timers))))
+        except DeathError as died:
+            raise PoetsError(
+                f"One of {len(timers)} processes was lost: an image {died}. Is there memory for "
+                "all of them? See `poets doctor`."
+            ) from died

@@ -107,24 +107,18 @@ class Child(Generic[Answer]):
             self.stop()
             raise
 
-    def start(self) -> "_Process":
-        """Start the process if there is none, without waiting for it."""
-        if self._process is None:
-            command = [sys.executable, "-P", "-m", self._module, *self._arguments, str(os.getpid())]
-            self._process = _Process(command, self._environment)
-        return self._process
-
     def wait_until_ready(self) -> "_Process":
         """Start the process if there is none, and wait until it can take a question.
 
         Raises:
             StorageError: When it cannot even start working.
         """
-        process = self.start()
+        if self._process is not None:
+            return self._process
+        command = [sys.executable, "-P", "-m", self._module, *self._arguments, str(os.getpid())]
+        self._process = _Process(command, self._environment)
         try:
-            if not process.is_ready:
-                process.read_line(START_TIMEOUT_S, self._heartbeat)
-                process.is_ready = True
+            self._process.read_line(START_TIMEOUT_S, self._heartbeat)
         except DeathError as died:
             self.stop()
             said = f": {died.last_words}" if died.last_words else "."
@@ -133,7 +127,7 @@ class Child(Generic[Answer]):
         except BaseException:
             self.stop()
             raise
-        return process
+        return self._process
 
     def stop(self) -> None:
         """End the process, if there is one."""
@@ -152,7 +146,6 @@ class _Process:
     """A process and its pipes."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
-        self.is_ready = False
         self._unread = b""
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
         self._process = subprocess.Popen(
