@@ -98,7 +98,7 @@ def test_a_folder_that_is_missing_empty_or_has_no_photograph_is_an_error(ready_s
 
     for name, reason in [
         ("missing", "There is no folder"),
-        ("empty", "There is no image below"),
+        ("empty", "There are no images in"),
         ("text", "No image can be measured, of 1 that were tried: not an image: no known format."),
     ]:
         result = invoke("bench", tmp_path / name, *TINY)
