@@ -48,12 +48,12 @@ def test_every_module_is_in_the_wheel(wheel):
     assert sources <= set(wheel)
 
 
-def test_the_parts_of_the_report_are_in_the_wheel(wheel):
+def test_templates_are_in_the_wheel(wheel):
     from workers.reports.page.page import _SCRIPTS
 
     parts = {f"workers/reports/page/{name}" for name in ("page.html", "page.css", *_SCRIPTS)}
 
-    assert parts <= set(wheel)
+    assert parts | {"workers/exports/model_readme.md"} <= set(wheel)
 
 
 def test_the_package_can_not_be_uploaded_by_mistake():

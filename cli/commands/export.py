@@ -7,6 +7,7 @@ import click
 
 from cli import options
 from cli.console import print_json, say, show_progress
+from workers.errors import UsageError
 from workers.exports.formats import FORMATS
 from workers.settings import Settings
 
@@ -33,7 +34,7 @@ from workers.settings import Settings
     default="final_result",
     show_default=True,
     metavar="NAME",
-    help="Output of the frozen graph.",
+    help="Name of the output in the frozen graph.",
 )
 @click.option("--force", is_flag=True, help="Replace an earlier export in DIR.")
 @options.as_json
@@ -59,11 +60,15 @@ def command(
       poets export latest --to flowers-model
       poets export flowers-1 --to phone --format tflite --format tflite-int8
     """
-    from orchestrator.exporting.export import ExportOptions, export_model
+    from orchestrator.exporting.export import ExportOptions, TargetError, export_model
 
     asked = ExportOptions(run, target, tuple(dict.fromkeys(formats)), force, final_tensor_name)
-    with show_progress(quiet) as on_progress:
-        result = export_model(settings, asked, on_progress)
+    try:
+        with show_progress(quiet) as on_progress:
+            result = export_model(settings, asked, on_progress)
+    except TargetError as error:
+        or_force = ", or --force" if error.is_export else ""
+        raise UsageError(f"{error} Give another folder with --to{or_force}.") from error
     if as_json:
         print_json(result)
         return

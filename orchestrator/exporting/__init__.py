@@ -1,1 +1,1 @@
-"""Hands a finished model out in the formats of other tools, the files of the codelab among them."""
+"""Exports a finished model to the formats of other tools, such as the files of the codelab."""

@@ -1,4 +1,6 @@
-"""The training images that 16 and 8 bits are calibrated by, and all formats are checked with."""
+"""The training images that 16 and 8 bits are calibrated with, and all formats checked with."""
+
+from pathlib import Path
 
 from workers.bottlenecks.batches import image_path
 from workers.errors import RunError
@@ -9,30 +11,30 @@ from workers.storage.plan import Plan
 _PHOTOGRAPHS = 200
 
 
-def choose_photographs(run: RunFolder, plan: Plan | None) -> tuple[list[tuple[str, int, int]], str]:
-    """Return training images from all over a run, or why there are none.
+def choose_photographs(model: Path, plan: Plan | None) -> tuple[list[tuple[str, int, int]], str]:
+    """Return training images from all over a run, or the reason why there are none.
 
     Args:
-        plan: None where the run that made a model is not in this storage.
+        model: The model folder in the folder of its run.
+        plan: None where the run that made the model is not in this storage.
 
     Returns:
         At most 200 of path, size in bytes and modification time in ns; and the reason.
     """
     if plan is None:
         return [], "the run that made this model is not here"
-    chosen: list[tuple[str, int, int]] = []
+    run = RunFolder(model.parent)
     try:
-        images = count_split(run, "training")
-        wanted = min(_PHOTOGRAPHS, images)
-        place = 0
-        for batch in read_batches(run):
-            for image in batch.images:
-                if image.split != "training":
-                    continue
-                # Evenly, since a manifest is in the order of the labels.
-                if place * wanted // images != (place + 1) * wanted // images:
-                    chosen.append((image_path(plan, image), image.size, image.version))
-                place += 1
+        total = count_split(run, "training")
+        wanted = min(_PHOTOGRAPHS, total)
+        images = (image for batch in read_batches(run) for image in batch.images)
+        training = (image for image in images if image.split == "training")
+        # Evenly, since a manifest is in the order of the labels.
+        chosen = [
+            (image_path(plan, image), image.size, image.version)
+            for i, image in enumerate(training)
+            if i * wanted // total != (i + 1) * wanted // total
+        ]
     except RunError as error:
-        return [], f"the run's own list cannot be read ({error})"
+        return [], f"the manifest of its run cannot be read ({error})"
     return chosen, ""

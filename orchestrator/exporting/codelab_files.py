@@ -1,6 +1,5 @@
-"""What the codelab's retrain.py leaves besides a model: summaries, and a final test."""
+"""What the codelab's retrain.py gives besides a model: summaries, and a final test."""
 
-import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ class FinalTest:
     """The last line of retrain.py.
 
     Attributes:
-        images: Test images that were looked at.
+        images: Test images that were measured.
         accuracy: 0 to 1; None when there were none.
         misclassified: Path below the data set, and predicted label.
     """
@@ -26,10 +25,10 @@ class FinalTest:
 
 
 def link_summaries(run: RunFolder, folder: Path) -> Path:
-    """Make the summaries of a run appear in `folder`, before there are any, and return where.
+    """Link the summaries of a run, before there are any, into `folder`; return the link.
 
-    What is in `folder` stays: retrain.py deleted it. A link, so that a fit can be watched,
-    and a relative one, so that storage and summaries may move together.
+    What is in `folder` stays, though retrain.py deleted it. A link, so that a fit can be
+    watched, and a relative one, so that storage and summaries may move together.
 
     Raises:
         StorageError: When the storage refuses.
@@ -38,22 +37,21 @@ def link_summaries(run: RunFolder, folder: Path) -> Path:
         run.summaries.mkdir(exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         target = os.path.relpath(run.summaries.resolve(), folder.resolve())
-        for number in itertools.count(1):
-            # A run of another storage may have this name.
-            link = folder / (run.name if number == 1 else f"{run.name}-{number}")
-            if link.is_symlink() and not link.exists():
-                link.unlink()  # leads nowhere: its storage is gone
-            if not link.is_symlink() and not link.exists():
-                link.symlink_to(target)
-                return link
-    raise AssertionError  # for mypy: count() has no end
+        # A run of another storage may have this name.
+        number, link = 1, folder / run.name
+        while link.exists():
+            number += 1
+            link = folder / f"{run.name}-{number}"
+        link.unlink(missing_ok=True)  # a link that leads nowhere: its storage is gone
+        link.symlink_to(target)
+    return link
 
 
 def examine_test(run: RunFolder, plan: Plan, batch_size: int) -> FinalTest:
     """Return the figures of the test split, or of a seeded sample of it.
 
     Args:
-        batch_size: Images of the sample; -1 for all.
+        batch_size: Images in the sample; -1 for all.
     """
     import numpy as np
     import pyarrow.parquet as pq
@@ -64,7 +62,7 @@ def examine_test(run: RunFolder, plan: Plan, batch_size: int) -> FinalTest:
     )
     if 0 <= batch_size < len(table):
         seed = plan.training.seed if plan.training else 0
-        # With a salt, like the other draws of a run.
+        # With a salt, so that it differs from the other draws of a run.
         generator = np.random.default_rng([seed, 2])
         table = table.take(np.sort(generator.choice(len(table), batch_size, replace=False)))
     rows = table.to_pylist()

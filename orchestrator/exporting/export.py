@@ -1,4 +1,4 @@
-"""Hand out a model in the formats of other tools: into a folder, whole or not at all."""
+"""Export a model to the formats of other tools: into a folder, whole or not at all."""
 
 import math
 import os
@@ -16,16 +16,15 @@ from orchestrator.runs import find_model
 from workers.backbones.table import find_spec
 from workers.backbones.weights import digest_file, seed_of
 from workers.errors import ExportError, UsageError, WeightsError
-from workers.exports.formats import FORMATS
+from workers.exports.formats import FORMATS, ExportRequest
 from workers.exports.model_readme import ReadmeContent, write_readme
-from workers.exports.request import ExportRequest
 from workers.heads.model_backbone import check_backbone
 from workers.heads.model_folder import MODEL_FILES, ModelCard, read_card, read_head
 from workers.processes.child import QUIET_TENSORFLOW, Child, DeathError
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors, sync_folder
 from workers.storage.layout import RunFolder, Storage
-from workers.storage.plan import read_plan
+from workers.storage.plan import Plan, read_plan
 
 _README = "README.md"
 FINAL_TENSOR = "final_result"
@@ -34,13 +33,25 @@ _TENSOR_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/-]*")
 _TAKEN_NAMES = ("input", "Mul")
 
 
+class TargetError(UsageError):
+    """The folder to export to is taken.
+
+    Attributes:
+        is_export: Whether it holds an earlier export, which may be replaced.
+    """
+
+    def __init__(self, message: str, is_export: bool = False) -> None:
+        super().__init__(message)
+        self.is_export = is_export
+
+
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to hand out.
+    """What to export.
 
     Attributes:
         model: A run, a model folder, or "latest".
-        formats: Rows of FORMATS; empty for all that are possible.
+        formats: Names of rows of FORMATS; empty for all that are possible.
         overwrite: Replace an earlier export in `target`.
     """
 
@@ -59,19 +70,17 @@ def export_model(
     """Write a model, and a model card, into a folder that appears whole or not at all.
 
     Returns:
-        `model`, `folder`, and `formats`: for each what `workers.exports.program` says of it.
+        `model`, `folder`, and `formats`: the reports of `workers.exports.program`.
 
     Raises:
-        UsageError: When the folder is taken.
+        UsageError: When the folder is taken, or the tensor cannot have this name.
         ExportError: When a format that was asked for by name is not possible.
-        ModelError, WeightsError, StorageError: As their names say.
+        ModelError: When there is no such model, or it is damaged.
+        WeightsError: See `find_source_weights`.
+        StorageError: When the storage refuses.
     """
     check_tensor_name(options.final_tensor_name)
-    storage = Storage(settings.storage)
-    folder = find_model(storage, options.model)
-    card = read_card(folder)
-    read_head(folder, card)
-    check_backbone(folder, card)
+    folder, card = open_model(settings, options.model)
     target = options.target.expanduser().absolute()
     _check_target(target, options.overwrite)
     weights = find_source_weights(settings, card, on_progress)
@@ -80,18 +89,31 @@ def export_model(
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         try:
-            reports = _write(storage, folder, card, weights, temporary, options, on_progress)
+            reports = _write(folder, card, weights, temporary, options, on_progress)
             _put(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return {"model": card.name, "folder": str(target), "formats": reports}
 
 
+def open_model(settings: Settings, model: str) -> tuple[Path, ModelCard]:
+    """Return the folder of a model and its card, after checking all that poets uses of it.
+
+    Raises:
+        ModelError: When there is no such model, or it is damaged.
+    """
+    folder = find_model(Storage(settings.storage), model)
+    card = read_card(folder)
+    read_head(folder, card)
+    check_backbone(folder, card)
+    return folder, card
+
+
 def check_tensor_name(name: str) -> None:
     if not _TENSOR_NAME.fullmatch(name) or name in _TAKEN_NAMES:
         raise UsageError(
             f"The final tensor cannot be called {name!r}. Use letters, digits, '_', '.', '/' and "
-            f"'-', and not {' or '.join(_TAKEN_NAMES)}."
+            f"'-', but not {' or '.join(_TAKEN_NAMES)}."
         )
 
 
@@ -99,25 +121,24 @@ def _check_target(target: Path, overwrite: bool) -> None:
     if not target.exists():
         return
     if not target.is_dir():
-        raise UsageError(f"{target} is a file. Give another folder with --to.")
+        raise TargetError(f"{target} is a file.")
     ours = {_README, *MODEL_FILES, *(file for row in FORMATS.values() for file in row.files)}
     found = {path.name for path in target.iterdir()}
     if found - ours:
-        raise UsageError(
-            f"{target} holds other files ({min(found - ours)}), and an export has a folder of its "
-            "own. Give another one with --to."
+        raise TargetError(
+            f"{target} holds other files ({min(found - ours)}), but an export needs its own folder."
         )
     if found and not overwrite:
-        raise UsageError(f"{target} exists. Give another folder with --to, or --force.")
+        raise TargetError(f"{target} exists.", is_export=True)
 
 
 def find_source_weights(
     settings: Settings, card: ModelCard, on_progress: OnProgress
 ) -> Path | None:
-    """Return the weights file that a model was made with; None for random ones.
+    """Return the weights file of a model's backbone; None for random weights.
 
     Raises:
-        WeightsError: When it cannot be found, or is another one.
+        WeightsError: When it cannot be found, or was altered.
     """
     if seed_of(card.weights) is not None:
         return None
@@ -128,8 +149,8 @@ def find_source_weights(
         if found != card.weights:
             raise WeightsError(
                 f"The weights {spec.weights_file} that were found are not those of {card.name} "
-                f"(SHA-256 {card.weights}). Put the right file into a folder named by "
-                "POETS_WEIGHTS_DIR."
+                f"(SHA-256 {card.weights}). Put the right file into a folder that "
+                "POETS_WEIGHTS_DIR names."
             )
     if digest_file(stored) != card.weights:
         raise WeightsError(f"The weights {stored} were altered. Delete the file and export again.")
@@ -137,7 +158,6 @@ def find_source_weights(
 
 
 def _write(
-    storage: Storage,
     folder: Path,
     card: ModelCard,
     weights: Path | None,
@@ -147,9 +167,8 @@ def _write(
 ) -> list[dict[str, Any]]:
     for name in MODEL_FILES:
         shutil.copyfile(folder / name, target / name)
-    run = RunFolder(folder.parent)
-    plan = read_plan(run) if run.plan.exists() else None
-    photographs, no_photographs = choose_photographs(run, plan)
+    plan = find_plan(folder)
+    photographs, no_photographs = choose_photographs(folder, plan)
     formats = options.formats or tuple(FORMATS)
     request = ExportRequest(
         model=str(folder),
@@ -171,8 +190,14 @@ def _write(
     return reports
 
 
+def find_plan(model: Path) -> Plan | None:
+    """Return the plan of the run that a model folder lies in, None where it lies elsewhere."""
+    run = RunFolder(model.parent)
+    return read_plan(run) if run.plan.exists() else None
+
+
 def run_export(requests: list[ExportRequest], on_progress: OnProgress) -> list[dict[str, Any]]:
-    """Return what became of each format of each request, from one program of its own.
+    """Return a report on each format of each request, all from one separate program.
 
     Raises:
         ExportError: When that program failed.
@@ -200,7 +225,7 @@ def run_export(requests: list[ExportRequest], on_progress: OnProgress) -> list[d
 
 
 def _put(temporary: Path, target: Path) -> None:
-    """Move a finished folder to its place; what was there stays until that moment."""
+    """Put a finished folder at `target`; what was there stays until that moment."""
     old = temporary.with_name(f"{temporary.name}-old")
     if target.exists():
         target.rename(old)

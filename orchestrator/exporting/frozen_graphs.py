@@ -1,4 +1,4 @@
-"""Write the codelab's files: a frozen graph, its labels, and graphs of heads on the way."""
+"""Write the codelab's files: a frozen graph, its labels, and graphs of intermediate heads."""
 
 import shutil
 import tempfile
@@ -10,31 +10,28 @@ from orchestrator.exporting.calibration_images import choose_photographs
 from orchestrator.exporting.export import (
     FINAL_TENSOR,
     check_tensor_name,
+    find_plan,
     find_source_weights,
+    open_model,
     run_export,
 )
 from orchestrator.progress import OnProgress, ignore
-from orchestrator.runs import find_model
 from workers.errors import ExportError, UsageError
-from workers.exports.formats import GRAPH, LABELS
-from workers.exports.request import ExportRequest
-from workers.heads.model_backbone import check_backbone
-from workers.heads.model_folder import MODEL_FILES, ModelCard, read_card, read_head
+from workers.exports.formats import GRAPH, LABELS, ExportRequest
+from workers.heads.model_folder import MODEL_FILES, ModelCard, read_head
 from workers.settings import Settings
 from workers.storage.atomic import write_whole
-from workers.storage.layout import RunFolder, Storage
-from workers.storage.plan import read_plan
 
 _HEAD = "head.npz"
 _NO_HEADS: Mapping[Path, Path] = {}
 
 
 def check_outputs(files: tuple[Path, ...], folders: tuple[Path, ...]) -> None:
-    """Refuse places that cannot be written to, before hours of work.
+    """Refuse paths that cannot be written to, before hours of work.
 
     Raises:
-        UsageError: When a file is a folder or is there twice, or a folder or anything above
-            is a file.
+        UsageError: When a file is a folder or given twice, or a folder or anything above is a
+            file.
     """
     if len({path.resolve() for path in files}) < len(files):
         raise UsageError(f"{files[0]} would be written twice. Give each output a path of its own.")
@@ -59,24 +56,22 @@ def export_graphs(
     heads: Mapping[Path, Path] = _NO_HEADS,
     on_progress: OnProgress = ignore,
 ) -> None:
-    """Write a model's frozen graph and its labels where they are wanted.
+    """Write a model's frozen graph and its labels.
 
-    Each graph is compared with poets itself before it is handed out. Files that are there
-    are replaced, and all only when every graph is right.
+    Each graph is compared with poets itself. Existing files are replaced, and only once every
+    graph is right.
 
     Args:
-        heads: Graphs to write as well, each with the ``head.npz`` that takes the place of
-            the model's own; all in one program, since TensorFlow takes seconds to start.
+        heads: Further graphs to write, each with the ``head.npz`` that replaces the model's
+            own; all by one program, since TensorFlow takes seconds to start.
 
     Raises:
         ExportError: When a graph is not right.
-        PoetsError: As `orchestrator.exporting.export.export_model`.
+        PoetsError: See `orchestrator.exporting.export.export_model`.
     """
     check_tensor_name(final_tensor_name)
-    folder = find_model(Storage(settings.storage), model)
-    card = read_card(folder)
-    read_head(folder, card)
-    check_backbone(folder, card)
+    folder, card = open_model(settings, model)
+    photographs, _ = choose_photographs(folder, find_plan(folder))
     weights = find_source_weights(settings, card, on_progress)
     with tempfile.TemporaryDirectory() as scratch:
         models = {graph: folder}
@@ -93,8 +88,8 @@ def export_graphs(
                     formats=("graph",),
                     weights=str(weights) if weights else None,
                     final_tensor_name=final_tensor_name,
-                    # The others differ in nothing that a photograph could show.
-                    photographs=_photographs(folder) if source == folder else (),
+                    # The others differ by their heads only, which noise can check.
+                    photographs=tuple(photographs) if source == folder else (),
                 )
             )
         for report in run_export(requests, on_progress):
@@ -105,14 +100,8 @@ def export_graphs(
         write_whole(labels, partial(shutil.copyfile, made[graph] / LABELS))
 
 
-def _photographs(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    run = RunFolder(folder.parent)
-    found, _ = choose_photographs(run, read_plan(run) if run.plan.exists() else None)
-    return tuple(found)
-
-
 def _with_head(folder: Path, card: ModelCard, head: Path, target: Path) -> Path:
-    """Return a model folder beside which only the head differs, after checking it."""
+    """Make `target` a model folder with another head, after checking it."""
     target.mkdir()
     for name in MODEL_FILES:
         if name == _HEAD:

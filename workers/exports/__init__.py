@@ -1,1 +1,1 @@
-"""A trained model in the formats of other tools, made by a program of its own with TensorFlow."""
+"""A trained model in the formats of other tools, written by a separate program with TensorFlow."""

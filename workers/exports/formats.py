@@ -1,17 +1,17 @@
-"""The table of export formats: pure data, one row each."""
+"""The table of export formats, and what the program that writes them is asked for: pure data."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """One format that a model can be handed out in.
+    """One format that a model can be exported to.
 
     Attributes:
-        title: What it is, for a person.
+        title: What it is, in words.
         files: Files and folders that it consists of.
-        tolerance: Largest difference of a probability from ours that is handed out; None
-            for 8-bit numbers, where the best labels are compared instead.
+        tolerance: Largest accepted difference of a probability from ours; None for 8-bit
+            numbers, where the best labels are compared instead.
         loading: Python that turns `pixels` (float32, RGB 0 to 255, shape (1, height, width,
             3)) into `scores` (float32, one for each label); run in the exported folder.
     """
@@ -20,6 +20,28 @@ class ExportFormat:
     files: tuple[str, ...]
     tolerance: float | None
     loading: str
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What `workers.exports.program` is to write.
+
+    Attributes:
+        model: The model folder.
+        target: An existing folder to write into.
+        formats: Names of rows of FORMATS.
+        weights: Weights file of the backbone, None for random ones.
+        photographs: Path, size in bytes and modification time in ns of training images.
+        no_photographs: Why there are none.
+    """
+
+    model: str
+    target: str
+    formats: tuple[str, ...]
+    weights: str | None
+    final_tensor_name: str
+    photographs: tuple[tuple[str, int, int], ...] = ()
+    no_photographs: str = ""
 
 
 GRAPH, LABELS = "retrained_graph.pb", "retrained_labels.txt"
@@ -73,7 +95,7 @@ scores = model.predict(pixels, verbose=0)[0]""",
     "tflite-float16": ExportFormat(
         title="LiteRT (TFLite), weights in 16 bits: little more than half the size",
         files=("model_float16.tflite",),
-        # Over 980 photographs 0.0008 at most; without training images to round by, 0.004.
+        # At most 0.0008 over 980 photographs; 0.004 without training images to round by.
         tolerance=1e-2,
         loading=_TFLITE.format(file="model_float16.tflite", pixels="pixels", scale=""),
     ),

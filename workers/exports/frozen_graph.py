@@ -1,4 +1,4 @@
-"""Frozen TensorFlow 1 graphs, as the codelab's retrain.py writes and its label_image.py reads."""
+"""Frozen TensorFlow 1 graphs: what the codelab's retrain.py writes and label_image.py reads."""
 
 import re
 import time
@@ -11,19 +11,18 @@ from numpy.typing import NDArray
 
 from workers.backbones.litert import quiet_stderr
 from workers.errors import ImageError, ModelError
-from workers.exports.keras_classifier import freeze
+from workers.exports.keras_classifier import Classifier, freeze
 
-# What the codelab feeds to Inception v3.
+# The node that the codelab feeds in Inception v3.
 _INCEPTION_INPUT = "Mul"
 
 
-def write_frozen_graph(classifier: Any, path: Path, final_tensor_name: str) -> None:
+def write_frozen_graph(classifier: Classifier, path: Path, final_tensor_name: str) -> None:
     """Write a classifier as a GraphDef that any TensorFlow 1 program can run.
 
     Its placeholder `input` is float32, shape (1, height, width, 3), and holds
     ``(pixels - 127.5) / 127.5`` whatever the architecture, so the codelab's label_image.py
-    runs it with its own defaults. `Mul`, its name in the codelab's Inception v3, can be fed
-    just as well.
+    runs it with its defaults. `Mul`, the input of the codelab's Inception v3, can be fed too.
 
     Args:
         final_tensor_name: Name of the node with the probabilities, shape (1, labels).
@@ -42,7 +41,7 @@ def write_frozen_graph(classifier: Any, path: Path, final_tensor_name: str) -> N
 
 
 def _as_in_tensorflow_1(graph: Any) -> Any:
-    # TensorFlow 1 refuses attributes and operations that came later, needed or not.
+    # TensorFlow 1 refuses attributes and operations that were added later, needed or not.
     import tensorflow as tf
     from tensorflow.python.framework.meta_graph import strip_graph_default_valued_attrs
 
@@ -56,7 +55,7 @@ def _as_in_tensorflow_1(graph: Any) -> Any:
 
 @dataclass(frozen=True)
 class GraphInput:
-    """What a frozen graph is fed: names as in the codelab's label_image.py."""
+    """How a frozen graph is fed, by the names of the codelab's label_image.py."""
 
     height: int
     width: int
@@ -94,7 +93,7 @@ def _tensorflow() -> Any:
     with quiet_stderr():
         import tensorflow as tf
 
-        tf.zeros(1)  # makes it announce what it has to
+        tf.zeros(1)  # TensorFlow prints its notices at the first operation
     return tf
 
 
@@ -109,7 +108,7 @@ def _read_labels(path: Path) -> list[str]:
     try:
         text = _read(path, "labels").decode()
     except UnicodeDecodeError as error:
-        raise ModelError(f"The labels {path} are no UTF-8 text, one label a line.") from error
+        raise ModelError(f"The labels {path} are not UTF-8 text with one label a line.") from error
     if not text.strip():
         raise ModelError(f"The labels {path} are empty. Give the labels that belong to the graph.")
     return [line.rstrip() for line in text.removesuffix("\n").split("\n")]
@@ -131,13 +130,13 @@ def _read_pixels(path: Path, given: GraphInput) -> NDArray[np.float32]:
             pixels = tf.cast(decode(content, channels=3), tf.float32)[tf.newaxis]
     except tf.errors.InvalidArgumentError as error:
         first = str(error.message).splitlines()[0]
-        # Without the names of TensorFlow's own parts before and behind it.
+        # Without the names of TensorFlow's parts around it.
         reason = re.sub(r"^\{\{.*?\}\} | \[Op:\w+\]", "", first).rstrip(".")
         raise ImageError(
-            f"The image {path} cannot be decoded: {reason}. TensorFlow reads JPEG, PNG, GIF and "
-            "BMP; `poets classify` reads more."
+            f"The image {path} cannot be decoded: {reason}. This reads JPEG, PNG, GIF and BMP, "
+            "as TensorFlow does; classifying with the model itself reads more formats."
         ) from error
-    # As TensorFlow 1 resizes; its successor samples pixels at other places.
+    # As TensorFlow 1 resizes; TensorFlow 2 samples other pixels.
     resized = tf.raw_ops.ResizeBilinear(images=pixels, size=[given.height, given.width])
     scaled: NDArray[np.float32] = ((resized - given.mean) / given.std).numpy()
     return scaled
@@ -150,7 +149,7 @@ def _run(
     from google.protobuf.message import DecodeError
 
     if not content:
-        raise ModelError(f"{path} is no frozen TensorFlow graph: the file is empty.")
+        raise ModelError(f"{path} is not a frozen TensorFlow graph: the file is empty.")
     graph = tf.Graph()
     try:
         definition = tf.compat.v1.GraphDef.FromString(content)
@@ -158,13 +157,13 @@ def _run(
             tf.import_graph_def(definition, name="")
     except (DecodeError, ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise ModelError(f"{path} is no frozen TensorFlow graph: {reason}.") from error
-    source = _find_layer(graph, path, given.input_layer, "--input_layer")
-    target = _find_layer(graph, path, given.output_layer, "--output_layer")
+        raise ModelError(f"{path} is not a frozen TensorFlow graph: {reason}.") from error
+    source = _find_layer(graph, path, given.input_layer, "input layer")
+    target = _find_layer(graph, path, given.output_layer, "output layer")
     if not source.shape.is_compatible_with(pixels.shape):
         raise ModelError(
             f"{given.input_layer!r} of {path} takes {source.shape}, not {pixels.shape}. "
-            "Give --input_height and --input_width."
+            "Give the input height and width of this graph."
         )
     with quiet_stderr(), tf.compat.v1.Session(graph=graph) as session:
         start = time.perf_counter()
@@ -173,7 +172,7 @@ def _run(
     return seconds, np.asarray(scores, np.float32).reshape(-1)
 
 
-def _find_layer(graph: Any, path: Path, name: str, option: str) -> Any:
+def _find_layer(graph: Any, path: Path, name: str, role: str) -> Any:
     operations = graph.get_operations()
     for operation in operations:
         if operation.name == name and operation.outputs:
@@ -186,5 +185,5 @@ def _find_layer(graph: Any, path: Path, name: str, option: str) -> Any:
     ]
     raise ModelError(
         f"{path} has no layer {name!r}. It begins with {', '.join(inputs[:5]) or 'nothing'} and "
-        f"ends with {', '.join(outputs[-5:]) or 'nothing'}; give the right one as {option}."
+        f"ends with {', '.join(outputs[-5:]) or 'nothing'}; give one of these as the {role}."
     )

@@ -1,13 +1,13 @@
-"""Image files to pixels inside a TensorFlow graph, for a SavedModel that takes files.
+"""Decoding of image files inside a TensorFlow graph, for a SavedModel that takes files.
 
-As near to `workers.images.loading` as TensorFlow's own operations come: JPEG (CMYK too),
-PNG, GIF and BMP; turned upright by the EXIF orientation of a JPEG; transparency laid on white.
+As close to `workers.images.loading` as TensorFlow's operations allow: JPEG (CMYK too), PNG, GIF
+and BMP; rotated upright by the EXIF orientation of a JPEG; transparency on white.
 """
 
 from typing import Any
 
 _ORIENTATION_TAG = 0x0112
-# EXIF comes first in a JPEG and cannot be longer.
+# EXIF comes first in a JPEG, and is no longer than this.
 _EXIF_BYTES = 1 << 16
 
 
@@ -20,7 +20,7 @@ def decode_images(contents: Any, input_size: tuple[int, int]) -> Any:
     import tensorflow as tf
 
     def decode(content: Any) -> Any:
-        image = tf.cast(_turn_upright(_decode(content), _orientation(content)), tf.float32)
+        image = tf.cast(_rotate_upright(_decode(content), _orientation(content)), tf.float32)
         return tf.round(tf.clip_by_value(_resize(image, input_size), 0, 255))
 
     shape = tf.TensorSpec((*input_size, 3), tf.float32)
@@ -28,7 +28,7 @@ def decode_images(contents: Any, input_size: tuple[int, int]) -> Any:
 
 
 def _resize(image: Any, input_size: tuple[int, int]) -> Any:
-    # As `workers.images.resizing`: what shrinks to less than a third is averaged first.
+    # As in `workers.images.resizing`: what shrinks to less than a third is averaged first.
     import tensorflow as tf
 
     size = tf.shape(image)[:2]
@@ -55,7 +55,7 @@ def _decode(content: Any) -> Any:
     is_png = tf.equal(tf.strings.substr(content, 0, 4), b"\x89PNG")
     return tf.cond(
         tf.io.is_jpeg(content),
-        # The exact method, which Pillow uses too.
+        # The exact method, as Pillow uses.
         lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
         lambda: tf.cond(is_png, decode_png, decode_other),
     )
@@ -68,7 +68,7 @@ def _orientation(content: Any) -> Any:
     start = tf.strings.substr(content, 0, _EXIF_BYTES)
     values = tf.cast(tf.io.decode_raw(start, tf.uint8), tf.int32)
     size = tf.size(values)
-    # Room for what a damaged file points to.
+    # A damaged file may point beyond its end.
     values = tf.concat([values, tf.zeros(16, tf.int32)], 0)
     mark = [values[i : size + i] for i in range(6)]
     is_mark = tf.reduce_all(
@@ -80,14 +80,14 @@ def _orientation(content: Any) -> Any:
     )
     is_little = tf.equal(values[header], ord("I"))
 
-    def read(places: Any, length: int) -> Any:
-        places = tf.clip_by_value(places, 0, size)
-        parts = [tf.gather(values, places + i) for i in range(length)]
+    def read(positions: Any, length: int) -> Any:
+        positions = tf.clip_by_value(positions, 0, size)
+        parts = [tf.gather(values, positions + i) for i in range(length)]
         little = sum(part * 256**i for i, part in enumerate(parts))
         big = sum(part * 256**i for i, part in enumerate(reversed(parts)))
         return tf.where(is_little, little, big)
 
-    # The upper half of the offset is 0 in any file whose EXIF block is whole.
+    # The upper half of the offset is 0, since the EXIF block is at most 64 KiB.
     offset = tf.where(is_little, header + 4, header + 6)
     table = header + read(offset, 2)
     entries = table + 2 + 12 * tf.range(tf.minimum(read(table, 2), 512))
@@ -98,10 +98,10 @@ def _orientation(content: Any) -> Any:
     return tf.where(is_known, first, 1)
 
 
-def _turn_upright(image: Any, orientation: Any) -> Any:
+def _rotate_upright(image: Any, orientation: Any) -> Any:
     import tensorflow as tf
 
-    turned = {
+    rotated = {
         1: lambda: image,
         2: lambda: image[:, ::-1],
         3: lambda: image[::-1, ::-1],
@@ -111,4 +111,4 @@ def _turn_upright(image: Any, orientation: Any) -> Any:
         7: lambda: tf.transpose(image, (1, 0, 2))[::-1, ::-1],
         8: lambda: tf.transpose(image, (1, 0, 2))[::-1],
     }
-    return tf.switch_case(orientation - 1, [turned[number] for number in sorted(turned)])
+    return tf.switch_case(orientation - 1, [rotated[number] for number in sorted(rotated)])

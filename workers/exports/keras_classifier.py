@@ -1,22 +1,38 @@
-"""Backbone and head in one Keras model: what the exports are made from."""
+"""Backbone and head in one Keras model, from which all exports are made."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from workers.backbones.keras import build_keras_model
 from workers.backbones.table import BackboneSpec
 from workers.heads.head import Head
 
 
+class Classifier(Protocol):
+    """A Keras model from RGB pixels (float32, 0 to 255) to probabilities (n, labels)."""
+
+    input_shape: tuple[Any, int, int, int]
+
+    def __call__(self, pixels: Any, training: bool) -> Any:
+        """Return a tensor for a tensor, shape (n, height, width, 3)."""
+
+    def predict_on_batch(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return an array for an array."""
+
+    def save(self, path: Path) -> None:
+        """Write the model in the format of Keras."""
+
+
 def build_classifier(
     spec: BackboneSpec, weights: Path | None, weights_digest: str, head: Head
-) -> Any:
-    """Return a Keras model from RGB pixels (float32, 0 to 255) to probabilities.
-
-    It has layers of Keras alone, so it is saved without any program of ours in it.
+) -> Classifier:
+    """Return a Keras model made of layers of Keras only, so that it is saved without code of ours.
 
     Args:
-        weights, weights_digest: As `build_keras_model`.
+        weights, weights_digest: See `build_keras_model`.
 
     Raises:
         WeightsError: When the weights do not fit the architecture.
@@ -25,14 +41,15 @@ def build_classifier(
 
     backbone = build_keras_model(spec, weights, weights_digest)
     layer = keras.layers.Dense(len(head.bias), activation=head.activation, name="probabilities")
-    classifier = keras.Model(backbone.inputs[0], layer(backbone.outputs[0]), name="classifier")
+    classifier: Any = keras.Model(backbone.inputs[0], layer(backbone.outputs[0]), name="classifier")
     layer.set_weights([head.weights, head.bias])
     classifier.trainable = False
-    return classifier
+    built: Classifier = classifier
+    return built
 
 
-def trace_classifier(classifier: Any) -> Any:
-    """Return the model as a function of TensorFlow, for any number n of images.
+def trace_classifier(classifier: Classifier) -> Any:
+    """Return the model as a `tf.function` for any number n of images.
 
     It takes `pixels` (n, height, width, 3) and gives a dict with `probabilities` (n, labels).
     """

@@ -1,4 +1,4 @@
-"""Run an exported model, as the tool that it is meant for would run it."""
+"""Run an exported model as the tool would run it that it is meant for."""
 
 from collections.abc import Callable
 from pathlib import Path

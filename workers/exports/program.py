@@ -1,7 +1,7 @@
-"""Write a model in the formats of other tools, and check each before it is handed out.
+"""Export a model to the formats of other tools, and check each file against poets itself.
 
-It is a program for `workers.processes.child`, so that the command line never holds TensorFlow: the
-question is a list of requests, and each format of each has an answer.
+A program for `workers.processes.child`, so that the command line never loads TensorFlow: the
+question is a list of requests, and each format of each request gets an answer.
 """
 
 import shutil
@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.table import BackboneSpec, find_spec
 from workers.errors import ExportError, ImageError, PoetsError
-from workers.exports.formats import FORMATS, GRAPH, LABELS
+from workers.exports.formats import FORMATS, GRAPH, LABELS, ExportRequest
 from workers.exports.frozen_graph import write_frozen_graph
-from workers.exports.keras_classifier import build_classifier, trace_classifier
+from workers.exports.keras_classifier import Classifier, build_classifier, trace_classifier
 from workers.exports.loaders import LOADERS
 from workers.exports.model_readme import licence_of
-from workers.exports.request import ExportRequest
 from workers.exports.saved_model import write_saved_model
 from workers.exports.tflite import FLOAT16, FLOAT32, INT8, write_tflite
 from workers.exports.tflite_metadata import Description
@@ -31,12 +30,12 @@ from workers.heads.model_folder import ModelCard, labels_text, read_card, read_h
 from workers.images.loading import OpenImage
 from workers.processes.child import Tell, begin, serve
 
-# Images of noise that are checked besides photographs.
+# Images of noise that each format is checked with besides photographs.
 _NOISE = 4
-# Photographs that each format is checked with; all of them for 8 bits, which need many.
+# Photographs that each format is checked with; 8 bits need many, so they get all.
 _CHECKED = 32
-# Part of the photographs on which 8 bits must name the same label as we do. A conversion that
-# went well had 95 to 100 %; one that went wrong guesses.
+# Least share of the photographs on which 8 bits must give the same label as poets. Good
+# conversions had 95 to 100 %; a bad one guesses.
 _INT8_AGREEMENT = 0.8
 
 
@@ -48,18 +47,18 @@ class _Source:
     card: ModelCard
     head: Head
     spec: BackboneSpec
-    classifier: Any
+    classifier: Classifier
     photographs: NDArray[np.uint8]
     noise: NDArray[np.uint8]
 
 
 def export_formats(request: ExportRequest) -> Iterator[dict[str, Any]]:
-    """Write the formats one by one, and yield what became of each.
+    """Write the formats one by one, and yield a report on each.
 
     Yields:
-        `format`, and either `bytes`, `difference` (largest, of a probability, from what
-        `poets classify` says), `agreement` (part of the images with the same best label) and
-        `images`; or `reason`, in which case nothing of the format is left.
+        `format`, and either `bytes`, `difference` (the largest of a probability from that of
+        poets), `agreement` (share of the images with the same best label) and `images`; or
+        `reason`, and then nothing of the format is left.
 
     Raises:
         PoetsError: When the model itself cannot be used.
@@ -72,7 +71,7 @@ def export_formats(request: ExportRequest) -> Iterator[dict[str, Any]]:
             report = _check(source, name, target)
         except ExportError as error:
             report = {"reason": str(error)}
-        # Converters raise whatever they like; it is this format's reason and nobody else's.
+        # Converters raise anything; the other formats may still work.
         except Exception as error:
             lines = str(error).strip().splitlines() or [""]
             report = {"reason": f"the converter failed: {type(error).__name__}: {lines[0][:200]}"}
@@ -99,7 +98,7 @@ def _photographs(request: ExportRequest, spec: BackboneSpec) -> NDArray[np.uint8
         try:
             found.append(OpenImage(path, spec.input_size, (size, version)).cut())
         except ImageError:
-            continue  # moved, changed, or one of the unreadable ones
+            continue  # moved, changed, or unreadable
     return np.array(found, np.uint8).reshape(-1, *spec.input_size, 3)
 
 
@@ -142,8 +141,8 @@ def _check_photographs(source: _Source) -> None:
         )
     if found < wanted / 2:
         raise ExportError(
-            f"it is calibrated on training images, and only {found} of {wanted} are still where "
-            "and what they were; bring them back, or train again"
+            f"it is calibrated on training images, and only {found} of {wanted} are still there "
+            "unchanged; bring them back, or train again"
         )
 
 
@@ -185,7 +184,7 @@ def _check(source: _Source, name: str, target: Path) -> dict[str, Any]:
     if tolerance is None:
         if not agreement >= _INT8_AGREEMENT:
             raise ExportError(
-                f"it names another label than poets on {1 - agreement:.0%} of {len(pixels)} "
+                f"it gives another label than poets for {1 - agreement:.0%} of {len(pixels)} "
                 "training images"
             )
     else:
@@ -206,9 +205,8 @@ def _check(source: _Source, name: str, target: Path) -> dict[str, Any]:
 
 
 def _float_probabilities(source: _Source, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    # poets itself computed with 8-bit weights; the formats have the network they came from.
-    found: NDArray[np.float64] = source.classifier.predict_on_batch(pixels.astype(np.float32))
-    return found
+    # poets itself uses 8-bit weights; the formats have the network that they came from.
+    return source.classifier.predict_on_batch(pixels.astype(np.float32)).astype(np.float64)
 
 
 def _files(path: Path) -> list[Path]:
@@ -218,7 +216,10 @@ def _files(path: Path) -> list[Path]:
 def _remove(target: Path, name: str) -> None:
     for file in FORMATS[name].files:
         path = target / file
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _answer(requests: list[ExportRequest], tell: Tell) -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from workers.exports.graph_decoding import decode_images
-from workers.exports.keras_classifier import trace_classifier
+from workers.exports.keras_classifier import Classifier, trace_classifier
 
 
-def write_saved_model(classifier: Any, labels: tuple[str, ...], path: Path) -> None:
+def write_saved_model(classifier: Classifier, labels: tuple[str, ...], path: Path) -> None:
     """Write a SavedModel with two signatures.
 
     `serving_default` takes `image_bytes`, whole image files (strings, shape (n,)), and gives

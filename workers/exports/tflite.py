@@ -8,34 +8,34 @@ from numpy.typing import NDArray
 
 from workers.errors import ExportError
 from workers.exports.float16_rounding import halve_kernels
-from workers.exports.keras_classifier import freeze, trace_classifier
+from workers.exports.keras_classifier import Classifier, freeze, trace_classifier
 from workers.exports.tflite_metadata import Description, add_metadata
 
 FLOAT32, FLOAT16, INT8 = "float32", "float16", "int8"
 
 
 def write_tflite(
-    classifier: Any,
+    classifier: Classifier,
     numbers: str,
     photographs: NDArray[np.uint8],
     description: Description,
     path: Path,
 ) -> None:
-    """Write a LiteRT file with the labels and what its input is in its metadata.
+    """Write a LiteRT file whose metadata has the labels and describes the input.
 
     Args:
         numbers: FLOAT32; FLOAT16 (large kernels); or INT8: everything, with uint8 pixels as
             input and probabilities times 256 as output.
-        photographs: Training images, RGB, (n, height, width, 3), by which FLOAT16 rounds and
-            INT8 chooses the range of each layer's numbers.
+        photographs: Training images, RGB, (n, height, width, 3), on which FLOAT16 chooses how
+            to round, and INT8 the range of each layer's numbers.
 
     Raises:
         ExportError: When the range of 8-bit pixels is not that of pixels.
     """
     import tensorflow as tf
 
-    # Not from the Keras model, which takes ten times as long; and not from the traced
-    # function, which silently gives a network without weights (tried with 2.21).
+    # Converting the Keras model takes ten times as long, and converting the traced function
+    # silently gives a network without weights (tried with TensorFlow 2.21).
     frozen = freeze(trace_classifier(classifier))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
     if numbers == INT8:
@@ -54,7 +54,7 @@ def write_tflite(
 def _samples(photographs: NDArray[np.uint8]) -> Any:
     for photograph in photographs:
         sample = photograph[np.newaxis].astype(np.float32)
-        # Black and white in two corners: the 256 steps must be those of a pixel, so that an
+        # With black and white in two corners the 256 steps are those of a pixel, so that an
         # image can be fed as it is.
         sample[0, 0, 0], sample[0, -1, -1] = 0, 255
         yield [sample]
@@ -67,4 +67,4 @@ def _check_scales(content: bytes) -> None:
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
     found = (*source["quantization"], *target["quantization"])
     if not np.allclose(found, (1, 0, 1 / 256, 0), rtol=1e-6):
-        raise ExportError(f"the converter chose other 8-bit scales than those of pixels: {found}")
+        raise ExportError(f"the converter chose 8-bit scales that are not those of pixels: {found}")

@@ -1,8 +1,8 @@
 """Metadata of a LiteRT (TFLite) file: what the input is, and the labels of the output.
 
 The table of contents is a FlatBuffer (schema ``metadata_schema.fbs`` of tensorflow/tflite-support,
-version 1.0.0) inside the model; the labels are a ZIP archive behind it. Written by hand, because
-the packages that have a writer (tflite-support, mediapipe) need an old Python or bring OpenCV.
+version 1.0.0) inside the model; the labels are a ZIP archive behind it. Written here, because the
+packages with a writer (tflite-support, mediapipe) need an old Python or bring OpenCV.
 """
 
 import zipfile
@@ -14,6 +14,20 @@ LABELS_FILE = "labels.txt"
 _NAME = b"TFLITE_METADATA"
 _IDENTIFIER = b"M001"
 _PARSER_VERSION = "1.0.0"
+# Fields of the schema's tables in the order of their numbers; offsets but for those with a type.
+_FIELDS = {
+    "ModelMetadata": "name description version subgraph_metadata author license associated_files "
+    "min_parser_version",
+    "SubGraphMetadata": "name description input_tensor_metadata output_tensor_metadata "
+    "associated_files input_process_units output_process_units",
+    "TensorMetadata": "name description dimension_names content process_units stats "
+    "associated_files",
+    "AssociatedFile": "name description type:int8 locale",
+    "ProcessUnit": "options_type:uint8 options",
+    "NormalizationOptions": "mean std",
+    "Content": "content_properties_type:uint8 content_properties range",
+    "ImageProperties": "color_space:int8 default_size",
+}
 # Values of the schema's enumerations.
 _TENSOR_AXIS_LABELS = 2
 _IMAGE_PROPERTIES = 2
@@ -57,60 +71,79 @@ def _build(description: Description) -> bytes:
 
     builder = flatbuffers.Builder(1024)
     text = builder.CreateString
-    image = _table(builder, 2, {0: ("int8", _RGB)})
-    content = _table(builder, 3, {0: ("uint8", _IMAGE_PROPERTIES), 1: ("offset", image)})
-    options = _table(builder, 2, {0: ("offset", _floats(builder, [0.0])),
-                                  1: ("offset", _floats(builder, [1.0]))})  # fmt: skip
-    unit = _table(builder, 2, {0: ("uint8", _NORMALIZATION_OPTIONS), 1: ("offset", options)})
-    source = _table(builder, 7, {
-        0: ("offset", text("image")),
-        1: ("offset", text("RGB pixels, 0 to 255.")),
-        3: ("offset", content),
-        4: ("offset", _offsets(builder, [unit])),
-    })  # fmt: skip
-    labels = _table(builder, 4, {
-        0: ("offset", text(LABELS_FILE)),
-        1: ("offset", text("One label a line, in the order of the output.")),
-        2: ("int8", _TENSOR_AXIS_LABELS),
-    })  # fmt: skip
-    target = _table(builder, 7, {
-        0: ("offset", text("probability")),
-        1: ("offset", text("Probability of each label.")),
-        6: ("offset", _offsets(builder, [labels])),
-    })  # fmt: skip
-    subgraph = _table(builder, 7, {
-        2: ("offset", _offsets(builder, [source])),
-        3: ("offset", _offsets(builder, [target])),
-    })  # fmt: skip
-    model = _table(builder, 8, {
-        0: ("offset", text(description.name)),
-        1: ("offset", text(description.text)),
-        2: ("offset", text(description.version)),
-        3: ("offset", _offsets(builder, [subgraph])),
-        5: ("offset", text(description.licence)),
-        7: ("offset", text(_PARSER_VERSION)),
-    })  # fmt: skip
+    image = _table(builder, "ImageProperties", color_space=_RGB)
+    content = _table(
+        builder,
+        "Content",
+        content_properties_type=_IMAGE_PROPERTIES,
+        content_properties=image,
+    )
+    mean, std = _floats(builder, [0.0]), _floats(builder, [1.0])
+    options = _table(builder, "NormalizationOptions", mean=mean, std=std)
+    unit = _table(builder, "ProcessUnit", options_type=_NORMALIZATION_OPTIONS, options=options)
+    source = _table(
+        builder,
+        "TensorMetadata",
+        name=text("image"),
+        description=text("RGB pixels, 0 to 255."),
+        content=content,
+        process_units=_offsets(builder, [unit]),
+    )
+    labels = _table(
+        builder,
+        "AssociatedFile",
+        name=text(LABELS_FILE),
+        description=text("One label a line, in the order of the output."),
+        type=_TENSOR_AXIS_LABELS,
+    )
+    target = _table(
+        builder,
+        "TensorMetadata",
+        name=text("probability"),
+        description=text("Probability of each label."),
+        associated_files=_offsets(builder, [labels]),
+    )
+    subgraph = _table(
+        builder,
+        "SubGraphMetadata",
+        input_tensor_metadata=_offsets(builder, [source]),
+        output_tensor_metadata=_offsets(builder, [target]),
+    )
+    model = _table(
+        builder,
+        "ModelMetadata",
+        name=text(description.name),
+        description=text(description.text),
+        version=text(description.version),
+        subgraph_metadata=_offsets(builder, [subgraph]),
+        license=text(description.licence),
+        min_parser_version=text(_PARSER_VERSION),
+    )
     builder.Finish(model, _IDENTIFIER)
     return bytes(builder.Output())
 
 
-def _table(builder: Any, n_fields: int, fields: dict[int, tuple[str, int]]) -> int:
-    """Write a table and return its place; a field is named by its number in the schema."""
-    builder.StartObject(n_fields)
-    for number, (kind, value) in fields.items():
-        if kind == "offset":
-            builder.PrependUOffsetTRelativeSlot(number, value, 0)
-        elif kind == "uint8":
+def _table(builder: Any, table: str, /, **values: int) -> int:
+    """Write a table and return its offset."""
+    fields = [field.partition(":") for field in _FIELDS[table].split()]
+    builder.StartObject(len(fields))
+    for name, value in values.items():
+        ((number, kind),) = [
+            (i, kind) for i, (field, _, kind) in enumerate(fields) if field == name
+        ]
+        if kind == "uint8":
             builder.PrependUint8Slot(number, value, 0)
-        else:
+        elif kind == "int8":
             builder.PrependInt8Slot(number, value, 0)
+        else:
+            builder.PrependUOffsetTRelativeSlot(number, value, 0)
     return int(builder.EndObject())
 
 
-def _offsets(builder: Any, places: list[int]) -> int:
-    builder.StartVector(4, len(places), 4)
-    for place in reversed(places):
-        builder.PrependUOffsetTRelative(place)
+def _offsets(builder: Any, offsets: list[int]) -> int:
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
     return int(builder.EndVector())
 
 

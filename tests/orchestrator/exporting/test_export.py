@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from cli.main import main
 from orchestrator.exporting import export
 from orchestrator.exporting.calibration_images import choose_photographs
-from orchestrator.exporting.export import ExportOptions, export_model
+from orchestrator.exporting.export import ExportOptions, TargetError, export_model
 from orchestrator.exporting.frozen_graphs import export_graphs
 from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
 from tests.builders.datasets import make_data_set
@@ -63,8 +63,9 @@ def options(model, target, *formats, **more):
 def test_an_export_is_replaced_only_when_that_is_asked_for(settings, model, tmp_path):
     target = tmp_path / "new" / "out"
     export_model(settings, options(model, target))
-    with pytest.raises(UsageError, match=r"exists. Give another folder with --to, or --force"):
+    with pytest.raises(TargetError, match=r"exists") as refused:
         export_model(settings, options(model, target))
+    assert refused.value.is_export
 
     # From itself, and into itself.
     result = export_model(settings, options(target, target, "graph", overwrite=True))
@@ -79,8 +80,15 @@ def test_a_folder_with_other_files_is_never_replaced(settings, model, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.txt").write_text("all of it")
 
-    with pytest.raises(UsageError, match=r"holds other files \(thesis.txt\)"):
-        export_model(settings, options(model, tmp_path / "home", overwrite=True))
+    done = CliRunner().invoke(
+        main,
+        ["export", str(model), "--to", str(tmp_path / "home"), "--force", "--storage",
+         str(settings.storage)],
+    )  # fmt: skip
+
+    assert done.exit_code == 2
+    assert "holds other files (thesis.txt)" in done.stderr
+    assert done.stderr.rstrip().endswith("Give another folder with --to.")
 
     assert names(tmp_path / "home") == ["thesis.txt"]
 
@@ -203,7 +211,7 @@ def test_the_images_to_calibrate_on_are_training_images_of_every_label(ready_sto
     make_data_set(tmp_path / "photos", per_label=150)
     run = make_run(ready_storage, tmp_path / "photos")
 
-    chosen, reason = choose_photographs(run.folder, run.plan)
+    chosen, reason = choose_photographs(run.folder.model, run.plan)
 
     assert reason == ""
     assert len(chosen) == len(set(chosen)) == 200

@@ -56,14 +56,14 @@ def test_other_formats_of_tensorflow_are_read_too(daisy, graph, labels, tmp_path
 
 
 def test_an_unknown_layer_is_refused_with_those_there_are(daisy, graph, labels):
-    with pytest.raises(ModelError, match=rf"no layer 'final_result'.*{OUTPUT}.*--output_layer"):
+    with pytest.raises(ModelError, match=rf"no layer 'final_result'.*{OUTPUT}.* output layer"):
         label_image(daisy, graph, labels, given(output_layer="final_result"))
-    with pytest.raises(ModelError, match=r"no layer 'Mul'. It begins with input .*--input_layer"):
+    with pytest.raises(ModelError, match=r"no layer 'Mul'. It begins with input .* input layer"):
         label_image(daisy, graph, labels, given(input_layer="Mul"))
 
 
 def test_another_size_than_the_graphs_is_refused_with_what_to_give(daisy, graph, labels):
-    with pytest.raises(ModelError, match="--input_height and --input_width"):
+    with pytest.raises(ModelError, match="Give the input height and width"):
         label_image(daisy, graph, labels, given(height=64))
 
 
@@ -94,7 +94,7 @@ def test_what_is_no_image_is_said(graph, labels, tmp_path):
 def test_empty_files_are_called_so(daisy, graph, labels, tmp_path):
     (tmp_path / "empty").write_bytes(b"")
 
-    with pytest.raises(ModelError, match=r"no frozen TensorFlow graph: the file is empty"):
+    with pytest.raises(ModelError, match=r"not a frozen TensorFlow graph: the file is empty"):
         label_image(daisy, tmp_path / "empty", labels, given())
     with pytest.raises(ModelError, match=r"The labels .*empty are empty"):
         label_image(daisy, graph, tmp_path / "empty", given())
@@ -105,5 +105,5 @@ def test_what_is_no_graph_is_said(tmp_path):
     (tmp_path / "graph.pb").write_bytes(b"no graph")
     (tmp_path / "labels.txt").write_text("a\n")
 
-    with pytest.raises(ModelError, match="is no frozen TensorFlow graph"):
+    with pytest.raises(ModelError, match="is not a frozen TensorFlow graph"):
         label_image(tmp_path / "a.png", tmp_path / "graph.pb", tmp_path / "labels.txt", given())

@@ -14,11 +14,11 @@ from workers.backbones.convert import convert_backbone
 from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.table import BackboneKey, find_spec, name_backbone
 from workers.exports import program
+from workers.exports.formats import ExportRequest
 from workers.exports.frozen_graph import write_frozen_graph
 from workers.exports.loaders import LOADERS
 from workers.exports.model_readme import ReadmeContent, write_readme
 from workers.exports.program import export_formats
-from workers.exports.request import ExportRequest
 from workers.heads.head import Head
 from workers.heads.model_folder import ModelCard, Preprocessing, load_model, save_model
 from workers.storage.layout import Storage
@@ -146,7 +146,7 @@ def test_most_training_images_must_still_be_there(model, tmp_path):
 
     (report,) = exported(model, tmp_path / "out", "tflite-int8", photographs=tuple(asked))
 
-    assert "only 3 of 8 are still where and what they were" in report["reason"]
+    assert "only 3 of 8 are still there unchanged" in report["reason"]
 
 
 def test_without_its_packages_onnx_is_refused_with_what_to_install(model, tmp_path, monkeypatch):
