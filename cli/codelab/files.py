@@ -1,7 +1,7 @@
-"""What `poets retrain` leaves once its run is done, also when `poets resume` brings it there."""
+"""The files that `poets retrain`, or `poets resume`, leaves once the run is done."""
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import click
 from cli.attend import attend
 from cli.codelab.flags import RetrainFlags
 from cli.console import print_json, say, show_progress
+from workers.errors import RunError
 from workers.settings import Settings, needed_flags
 
 if TYPE_CHECKING:
@@ -20,25 +21,32 @@ if TYPE_CHECKING:
 
 
 def keep_flags(run: "RunFolder", flags: RetrainFlags) -> None:
-    """Keep what a run was asked to leave, until it is there."""
+    """Keep what a run is to leave, until it is there."""
     from workers.storage.atomic import write_whole
 
-    values = asdict(flags)
-    paths = {k: str(v.absolute()) for k, v in values.items() if isinstance(v, Path)}
-    write_whole(run.retrain, json.dumps({**values, **paths}, indent=2).encode())
+    text = json.dumps(asdict(flags), indent=2, default=lambda path: str(path.absolute()))
+    write_whole(run.retrain, text.encode())
 
 
 def read_flags(run: "RunFolder") -> RetrainFlags | None:
-    """Return what a run is still asked to leave, None when that is nothing."""
+    """Return what a run is still to leave, None when that is nothing.
+
+    Raises:
+        RunError: When the file that says so is damaged.
+    """
+    import msgspec
+
     if not run.retrain.exists():
         return None
-    values = json.loads(run.retrain.read_bytes())
-    paths = {f.name: Path(values[f.name]) for f in fields(RetrainFlags) if f.type is Path}
-    return RetrainFlags(**{**values, **paths})
+    try:
+        values = json.loads(run.retrain.read_bytes())
+        return msgspec.convert(values, RetrainFlags, dec_hook=lambda kind, value: kind(value))
+    except ValueError as error:
+        raise RunError(f"The file {run.retrain} is damaged: {error}.") from error
 
 
 def follow(settings: Settings, run: "Run", started: float, quiet: bool) -> "Result":
-    """Bring the run to its end, printing each step as soon as it is there."""
+    """Attend a run until it is done, printing each step of its learning curve."""
     steps = _Steps(run.folder, quiet)
     result = attend(settings, run, started, quiet, steps.print_new)
     steps.print_new()
@@ -56,7 +64,7 @@ def leave_files(
     """Print the final test of a finished run, and write its graphs and labels.
 
     Raises:
-        PoetsError: As `orchestrator.exporting.frozen_graphs.export_graphs`.
+        PoetsError: See `orchestrator.exporting.frozen_graphs.export_graphs`.
     """
     from orchestrator.driving.result import to_dict
     from orchestrator.exporting.codelab_files import examine_test

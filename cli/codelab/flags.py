@@ -3,13 +3,24 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import FINITE, FOLDER, FiniteRange
+from cli.options import FOLDER
+from cli.training_options import OPTIONS
+
+if TYPE_CHECKING:
+    from workers.storage.plan import TrainingOptions
 
 _Command = Callable[..., Any]
+_Option = Callable[[_Command], _Command]
+
+# Fields of TrainingOptions to which the codelab gives other names; it has the same defaults.
+_FIELDS = {
+    "how_many_training_steps": "steps",
+    "intermediate_store_frequency": "store_interval",
+}
 
 
 @dataclass(frozen=True)
@@ -40,29 +51,30 @@ class RetrainFlags:
     random_brightness: int
     architecture: str
 
+    def training(self) -> "TrainingOptions":
+        """Return how the head is fitted."""
+        from workers.storage.plan import TrainingOptions
 
-def _path(name: str, metavar: str, default: str, text: str) -> Callable[[_Command], _Command]:
+        values = {_FIELDS.get(name, name): value for name, value in vars(self).items()}
+        fitting = {field: value for field, value in values.items() if field in OPTIONS}
+        return TrainingOptions(solver="sgd", **fitting)
+
+
+def _training(name: str, text: str = "") -> _Option:
+    option = OPTIONS[_FIELDS.get(name, name)]
+    flag = "--" + name.replace("_", "-")
+    return option.option(flag, text or f"{option.text}.", default=option.default, show_default=True)
+
+
+def _path(flag: str, metavar: str, default: str, text: str) -> _Option:
+    kind = click.Path(path_type=Path)
     return click.option(
-        name,
-        metavar=metavar,
-        type=click.Path(path_type=Path),
-        default=default,
-        show_default=True,
-        help=text,
+        flag, metavar=metavar, type=kind, default=default, show_default=True, help=text
     )
 
 
-def _value(name: str, kind: Any, default: Any, text: str) -> Callable[[_Command], _Command]:
-    metavar = "PERCENT" if "percent" in text else "N"
-    metavar = {float: metavar, str: "NAME"}.get(kind, metavar)
-    return click.option(
-        name,
-        type=FINITE if kind is float else kind,
-        default=default,
-        show_default=True,
-        metavar=metavar,
-        help=text,
-    )
+def _name(flag: str, default: str, text: str) -> _Option:
+    return click.option(flag, metavar="NAME", default=default, show_default=True, help=text)
 
 
 def _not_zero(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
@@ -71,48 +83,42 @@ def _not_zero(ctx: click.Context, parameter: click.Parameter, value: int) -> int
     return value
 
 
-_POSITIVE = click.IntRange(1)
+# The codelab's own folders.
+# ruff: noqa: S108
 _FLAGS = (
     click.option(
         "--image-dir",
         metavar="DIR",
         type=FOLDER,
         required=True,
-        help="One folder of images for each label.",
+        help="Folder with one folder of images for each label.",
     ),
-    _path("--output-graph", "FILE", "/tmp/output_graph.pb", "The frozen graph."),  # noqa: S108
+    _path("--output-graph", "FILE", "/tmp/output_graph.pb", "Where to write the frozen graph."),
     _path(
         "--intermediate-output-graphs-dir",
         "DIR",
-        "/tmp/intermediate_graph/",  # noqa: S108
-        "Graphs on the way, intermediate_STEP.pb.",
+        "/tmp/intermediate_graph/",
+        "Folder for intermediate graphs, intermediate_STEP.pb.",
     ),
-    _value(
-        "--intermediate-store-frequency",
-        click.IntRange(0),
-        0,
-        "Steps between two graphs on the way; 0 for none.",
+    _training("intermediate_store_frequency", "Steps between two intermediate graphs, 0 for none."),
+    _path(
+        "--output-labels",
+        "FILE",
+        "/tmp/output_labels.txt",
+        "Where to write the labels, one a line.",
     ),
-    _path("--output-labels", "FILE", "/tmp/output_labels.txt", "One label a line."),  # noqa: S108
     _path(
         "--summaries-dir",
         "DIR",
-        "/tmp/retrain_logs",  # noqa: S108
-        "For TensorBoard; what is there stays.",
+        "/tmp/retrain_logs",
+        "Folder for TensorBoard; what is in it stays.",
     ),
-    _value("--how-many-training-steps", _POSITIVE, 4000, "Steps of gradient descent."),
-    click.option(
-        "--learning-rate",
-        type=FiniteRange(0, min_open=True),
-        default=0.01,
-        show_default=True,
-        metavar="RATE",
-        help="Of gradient descent.",
-    ),
-    _value("--testing-percentage", float, 10, "Held out for the final test, in percent."),
-    _value("--validation-percentage", float, 10, "Held out for validation, in percent."),
-    _value("--eval-step-interval", _POSITIVE, 10, "Steps between two lines of figures."),
-    _value("--train-batch-size", _POSITIVE, 100, "Images in each step."),
+    _training("how_many_training_steps"),
+    _training("learning_rate"),
+    _training("testing_percentage"),
+    _training("validation_percentage"),
+    _training("eval_step_interval", "Steps between two lines of figures."),
+    _training("train_batch_size"),
     click.option(
         "--test-batch-size",
         type=click.IntRange(-1),
@@ -120,37 +126,32 @@ _FLAGS = (
         show_default=True,
         callback=_not_zero,
         metavar="N",
-        help="Images of the final test; -1 for all that are held out.",
+        help="Images in the final test, -1 for all that are held out.",
     ),
-    _value(
-        "--validation-batch-size",
-        click.IntRange(-1),
-        100,
-        "Validation images looked at for each line; -1 for all.",
-    ),
+    _training("validation_batch_size", "Validation images measured for each line, -1 for all."),
     click.option(
         "--print-misclassified-test-images",
         is_flag=True,
-        help="List the test images that got another label.",
+        help="List the test images that got a wrong label.",
     ),
     _path(
         "--model-dir",
         "DIR",
-        "/tmp/imagenet",  # noqa: S108
-        "Searched for pretrained weights, besides --weights-dir.",
+        "/tmp/imagenet",
+        "Folder to search for pretrained weights, besides --weights-dir.",
     ),
     _path(
         "--bottleneck-dir",
         "DIR",
-        "/tmp/bottleneck",  # noqa: S108
+        "/tmp/bottleneck",
         "The storage, unless --storage or a setting names one.",
     ),
-    _value("--final-tensor-name", str, "final_result", "Of the output in the graph."),
-    click.option("--flip-left-right", is_flag=True, help="Mirror some training images."),
-    _value("--random-crop", int, 0, "Cut off a margin of so many percent."),
-    _value("--random-scale", int, 0, "Enlarge by up to so many percent."),
-    _value("--random-brightness", int, 0, "Lighten or darken by up to so many percent."),
-    _value("--architecture", str, "inception_v3", "The backbone; `poets architectures` lists all."),
+    _name("--final-tensor-name", "final_result", "Name of the output in the graph."),
+    _training("flip_left_right"),
+    _training("random_crop"),
+    _training("random_scale"),
+    _training("random_brightness"),
+    _name("--architecture", "inception_v3", "The backbone; `poets architectures` lists all."),
 )
 
 

@@ -1,6 +1,8 @@
 """``poets label-image``: the codelab's label_image.py."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,82 +11,29 @@ from cli import options
 _TOP = 5
 
 
-@click.command("label-image")
-@click.option(
-    "--image",
-    metavar="FILE",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="The image: JPEG, PNG, ...",
+def _flag(name: str, metavar: str, default: object, kind: Any, text: str) -> Callable[[Any], Any]:
+    return click.option(
+        name, metavar=metavar, default=default, show_default=True, type=kind, help=text
+    )
+
+
+_FILE, _PIXELS = click.Path(path_type=Path), click.IntRange(1)
+
+
+@click.command(
+    "label-image",
+    # The codelab writes --input_height.
+    context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
 )
-@click.option(
-    "--graph",
-    metavar="FILE",
-    default=Path("tf_files/retrained_graph.pb"),
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="The frozen graph.",
-)
-@click.option(
-    "--labels",
-    metavar="FILE",
-    default=Path("tf_files/retrained_labels.txt"),
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="One label a line.",
-)
-@click.option(
-    "--input-height",
-    "--input_height",
-    type=click.IntRange(1),
-    default=224,
-    show_default=True,
-    metavar="N",
-    help="Height of the graph's input, in pixels.",
-)
-@click.option(
-    "--input-width",
-    "--input_width",
-    type=click.IntRange(1),
-    default=224,
-    show_default=True,
-    metavar="N",
-    help="Width of the graph's input, in pixels.",
-)
-@click.option(
-    "--input-mean",
-    "--input_mean",
-    type=options.FINITE,
-    default=128,
-    show_default=True,
-    metavar="X",
-    help="Subtracted from each pixel.",
-)
-@click.option(
-    "--input-std",
-    "--input_std",
-    type=options.FINITE,
-    default=128,
-    show_default=True,
-    metavar="X",
-    help="Each pixel is then divided by this.",
-)
-@click.option(
-    "--input-layer",
-    "--input_layer",
-    default="input",
-    show_default=True,
-    metavar="NAME",
-    help="The node that takes the image.",
-)
-@click.option(
-    "--output-layer",
-    "--output_layer",
-    default="final_result",
-    show_default=True,
-    metavar="NAME",
-    help="The node with the scores.",
-)
+@click.option("--image", metavar="FILE", required=True, type=_FILE, help="JPEG, PNG, GIF or BMP.")
+@_flag("--graph", "FILE", Path("tf_files/retrained_graph.pb"), _FILE, "The frozen graph.")
+@_flag("--labels", "FILE", Path("tf_files/retrained_labels.txt"), _FILE, "One label a line.")
+@_flag("--input-height", "N", 224, _PIXELS, "Height of the graph's input, in pixels.")
+@_flag("--input-width", "N", 224, _PIXELS, "Width of the graph's input, in pixels.")
+@_flag("--input-mean", "X", 128, options.FINITE, "Subtracted from each pixel.")
+@_flag("--input-std", "X", 128, options.FINITE, "Each pixel is then divided by this.")
+@_flag("--input-layer", "NAME", "input", str, "The node that takes the image.")
+@_flag("--output-layer", "NAME", "final_result", str, "The node with the scores.")
 @options.debug_option
 def command(
     image: Path,

@@ -14,7 +14,6 @@ from cli.console import say, show_progress
 from workers.settings import Settings, needed_flags
 
 if TYPE_CHECKING:
-    from workers.storage.plan import TrainingOptions
     from workers.storage.run import Run
 
 
@@ -65,7 +64,7 @@ def _begin(settings: Settings, flags: RetrainFlags, weights: str | None, quiet: 
     )
     model_dir = flags.model_dir.expanduser().absolute()
     searching = replace(settings, weights_dirs=(*settings.weights_dirs, model_dir))
-    training = choose_variants(_training(flags), None)
+    training = choose_variants(flags.training(), None)
     request = TrainingRequest(flags.image_dir, flags.architecture, training, weights=weights)
     with show_progress(quiet) as on_progress:
         run = plan_submission(searching, request, on_progress)
@@ -79,23 +78,3 @@ def _begin(settings: Settings, flags: RetrainFlags, weights: str | None, quiet: 
     )
     say(f"TensorBoard finds it in {summaries}.", quiet)
     return run
-
-
-def _training(flags: RetrainFlags) -> "TrainingOptions":
-    from workers.storage.plan import TrainingOptions
-
-    return TrainingOptions(
-        testing_percentage=flags.testing_percentage,
-        validation_percentage=flags.validation_percentage,
-        solver="sgd",
-        steps=flags.how_many_training_steps,
-        learning_rate=flags.learning_rate,
-        train_batch_size=flags.train_batch_size,
-        eval_step_interval=flags.eval_step_interval,
-        validation_batch_size=flags.validation_batch_size,
-        store_interval=flags.intermediate_store_frequency,
-        flip_left_right=flags.flip_left_right,
-        random_crop=flags.random_crop,
-        random_scale=flags.random_scale,
-        random_brightness=flags.random_brightness,
-    )

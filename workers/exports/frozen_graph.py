@@ -133,8 +133,8 @@ def _read_pixels(path: Path, given: GraphInput) -> NDArray[np.float32]:
         # Without the names of TensorFlow's parts around it.
         reason = re.sub(r"^\{\{.*?\}\} | \[Op:\w+\]", "", first).rstrip(".")
         raise ImageError(
-            f"The image {path} cannot be decoded: {reason}. This reads JPEG, PNG, GIF and BMP, "
-            "as TensorFlow does; classifying with the model itself reads more formats."
+            f"The image {path} cannot be decoded: {reason}. TensorFlow reads JPEG, PNG, GIF and "
+            "BMP; poets itself reads more."
         ) from error
     # As TensorFlow 1 resizes; TensorFlow 2 samples other pixels.
     resized = tf.raw_ops.ResizeBilinear(images=pixels, size=[given.height, given.width])
