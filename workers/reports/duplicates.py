@@ -8,24 +8,24 @@ from numpy.typing import NDArray
 from workers.heads.head import Examples
 from workers.processes.heartbeat import Heartbeat
 
-# Both limits were chosen on 925 flowers and 1,000 photographs of trash (mobilenet_0.50_224).
-# They leave six pairs, all of them the same photograph or two shots of one scene. Of
-# copies saved again as JPEG of quality 60 they find 97 to 100 %, of quality 30 55 to 72 %,
-# of brighter ones all, of those with 2 % cut off each side 97 %, of mirrored ones 72 %, of
-# those at half the size a third.
+# Both limits were chosen on 925 flowers and 1,000 photographs of trash (mobilenet_0.50_224),
+# where they leave six pairs, each the same photograph or two shots of one scene. They find
+# 97 to 100 % of the copies saved again as JPEG of quality 60, 55 to 72 % at quality 30, all
+# brighter ones, 97 % of those with 2 % cropped from each side, 72 % of mirrored ones, and a
+# third of those at half the size.
 MIN_SIMILARITY = 0.9
-# A copy is also far nearer than the other images around: its distance (1 - cosine) is at
-# most this share of the one to the tenth nearest. Without it, 400 drawn flowers with random
+# A copy is also far nearer than the other images: its distance (1 - cosine) is at most this
+# share of the distance to the tenth nearest. Without this limit 400 drawn flowers and random
 # weights, where everything looks alike, gave 2,044 pairs; with it 6, and no copy was lost.
 _NEARER = 0.25
 _NEIGHBOUR = 10
 # The work grows with the square of the images: 100,000 take about 20 s.
 MAX_IMAGES = 120_000
-# Of a larger set, random projections are compared first (Johnson and Lindenstrauss 1984).
+# In a larger set random projections are compared first (Johnson and Lindenstrauss 1984).
 _EXACT_IMAGES = 20_000
 _PROJECTED = 64
-# The cosine of two projections differs by (1 - cosine ** 2) / sqrt(64) = 0.024; three times
-# that is allowed for, so that one true pair in a thousand is lost.
+# The cosine of two projections is off by (1 - cosine ** 2) / sqrt(64) = 0.024; with three
+# times that as allowance, one true pair in a thousand is lost.
 _ALLOWANCE = 0.07
 _MAX_PAIRS = 1_000
 _BLOCK = 2_048
@@ -56,21 +56,21 @@ def find_near_copies(examples: dict[str, Examples], heartbeat: Heartbeat) -> lis
         return None
     if total < 2:
         return []
-    places = [(split, row) for split, part in examples.items() for row in range(len(part))]
+    positions = [(split, row) for split, part in examples.items() for row in range(len(part))]
     mean = sum(part.bottlenecks.sum(axis=0, dtype=np.float64) for part in examples.values()) / total
     directions = _project(examples, mean.astype(np.float32), is_large, heartbeat)
-    # Equal numbers are pairs that nobody needs to hear of: same split, same label.
+    # Pairs within a group, of one split and label, are harmless.
     n_labels = 1 + max(int(part.labels.max(initial=0)) for part in examples.values())
     groups = np.concatenate(
-        [part.labels + place * n_labels for place, part in enumerate(examples.values())]
+        [part.labels + i * n_labels for i, part in enumerate(examples.values())]
     )
     least = MIN_SIMILARITY - (_ALLOWANCE if is_large else 0)
     found = []
     for one, other in _stand_out(
         directions, _similar_pairs(directions, groups, least, heartbeat), heartbeat
     ):
-        (split, row), (other_split, other_row) = places[one], places[other]
-        similarity = _cosine(examples, mean, places[one], places[other])
+        (split, row), (other_split, other_row) = positions[one], positions[other]
+        similarity = _cosine(examples, mean, positions[one], positions[other])
         if similarity >= MIN_SIMILARITY:
             found.append(NearCopy(split, row, other_split, other_row, round(similarity, 4)))
     return sorted(found, key=lambda pair: -pair.similarity)
@@ -82,7 +82,7 @@ def _project(
     is_large: bool,
     heartbeat: Heartbeat,
 ) -> NDArray[np.float32]:
-    """Return one direction of length 1 for each example, of the whole or of 64 projections."""
+    """Return a unit vector for each example, of its whole bottleneck or of 64 projections."""
     matrix = np.random.default_rng(0).normal(size=(len(mean), _PROJECTED)).astype(np.float32)
     parts = []
     for part in examples.values():
@@ -130,15 +130,15 @@ def _stand_out(
     directions: NDArray[np.float32], pairs: NDArray[np.int64], heartbeat: Heartbeat
 ) -> NDArray[np.int64]:
     """Return the pairs that are far nearer to each other than to the images around them."""
-    rows, places = np.unique(pairs, return_inverse=True)
-    # Itself comes first.
+    rows, indices = np.unique(pairs, return_inverse=True)
+    # The nearest of all is the image itself.
     rank = min(_NEIGHBOUR, len(directions) - 1)
     around = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), _ROWS):
         heartbeat()
         cosines = directions[rows[start : start + _ROWS]] @ directions.T
         around[start : start + _ROWS] = -np.partition(-cosines, rank, axis=1)[:, rank]
-    crowding = around[places.reshape(pairs.shape)].max(axis=1)
+    crowding = around[indices.reshape(pairs.shape)].max(axis=1)
     cosine = (directions[pairs[:, 0]] * directions[pairs[:, 1]]).sum(axis=1)
     return np.compress(1 - cosine <= _NEARER * (1 - crowding), pairs, axis=0)
 

@@ -1,6 +1,6 @@
-"""What looks wrong with a data set: labels that are probably false, and images that are twice.
+"""What looks wrong with a data set: labels that are probably wrong, and images that come twice.
 
-Both lists are for a person to look at; nothing is changed or left out because of them.
+Both lists are for a person to check; nothing is changed or left out because of them.
 """
 
 import itertools
@@ -26,7 +26,7 @@ REPORTED = dict(zip(SPLITS, ("training", "validation", "test"), strict=True))
 
 @dataclass(frozen=True, order=True)
 class Sighting:
-    """One image where a report speaks of it; `split` as reports name it."""
+    """One image that a report mentions; `split` as reports name it."""
 
     path: str
     split: str
@@ -35,10 +35,10 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two images of one content, or nearly so, that differ in split or label.
+    """Two images with the same content, or nearly so, that differ in split or label.
 
     Attributes:
-        similarity: Cosine of the centred bottlenecks; 1 for the very same bytes.
+        similarity: Cosine of the centred bottlenecks; 1 for identical bytes.
     """
 
     image: Sighting
@@ -62,10 +62,10 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Findings:
-    """Most certain first.
+    """Suspects and duplicates, most certain first.
 
     Attributes:
-        is_complete: False when the set was too large to look for near-copies.
+        is_complete: False when the set was too large to search for near-copies.
     """
 
     suspects: list[Suspect]
@@ -94,7 +94,7 @@ def examine_images(
         and (other := _sight(gathered, labels, copy.other_split, copy.other_row))
         and frozenset((image, other)) not in known
     ]
-    # Confident learning speaks of one label an image.
+    # Confident learning is for one label an image.
     errors = [] if options.multi_label else _label_errors(gathered, labels, fit, options, heartbeat)
     ranked = sorted([*_contradictions(duplicates), *errors], key=lambda one: -one.score)
     by_image = {suspect.image: suspect for suspect in reversed(ranked)}
@@ -123,7 +123,7 @@ def _label_errors(
 
 
 def _number_sets(examples: dict[str, Examples]) -> dict[str, Examples]:
-    """Return the examples with a number for each set of labels that there is."""
+    """Return the examples with a number for each set of labels that occurs."""
     if all(part.labels.ndim == 1 for part in examples.values()):
         return examples
     numbers: dict[bytes, int] = {}
@@ -144,24 +144,24 @@ def _sight(gathered: Gathered, labels: tuple[str, ...], split: str, row: int) ->
 
 
 def _exact_copies(gathered: Gathered, labels: tuple[str, ...]) -> Iterator[Duplicate]:
-    """Yield each image with the first of the same bytes that differs in split or label."""
+    """Yield each image with the first one of the same bytes that differs in split or label."""
     is_multi_label = gathered.examples["training"].labels.ndim == 2
     copied = [copy.digest for copy in gathered.copies]
     counts = Counter(itertools.chain(copied, *gathered.digests.values()))
-    places: dict[bytes, list[Sighting]] = defaultdict(list)
-    # Held-out images first: they are what the others are copies of.
+    sightings: dict[bytes, list[Sighting]] = defaultdict(list)
+    # Held-out images first: the others are copies of them.
     for split in reversed(SPLITS):
         for row, digest in enumerate(gathered.digests[split]):
             if digest is not None and counts[digest] > 1:
-                places[digest].append(_sight(gathered, labels, split, row))
+                sightings[digest].append(_sight(gathered, labels, split, row))
     for copy in gathered.copies:
         if copy.digest is not None:
             label = name_labels(copy.labels, labels, is_multi_label)
-            sighting = Sighting(copy.path, REPORTED[copy.split], label)
-            places[copy.digest].append(sighting)
-    for group in places.values():
-        for place, image in enumerate(group):
-            for other in group[:place]:
+            image = Sighting(copy.path, REPORTED[copy.split], label)
+            sightings[copy.digest].append(image)
+    for group in sightings.values():
+        for i, image in enumerate(group):
+            for other in group[:i]:
                 if (other.split, other.label) != (image.split, image.label):
                     yield Duplicate(image, other, 1.0)
                     break

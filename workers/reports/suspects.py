@@ -1,4 +1,4 @@
-"""Images whose label is probably wrong: those that a head which never saw them contradicts."""
+"""Images whose label is probably wrong, in the eyes of a head that was not fitted on them."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from workers.storage.plan import TrainingOptions
 
 # A training image is judged by a head fitted on the other folds.
 _FOLDS = 5
-# Each of those heads is fitted on at most so many examples: 100,000 x 512 with 100 labels
-# would take minutes otherwise, and a rank needs no perfect head.
+# Each of those heads is fitted on at most this many examples: 100,000 x 512 with 100 labels
+# would take minutes, and ranking images needs no perfect head.
 _FOLD_EXAMPLES = 10_000
-# A judge must not be swayed by wrong labels, so L2 is stronger than is best for a
-# classifier. With 20 labels of two classes swapped, of the first 20 suspects 10.2 rather
-# than 8.9 were among them on flowers, 11.2 rather than 9.7 on trash (means of 12).
+# A judge must not learn the wrong labels, so its L2 is this many times stronger than is best
+# for a classifier. With 20 labels of two classes swapped, 10.2 rather than 8.9 of the first
+# 20 suspects were among them on flowers, 11.2 rather than 9.7 on trash (means of 12).
 _JUDGES_STRENGTH = 10
 
 
 @dataclass(frozen=True)
 class LabelError:
-    """One image that was probably given another label than its own.
+    """One image that was probably given a wrong label.
 
     Attributes:
-        split, row: Where it is among the examples.
-        label, suggested: Numbers of labels.
-        score: Probability of the suggested label if it is that or its own, 0.5 to 1.
+        split, row: Position among the examples.
+        label, suggested: Indices of labels.
+        score: Probability of the suggested label, given that it is one of the two, 0.5 to 1.
     """
 
     split: str
@@ -49,12 +49,12 @@ def guess_unseen(
 ) -> dict[str, Guesses]:
     """Return by split a guess for each example from a head that was fitted without it.
 
-    Held-out examples are judged by a head that was fitted on "training", training ones by
-    cross-validation in folds that follow from the paths alone. Nothing is copied but
-    _FOLD_EXAMPLES bottlenecks at a time.
+    Held-out examples are judged by a head that was fitted on "training", training examples by
+    cross-validation in folds that follow from the paths alone. At most _FOLD_EXAMPLES
+    bottlenecks are copied at a time.
 
     Args:
-        strength: L2 of the head that was chosen.
+        strength: L2 that was chosen for the classifier.
     """
     training = examples["training"]
     generator = np.random.default_rng(options.seed)
@@ -86,9 +86,9 @@ def find_label_errors(guesses: dict[str, Guesses], n_labels: int) -> list[LabelE
     """Return the images whose label is probably wrong, most certain first.
 
     Confident learning (Northcutt et al. 2021, arXiv:1911.00068). An image counts for a label
-    when its best score is at least the mean score that this label has on its own images;
-    so a label that is hard to learn needs less. Of the images of label i, the share that
-    counts for label j is taken to be wrong: those that the judge is most certain of.
+    when its best score is at least the mean score of this label on images that have it, so a
+    label that is hard to learn needs less. Of the images of label i, the share that counts for
+    label j is taken to be wrong: those of which the judge is most certain.
 
     Args:
         guesses: By split; each from a head that was fitted without the image.

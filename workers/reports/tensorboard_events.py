@@ -1,7 +1,7 @@
-"""TensorBoard's event files, without TensorFlow: `tensorboard` brings the formats.
+"""TensorBoard's event files, without TensorFlow: the package `tensorboard` has the formats.
 
-Its own `EventFileWriter` imports TensorFlow and writes from a thread that nobody hears
-when the storage is full, so only its records and messages are used here.
+Its `EventFileWriter` imports TensorFlow and writes from a thread, whose errors on a full
+storage go unnoticed, so only its records and messages are used here.
 """
 
 import os
@@ -30,7 +30,7 @@ _BINS = 30
 
 
 class EventFile(AbstractContextManager["EventFile"]):
-    """A new file of events in `folder`; each is with the reader when `add` returns.
+    """A new file of events in `folder`; readers see each event once `add` returns.
 
     Raises:
         StorageError: From every method, when the storage refuses.
@@ -38,7 +38,7 @@ class EventFile(AbstractContextManager["EventFile"]):
 
     def __init__(self, folder: Path) -> None:
         self._doing = f"write TensorBoard summaries to {folder}"
-        # The name that TensorBoard looks for; sorted by time, and never used twice.
+        # As TensorBoard expects it: sorted by time, and unique.
         name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}"
         with storage_errors(self._doing):
             folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def histogram(tag: str, values: NDArray[np.float32]) -> Summary.Value:
 
 
 def session_start(hyperparameters: dict[str, float | str]) -> Summary.Value:
-    """Return what begins a row of the HPARAMS page."""
+    """Return the start of a row on the HPARAMS page."""
     info = SessionStartInfo(start_time_secs=time.time())
     for name, value in hyperparameters.items():
         if isinstance(value, bool):
@@ -98,7 +98,7 @@ def session_start(hyperparameters: dict[str, float | str]) -> Summary.Value:
 
 
 def session_end() -> Summary.Value:
-    """Return what ends a row of the HPARAMS page well."""
+    """Return the end of a row on the HPARAMS page, with success."""
     info = SessionEndInfo(status=STATUS_SUCCESS, end_time_secs=time.time())
     data = HParamsPluginData(session_end_info=info)
     return _hyperparameters(hparams_metadata.SESSION_END_INFO_TAG, data)

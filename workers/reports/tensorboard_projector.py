@@ -1,7 +1,7 @@
 """Bottlenecks with thumbnails for TensorBoard's embedding projector.
 
-Made when somebody wants to look, not by the trainer: thumbnails cost a look at the
-photographs, which training from cached bottlenecks does not need.
+Made on demand, not by the trainer: thumbnails need the photographs, which training from cached
+bottlenecks does not read.
 """
 
 import io
@@ -36,7 +36,7 @@ def write_projector(run: Run) -> int:
 
     At most `MAX_POINTS` images are chosen, evenly over the manifest and so over labels and
     splits, the same ones each time. A photograph that is gone gets a grey thumbnail. The
-    file that TensorBoard looks for comes last.
+    file that TensorBoard looks for is written last.
 
     Raises:
         StorageError: When the storage refuses.
@@ -60,18 +60,18 @@ def _chosen(run: Run) -> Iterator[tuple[PlannedImage, NDArray[np.float32]]]:
     ends = np.cumsum(batch_sizes(run.folder))
     total = int(ends[-1])
     count = min(MAX_POINTS, total)
-    # Strictly growing, since there are at least as many images as points.
-    places = np.arange(count) * total // count
-    numbers = np.searchsorted(ends, places, "right")
+    # Strictly increasing, since there are at least as many images as points.
+    positions = np.arange(count) * total // count
+    numbers = np.searchsorted(ends, positions, "right")
     for number in np.unique(numbers).tolist():
         first = int(ends[number - 1]) if number else 0
-        here = (places[numbers == number] - first).tolist()
+        rows = (positions[numbers == number] - first).tolist()
         batch = read_batch(run.folder, number)
         results = read_results(run, batch)
-        for place in here:
-            result = results[place]
+        for row in rows:
+            result = results[row]
             if result is not None and result.bottleneck is not None:
-                yield batch.images[place], result.bottleneck
+                yield batch.images[row], result.bottleneck
 
 
 def _thumbnail(plan: Plan, image: PlannedImage) -> NDArray[np.uint8]:
@@ -92,14 +92,14 @@ def _one_line(text: str) -> str:
 
 
 def _sprite(thumbnails: list[NDArray[np.uint8]]) -> bytes:
-    # As the projector reads it: a square number of places, row by row.
+    # The projector expects a square grid, row by row.
     across = math.ceil(math.sqrt(len(thumbnails)))
     sprite = Image.new("RGB", (across * _THUMBNAIL,) * 2)
-    for place, pixels in enumerate(thumbnails):
-        corner = (place % across * _THUMBNAIL, place // across * _THUMBNAIL)
+    for i, pixels in enumerate(thumbnails):
+        corner = (i % across * _THUMBNAIL, i // across * _THUMBNAIL)
         sprite.paste(Image.fromarray(pixels), corner)
     content = io.BytesIO()
-    # Without subsampling no colour runs over into the neighbour.
+    # Without chroma subsampling, so that no colour bleeds into the next thumbnail.
     sprite.save(content, "JPEG", quality=85, subsampling=0)
     return content.getvalue()
 
@@ -117,5 +117,5 @@ def _config(points: int, size: int) -> bytes:
 
 
 def has_projector(folder: RunFolder) -> bool:
-    """Return whether the projector's files of a run are there."""
+    """Whether the projector's files of a run are there."""
     return (folder.summaries / _CONFIG).exists()

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a fit: the codelab's curves and histograms, and the figures."""
+"""What TensorBoard shows of a fit: curves and histograms as in the codelab, and figures."""
 
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict
@@ -18,18 +18,18 @@ from workers.reports.tensorboard_events import (
 )
 from workers.storage.plan import OF_SGD, OF_THE_CURVE, TrainingOptions
 
-# Histograms cost more than figures, and TensorBoard shows a few dozen.
+# Histograms cost more than scalars, and TensorBoard shows only a few dozen.
 _STEPS_A_HISTOGRAM = 10
-# Images whose activations are shown, always the same ones.
+# Images whose activations are shown, the same ones each time.
 _SAMPLE = 500
 _LAYER = "final_training_ops"
 
 
 class Summaries(AbstractContextManager["Summaries"]):
-    """New event files in `folder`, ``train/`` and ``validation/``; older ones stay.
+    """New event files in `folder` and its ``train/`` and ``validation/``; older ones stay.
 
-    Tags are those of the codelab's ``retrain.py``. A live run can be watched: each step is
-    in the files when `add_step` returns.
+    Tags are those of the codelab's ``retrain.py``. A fit can be watched: each step is in the
+    files once `add_step` returns.
 
     Raises:
         StorageError: From every method, when the storage refuses.

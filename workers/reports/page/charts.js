@@ -1,8 +1,8 @@
-// Line and calibration charts as SVG, with axes that say what they are.
+// Line and calibration charts as SVG, with labelled axes.
 
 const CHART = { width: 440, height: 300, left: 56, right: 14, top: 14, bottom: 46 };
 
-// {x: [low, high], y: [low, high]} -> a frame with axes and functions that place a point in it.
+// Returns a frame with two axes, and functions from their values to its coordinates.
 function plane(title, x, y) {
   const { width, height, left, right, top, bottom } = CHART;
   const across = (value) => left + ((value - x.low) / (x.high - x.low || 1)) * (width - left - right);
@@ -49,7 +49,7 @@ function chart(title, explanation, svg, legend = []) {
 }
 
 function calibration() {
-  const bins = (figures()?.calibration_bins ?? []).filter((bin) => bin.count && isNumber(bin.accuracy));
+  const bins = figures().calibration_bins.filter((bin) => bin.count && isNumber(bin.accuracy));
   if (!bins.length) return null;
   const unit = (title) => axis(title, 0, 1);
   const { svg, across, up } = plane("Calibration: share that is right against score", unit(data.isMultiLabel ? "score of any label" : "score of the predicted label"), unit("share that is right"));
@@ -69,10 +69,10 @@ function calibration() {
   }
   const error = figures().calibration_error;
   const what = data.isMultiLabel ? "labels of photographs" : "photographs";
-  const told = isNumber(error) ? ` On average they are ${percent(error)} apart.` : "";
+  const gap = isNumber(error) ? ` On average they are ${percent(error)} apart.` : "";
   return chart(
     "Can the scores be believed?",
-    `Points on the dashed line: of the ${what} with score 0.8, 80 % are right. Below it, the scores promise too much. Bars: how many ${what}.${told}`,
+    `Points on the dashed line: of the ${what} with score 0.8, 80 % are right. Below it, the scores promise too much. Bars: how many ${what}.${gap}`,
     svg,
   );
 }
@@ -102,8 +102,8 @@ function curve(name, title, yTitle, explanation) {
 function drawCurves() {
   const shown = [
     calibration(),
-    curve("accuracy", "Accuracy while learning", "accuracy", "Training far above validation: the head learns its photographs by heart."),
-    curve("cross_entropy", "Cross entropy while learning", "cross entropy", "The quantity that is made small. A validation line that rises again says: stop earlier, or regularise more."),
+    curve("accuracy", "Accuracy while learning", "accuracy", "Training far above validation: the head memorises its photographs."),
+    curve("cross_entropy", "Cross entropy while learning", "cross entropy", "What the fit minimises. When the validation line rises again, stop earlier or regularise more."),
   ].filter(Boolean);
   show("curves", shown.length > 0);
   body("curves").replaceChildren(element("div", { class: "charts" }, ...shown));

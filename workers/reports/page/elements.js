@@ -1,23 +1,23 @@
 "use strict";
-// Small things that all parts of the page use.
+// What all parts of the page use.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const state = { split: "test", filter: "" };
 const COLUMNS = ["path", "split", "label", "predicted", "score", "labelScore", "margin", "link"];
 // A set of labels is written as a JSON list.
 const named = (text) => (data.isMultiLabel && text !== null ? JSON.parse(text).join(", ") || "no label" : text);
-const photographs = data.photographs.map((row, number) => {
+const photographs = data.photographs.map((row, index) => {
   const photograph = Object.fromEntries(COLUMNS.map((name, i) => [name, row[i]]));
   photograph.label = named(photograph.label);
   photograph.predicted = named(photograph.predicted);
-  const thumbnail = data.thumbnails[number];
+  const thumbnail = data.thumbnails[index];
   photograph.thumbnail = thumbnail ? `data:image/jpeg;base64,${thumbnail}` : null;
   photograph.link = data.link + (photograph.link ?? photograph.path);
   photograph.text = `${photograph.label}\n${photograph.predicted ?? ""}\n${photograph.path}`.toLowerCase();
   return photograph;
 });
 
-// Text always goes in as text, never as HTML: labels and paths come from strangers.
+// Text is always set as text, never as HTML: labels and paths come from strangers.
 function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
@@ -46,11 +46,10 @@ const body = (id) => document.querySelector(`#${id} > .body`);
 const count = (number) => number.toLocaleString("en-US");
 const plural = (number, one) => `${count(number)} ${one}${number === 1 ? "" : "s"}`;
 const isNumber = (value) => typeof value === "number";
-// 1.00 would claim certainty that 0.998 does not have.
+// 1.00 would claim more certainty than 0.998.
 const score = (value) => (!isNumber(value) ? "–" : value < 1 && value >= 0.995 ? "0.99+" : value.toFixed(2));
 const percent = (value, digits = 1) => (isNumber(value) ? `${(100 * value).toFixed(digits)} %` : "–");
 const figures = () => data.splits[state.split];
-const splitName = (split) => ({ testing: "test" })[split] ?? split;
 const held = () => `${state.split} photograph`;
 
 function matches(photograph) {

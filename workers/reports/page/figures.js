@@ -1,4 +1,4 @@
-// The summary, the table of labels, and what is known of the run.
+// The summary, the table of labels, and the details of the run.
 
 function drawFacts() {
   const day = new Date(data.created).toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric" });
@@ -28,12 +28,12 @@ function promise(found) {
 function biased(found) {
   const interval = found.accuracy_interval;
   const range = interval ? `, 95 % confidence ${percent(interval[0])} to ${percent(interval[1])}` : "";
-  return `${plural(found.images, "photograph")}${range}. The validation split has chosen settings of this model, so this figure is a little too good. Quote the one of the test split.`;
+  return `${plural(found.images, "photograph")}${range}. Settings of this model were chosen on the validation split, so this figure is slightly too good. Quote that of the test split.`;
 }
 
 function drawSummary() {
   const found = figures();
-  if (!found || !isNumber(found.accuracy)) {
+  if (!isNumber(found.accuracy)) {
     body("summary").replaceChildren(note(`No photographs were held out for ${state.split}.`));
     return;
   }
@@ -48,13 +48,13 @@ function drawSummary() {
   );
   const hasTop5 = data.labels.length > 5 && isNumber(found.top5_accuracy);
   const tiles = [
-    [`${other} accuracy`, percent(data.splits[other]?.accuracy), "On the other held-out split"],
+    [`${other} accuracy`, percent(data.splits[other].accuracy), "On the other held-out split"],
     ["mean average precision", isNumber(found.mean_average_precision) ? found.mean_average_precision.toFixed(3) : null, "Mean over the labels of how well their photographs come first; chance gives the share that has the label"],
-    ["macro F1", isNumber(found.macro?.f1) ? found.macro.f1.toFixed(3) : null, "Mean over the labels of the harmonic mean of precision and recall"],
+    ["macro F1", isNumber(found.macro.f1) ? found.macro.f1.toFixed(3) : null, "Mean over the labels of the harmonic mean of precision and recall"],
     ["top 5", hasTop5 ? percent(found.top5_accuracy) : null, "The right label is among the best five"],
     ["photographs", hasTop5 ? null : count(found.images), "Held out from training"],
     ["log loss", isNumber(found.log_loss) ? found.log_loss.toFixed(3) : null, "Mean cross entropy in nats; smaller is better"],
-    ["calibration error", isNumber(found.calibration_error) ? percent(found.calibration_error) : null, "How far scores and reality are apart on average"],
+    ["calibration error", isNumber(found.calibration_error) ? percent(found.calibration_error) : null, "How far scores and shares of right answers are apart on average"],
     ["when sure", found.sure ? `${percent(found.sure.accuracy)} of ${count(found.sure.images)}` : null, "Accuracy of the best label on the photographs that reach its threshold"],
     ["mistakes", count(wrong(found)), data.isMultiLabel ? "Photographs with any label wrong" : "Photographs with another label than their own"],
   ].filter(([, value]) => value !== null);
@@ -81,12 +81,12 @@ const LABEL_COLUMNS = [["label", "Label"], ["support", "Photographs"], ["precisi
 const OPTIONAL = ["average_precision", "threshold"];
 
 function drawLabels() {
-  const all = figures()?.per_label ?? [];
+  const all = figures().per_label;
   show("labels", all.length > 0);
   const words = state.filter.split(/\s+/);
   const rows = all.filter((row) => words.every((word) => row.label.toLowerCase().includes(word)));
   const { key, isDown } = order;
-  // Undefined figures stand last, whichever way.
+  // Undefined figures come last in either direction.
   const compare = (a, b) => (key === "label" ? a.label.localeCompare(b.label) : a[key] - b[key]) * (isDown ? -1 : 1);
   rows.sort((a, b) => (a[key] === null) - (b[key] === null) || compare(a, b));
   const columns = LABEL_COLUMNS.filter(([name]) => !OPTIONAL.includes(name) || all.some((row) => isNumber(row[name])));
@@ -108,8 +108,8 @@ function labelCell(row, name) {
   const value = row[name];
   if (name === "label") {
     if (data.isMultiLabel) return element("th", { scope: "row", text: value });
-    const place = data.labels.indexOf(value);
-    return element("th", { scope: "row" }, element("button", { type: "button", class: "text", text: value, title: "Show its photographs", onclick: () => openCell(place, place) }));
+    const index = data.labels.indexOf(value);
+    return element("th", { scope: "row" }, element("button", { type: "button", class: "text", text: value, title: "Show its photographs", onclick: () => openCell(index, index) }));
   }
   if (name === "support") return element("td", { text: count(value) });
   return element("td", {}, meter(value));
@@ -136,7 +136,7 @@ function drawDetails() {
   const whole = (Date.parse(data.created) - Date.parse(data.planned)) / 1000;
   const seconds = Object.entries({ "from plan to model": whole, ...data.seconds }).filter(([, value]) => isNumber(value));
   const timings = Object.fromEntries(seconds.map(([name, value]) => [name, `${value.toFixed(value < 10 ? 2 : 0)} s`]));
-  const settings = { folder: data.root, ...data.settings, temperature: data.temperature?.toFixed(3) };
+  const settings = { folder: data.root, ...data.settings, temperature: data.temperature.toFixed(3) };
   const counts = Object.fromEntries(Object.entries(data.counts).map(([name, value]) => [name, count(value)]));
   body("details").replaceChildren(
     element("div", { class: "columns" }, definitions("Settings", settings), definitions("Timings", timings), definitions("Images", counts), definitions("Versions", data.versions)),

@@ -3,7 +3,7 @@
 const opened = { row: null, column: null };
 const MOST_CONFUSED = 12;
 
-// Rows are true labels: what share of them went into this cell decides the shade.
+// Rows are true labels; the share of a row in this cell decides the shade.
 function level(value, total, isHit) {
   if (!value) return "";
   const bounds = isHit ? [0.3, 0.55, 0.75, 0.9] : [0.02, 0.05, 0.1, 0.2];
@@ -54,14 +54,14 @@ function drawMatrix() {
   drawCell();
 }
 
-const placeOf = (cell) => [cell.parentElement.rowIndex - 1, cell.cellIndex - 1];
+const positionOf = (cell) => [cell.parentElement.rowIndex - 1, cell.cellIndex - 1];
 
 function listen(table, caption) {
   const light = (event) => {
     const cell = event.target.closest("td");
     table.querySelectorAll(".lit").forEach((lit) => lit.classList.remove("lit"));
     if (!cell) return;
-    const [row, column] = placeOf(cell);
+    const [row, column] = positionOf(cell);
     caption.textContent = sentence(row, column);
     for (const each of table.rows) each.cells[column + 1].classList.add("lit");
     for (const each of table.rows[row + 1].cells) each.classList.add("lit");
@@ -70,12 +70,12 @@ function listen(table, caption) {
   table.addEventListener("focusin", light);
   table.addEventListener("click", (event) => {
     const cell = event.target.closest("td");
-    if (cell) openCell(...placeOf(cell));
+    if (cell) openCell(...positionOf(cell));
   });
   table.addEventListener("keydown", (event) => {
     const cell = event.target.closest("td");
     if (!cell) return;
-    const [row, column] = placeOf(cell);
+    const [row, column] = positionOf(cell);
     const last = data.labels.length - 1;
     const target = {
       ArrowUp: [row - 1, column], ArrowDown: [row + 1, column], ArrowLeft: [row, column - 1], ArrowRight: [row, column + 1],
@@ -98,7 +98,7 @@ function moveTo(table, from, cell) {
   cell.scrollIntoView({ block: "nearest" });
 }
 
-// Scrolls the box of the matrix, and not the page.
+// Scrolls the box around the matrix, not the page.
 function reveal(cell) {
   const box = cell.closest(".scroll");
   const [outer, inner] = [box.getBoundingClientRect(), cell.getBoundingClientRect()];
@@ -121,7 +121,7 @@ const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 function drawCell() {
   document.querySelectorAll("td.open").forEach((cell) => cell.classList.remove("open"));
   const target = section("cell");
-  if (opened.row === null || !figures()) return target?.replaceChildren();
+  if (opened.row === null) return target?.replaceChildren();
   const { row, column } = opened;
   document.querySelector(".matrix").rows[row + 1].cells[column + 1].classList.add("open");
   const [label, predicted] = [data.labels[row], data.labels[column]];

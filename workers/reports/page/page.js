@@ -1,4 +1,4 @@
-// Puts the parts on the page, and draws them again when split or filter change.
+// Draws all parts of the page, and again when the split or the filter changes.
 
 const GALLERIES = {
   mistakes: {
@@ -14,15 +14,15 @@ const GALLERIES = {
   },
   suspects: {
     items: () => data.suspects.map(suspect),
-    about: () => "Of all splits: the model doubts the folder that they lie in. Look, and move those that are wrong.",
+    about: () => "From all splits: the model doubts that they are in the right folder. Check them, and move those that are wrong.",
     whenNone: () => "No label looks wrong.",
-    // With several labels only contradicting copies are listed.
+    // With several labels an image, only copies that contradict each other are listed.
     isAbsent: () => data.isMultiLabel && !data.suspects.length,
   },
   duplicates: {
     items: () => data.duplicates.map(pair),
-    about: () => "Nearly the same photograph twice. Under two labels one is wrong; in two splits the figures are flattered.",
-    whenNone: () => (data.isSearched ? "No photograph is there twice." : "No exact copies were found; near ones were not searched for."),
+    about: () => "Nearly the same photograph twice. With two labels, one of them is wrong; in two splits, the figures look better than they are.",
+    whenNone: () => (data.isSearched ? "No photograph occurs twice." : "No exact copies were found; near-copies were not searched for."),
   },
 };
 
@@ -41,7 +41,7 @@ function drawFound() {
   const target = element("div");
   const found = state.filter ? gallery(target, listed.map(scored), "") : listed.length;
   body("found").replaceChildren(target);
-  const total = figures()?.images ?? listed.length;
+  const total = figures().images;
   const left = listed.length < total ? ` (of ${count(total)}, this page lists the most telling ${count(listed.length)})` : "";
   section("status").textContent = state.filter
     ? `${plural(found, held())} ${found === 1 ? "matches" : "match"} “${state.filter}”${left}`
@@ -72,7 +72,7 @@ function drawFiltered() {
 }
 
 function drawSplit() {
-  const hasConfusion = Boolean(figures()?.images && figures().confusion);
+  const hasConfusion = Boolean(figures().images && figures().confusion);
   drawSummary();
   show("confusion", hasConfusion);
   if (hasConfusion) drawMatrix();
@@ -89,10 +89,10 @@ function start() {
   drawDetails();
   drawUse();
   drawUnreadable();
-  if (!data.splits.test?.images && data.splits.validation?.images) state.split = "validation";
+  if (!data.splits.test.images && data.splits.validation.images) state.split = "validation";
   for (const choice of document.querySelectorAll("input[name=split]")) {
     choice.checked = choice.value === state.split;
-    choice.disabled = !data.splits[choice.value]?.images;
+    choice.disabled = !data.splits[choice.value].images;
     choice.addEventListener("change", () => {
       state.split = choice.value;
       drawSplit();

@@ -1,4 +1,4 @@
-"""The page itself: the reports of a model as one HTML file that needs nothing else."""
+"""The page itself: the results of a model as one HTML file that needs nothing else."""
 
 import base64
 import hashlib
@@ -26,7 +26,7 @@ from workers.storage.layout import RunFolder
 from workers.storage.names import decode_name
 from workers.storage.plan import OF_SGD, Plan, read_plan
 
-# In this order they are one program.
+# One program, in this order.
 _SCRIPTS = ("elements.js", "photographs.js", "matrix.js", "charts.js", "figures.js", "page.js")
 _MOST_UNREADABLE = 200
 _MOST_STEPS = 400
@@ -38,7 +38,7 @@ def make_report(
     """Return the page of a run.
 
     Args:
-        heartbeat: Called now and then, to show that the work goes on.
+        heartbeat: Called now and then, to show that work is going on.
     """
     listing = list_photographs(results.predictions, results.findings)
     heartbeat()
@@ -70,7 +70,7 @@ def _fill(title: str, data: dict[str, Any]) -> bytes:
     here = resources("workers.reports.page")
     style = here.joinpath("page.css").read_text("utf-8")
     script = "\n".join(here.joinpath(name).read_text("utf-8") for name in _SCRIPTS)
-    # The browser runs these two texts and nothing else, whatever a file is called.
+    # The browser applies these two texts only, whatever a label or file is called.
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; "
         f"script-src {_hash(script)}; base-uri 'none'; form-action 'none'"

@@ -12,7 +12,7 @@ function picture(photograph, isLazy = true) {
 
 function verdict(photograph) {
   const { label, predicted } = photograph;
-  if (predicted === null) return [element("b", { text: label }), ` · ${splitName(photograph.split)}`];
+  if (predicted === null) return [element("b", { text: label }), ` · ${photograph.split}`];
   if (label === predicted) return [element("b", { class: "right", text: label }), " · right"];
   return [element("b", { text: label }), " taken for ", element("b", { class: "wrong", text: predicted })];
 }
@@ -22,7 +22,7 @@ function meter(value, isWrong) {
   return element("span", { class: "score" }, bar, element("span", { text: score(value) }));
 }
 
-// item: {photograph, lines (nodes), other (a second photograph, or nothing)}
+// item: {photograph, lines (nodes), other (a second photograph, if any)}
 function card(item, items) {
   const shown = [item.photograph, item.other].filter(Boolean);
   const button = element(
@@ -61,7 +61,7 @@ function suspect(row) {
 
 function pair(row) {
   const [photograph, other] = [photographs[row.photograph], photographs[row.other]];
-  const sides = [photograph, other].map((one) => `${one.label} (${splitName(one.split)})`);
+  const sides = [photograph, other].map((one) => `${one.label} (${one.split})`);
   const isOdd = photograph.label !== other.label;
   const lines = [line(element("b", { class: isOdd ? "wrong" : null, text: sides.join(" = ") }))];
   lines.push(line(`similarity ${isNumber(row.similarity) ? row.similarity.toFixed(4) : "–"}`));
@@ -70,7 +70,7 @@ function pair(row) {
 
 const passes = (item) => matches(item.photograph) || (item.other !== undefined && matches(item.other));
 
-// Draws the items that pass the filter into `target`, some at once; returns how many pass.
+// Draws the items that pass the filter into `target`, some at a time; returns how many pass.
 function gallery(target, items, whenNone) {
   const passing = items.filter(passes);
   const list = element("ul", { class: "gallery" });
@@ -91,10 +91,10 @@ function gallery(target, items, whenNone) {
 }
 
 const viewer = document.getElementById("viewer");
-const viewing = { items: [], place: 0, from: null };
+const viewing = { items: [], index: 0, from: null };
 
-function openViewer(items, place, from) {
-  Object.assign(viewing, { items, place, from });
+function openViewer(items, index, from) {
+  Object.assign(viewing, { items, index, from });
   drawViewer();
   viewer.showModal();
 }
@@ -108,24 +108,24 @@ function facts(photograph) {
   }
   if (isWrong && isNumber(photograph.labelScore)) rows.push(["score of the label", meter(photograph.labelScore)]);
   if (isNumber(photograph.margin)) rows.push(["leads the second by", score(photograph.margin)]);
-  rows.push(["split", splitName(photograph.split)]);
+  rows.push(["split", photograph.split]);
   rows.push(["file", element("a", { href: photograph.link, target: "_blank", rel: "noopener", text: photograph.path })]);
   return element("dl", {}, ...rows.flatMap(([name, value]) => [element("dt", { text: name }), element("dd", {}, value)]));
 }
 
 function drawViewer() {
-  const { items, place } = viewing;
-  const item = items[place];
+  const { items, index } = viewing;
+  const item = items[index];
   const shown = [item.photograph, item.other].filter(Boolean);
-  const step = (by, text, label) =>
-    element("button", { type: "button", "aria-label": label, text, disabled: !items[place + by], onclick: () => turn(by) });
+  const stepButton = (by, text, label) =>
+    element("button", { type: "button", "aria-label": label, text, disabled: !items[index + by], onclick: () => step(by) });
   viewer.replaceChildren(
     element(
       "div",
       { class: "head" },
-      step(-1, "←", "Previous photograph"),
-      element("span", { text: `${count(place + 1)} of ${count(items.length)}` }),
-      step(1, "→", "Next photograph"),
+      stepButton(-1, "←", "Previous photograph"),
+      element("span", { text: `${count(index + 1)} of ${count(items.length)}` }),
+      stepButton(1, "→", "Next photograph"),
       element("button", { type: "button", class: "close", "aria-label": "Close", text: "✕", onclick: () => viewer.close() }),
     ),
     element(
@@ -136,18 +136,18 @@ function drawViewer() {
   );
 }
 
-function turn(by) {
-  if (!viewing.items[viewing.place + by]) return;
-  viewing.place += by;
+function step(by) {
+  if (!viewing.items[viewing.index + by]) return;
+  viewing.index += by;
   drawViewer();
-  // The button that was pressed is gone with the old picture.
+  // The pressed button went with the old picture.
   viewer.querySelector(`[aria-label="${by > 0 ? "Next" : "Previous"} photograph"]:enabled`)?.focus();
   if (!viewer.contains(document.activeElement)) viewer.querySelector(".close").focus();
 }
 
 viewer.addEventListener("keydown", (event) => {
-  if (event.key === "ArrowRight") turn(1);
-  if (event.key === "ArrowLeft") turn(-1);
+  if (event.key === "ArrowRight") step(1);
+  if (event.key === "ArrowLeft") step(-1);
 });
 viewer.addEventListener("click", (event) => {
   if (event.target === viewer) viewer.close();

@@ -1,4 +1,4 @@
-"""Small pictures of the photographs of a run, as many as a page and a user's patience hold."""
+"""Thumbnails of the photographs of a run, as many as fit into the page and the time."""
 
 import os
 import time
@@ -15,21 +15,21 @@ HEIGHT, WIDEST = 180, 270  # pixels
 MOST = 400
 MOST_BYTES = 2_800_000
 # A run whose bottlenecks are cached takes a few seconds in all. 200 photographs from the web
-# take 0.35 s; of twelve megapixels, 70 are made in a second.
+# take 0.35 s; of photographs with twelve megapixels, 70 a second are made.
 PATIENCE_S = 1.5
 
 
 def make_thumbnails(
     folder: RunFolder, plan: Plan, paths: list[str], heartbeat: Heartbeat
 ) -> list[bytes | None]:
-    """Return a JPEG for each of the first paths, until there are enough of them.
+    """Return a JPEG for each of the first paths, until size or time is used up.
 
-    None stands for a photograph that is gone, has changed since the run was planned, or
-    cannot be read now.
+    None stands for a photograph that is gone, was changed since the run was planned, or
+    cannot be read.
 
     Args:
-        paths: Most important first, as the manifest has them.
-        heartbeat: Called after each, to show that the work goes on.
+        paths: As in the manifest, most important first.
+        heartbeat: Called after each, to show that work is going on.
     """
     versions = find_versions(folder, paths[:MOST])
     end = time.monotonic() + PATIENCE_S
@@ -48,6 +48,6 @@ def make_thumbnails(
 def _load(path: str, version: tuple[int, int] | None) -> bytes | None:
     try:
         return load_thumbnail(path, HEIGHT, WIDEST, version)
-    # A page with a gap is worth more than no model.
+    # A page with a gap is better than no model.
     except (ImageError, StorageError, MemoryError):
         return None
