@@ -27,7 +27,6 @@ from workers.reports.results import collect_results
 from workers.reports.tables import write_tables
 from workers.reports.tensorboard_summaries import Summaries
 from workers.storage.atomic import storage_errors
-from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Plan, TrainingOptions
 from workers.storage.run import Run
 
@@ -36,14 +35,14 @@ def train_run(run: Run, heartbeat: Heartbeat, may_commit: Callable[[], None]) ->
     """Fit, evaluate and commit the model of a run; does nothing if there is one.
 
     Args:
-        heartbeat: Called now and then, to show that the work goes on.
+        heartbeat: Called now and then, to show that work is going on.
         may_commit: Raises LeaseLostError when somebody else has taken over.
 
     Raises:
         BottlenecksMissingError: Some batches must be done again; they are marked.
         DatasetError: Too few images could be read, or the solver diverged.
     """
-    storage, folder, plan = run.storage, run.folder, run.plan
+    folder, plan = run.folder, run.plan
     if folder.model.exists():
         return
     options = plan.training or TrainingOptions()
@@ -55,34 +54,23 @@ def train_run(run: Run, heartbeat: Heartbeat, may_commit: Callable[[], None]) ->
     clock.end("gathering")
     training, validation = gathered.examples["training"], gathered.examples["validation"]
     with Summaries(folder.summaries, plan.architecture, options, training, validation) as summaries:
-        fit = _fit(folder, plan, options, gathered, summaries, heartbeat)
+        fit = _fit(run, options, gathered, summaries, heartbeat)
         clock.end("fitting")
-        evaluations = _evaluate(plan, fit.head, gathered, heartbeat)
+        evaluations, thresholds = _evaluate(plan, options, fit.head, gathered, heartbeat)
         summaries.finish(fit.head, evaluations)
-    thresholds = None
-    if options.target_precision is not None:
-        guesses = evaluations["validation"].guesses
-        thresholds = find_thresholds(guesses, plan.labels, options.target_precision)
-        evaluations = {
-            split: apply_thresholds(evaluation, plan.labels, thresholds)
-            for split, evaluation in evaluations.items()
-        }
     findings = NOTHING_EXAMINED
     if options.evaluate_test:
         findings = examine_images(gathered.photographs(), plan.labels, fit, options, heartbeat)
     clock.end("evaluating")
     found = {"suspects": len(findings.suspects), "duplicates": len(findings.duplicates)}
-    card = replace(
-        _card(storage, plan, gathered, fit, evaluations, clock.seconds),
-        thresholds=thresholds,
-        counts={**gathered.counts, **found},
-    )
+    card = _card(run, fit, evaluations, {**gathered.counts, **found}, clock.seconds)
+    card = replace(card, thresholds=thresholds)
     results = collect_results(card, gathered, evaluations, findings, fit.curve)
     files = write_tables(results)
     if options.evaluate_test:
-        files[folder.report.name] = make_report(folder, plan, card, results, heartbeat)
+        files[folder.report.name] = make_report(run, card, results, heartbeat)
     may_commit()
-    backbone = storage.backbone(plan.backbone_id) / "backbone.tflite"
+    backbone = run.storage.backbone(plan.backbone_id) / "backbone.tflite"
     save_model(folder.model, card, fit.head, backbone, files)
     with storage_errors(f"remove {folder.checkpoint}"):
         folder.checkpoint.unlink(missing_ok=True)
@@ -102,8 +90,7 @@ class _Clock:
 
 
 def _fit(
-    folder: RunFolder,
-    plan: Plan,
+    run: Run,
     options: TrainingOptions,
     gathered: Gathered,
     summaries: Summaries,
@@ -111,7 +98,7 @@ def _fit(
 ) -> Fit:
     """Return the fit, with its temperature in the head."""
     training, validation = gathered.examples["training"], gathered.examples["validation"]
-    with StepLog(folder.steps) as log:
+    with StepLog(run.folder.steps) as log:
 
         def on_step(step: Step, head: Head | None) -> None:
             log.add(step)
@@ -120,12 +107,12 @@ def _fit(
         fit = fit_head(
             training,
             validation,
-            len(plan.labels),
+            len(run.plan.labels),
             options,
             heartbeat,
             on_step,
-            folder.checkpoint,
-            partial(keep_head, folder.heads),
+            run.folder.checkpoint,
+            partial(keep_head, run.folder.heads),
         )
     _check_finite(fit)
     head, temperature = calibrate_head(fit.head, validation, heartbeat)
@@ -133,12 +120,22 @@ def _fit(
 
 
 def _evaluate(
-    plan: Plan, head: Head, gathered: Gathered, heartbeat: Heartbeat
-) -> dict[str, Evaluation]:
-    return {
+    plan: Plan, options: TrainingOptions, head: Head, gathered: Gathered, heartbeat: Heartbeat
+) -> tuple[dict[str, Evaluation], dict[str, float | None] | None]:
+    """Return the evaluations of validation and test, and the thresholds of labels, if any."""
+    evaluations = {
         REPORTED[split]: evaluate_head(head, gathered.examples[split], plan.labels, heartbeat)
         for split in ("validation", "testing")
     }
+    if options.target_precision is None:
+        return evaluations, None
+    guesses = evaluations["validation"].guesses
+    thresholds = find_thresholds(guesses, plan.labels, options.target_precision)
+    decided = {
+        split: apply_thresholds(evaluation, plan.labels, thresholds)
+        for split, evaluation in evaluations.items()
+    }
+    return decided, thresholds
 
 
 def _check_labels(plan: Plan, gathered: Gathered) -> None:
@@ -162,14 +159,14 @@ def _check_finite(fit: Fit) -> None:
 
 
 def _card(
-    storage: Storage,
-    plan: Plan,
-    gathered: Gathered,
+    run: Run,
     fit: Fit,
     evaluations: dict[str, Evaluation],
+    counts: dict[str, int],
     seconds: dict[str, float],
 ) -> ModelCard:
-    backbone = read_description(storage, plan.backbone_id)
+    plan = run.plan
+    backbone = read_description(run.storage, plan.backbone_id)
     metrics: dict[str, Any] = {}
     for split, evaluation in evaluations.items():
         metrics[f"{split}_accuracy"] = evaluation.accuracy
@@ -191,7 +188,7 @@ def _card(
         ),
         bottleneck_size=backbone.bottleneck_size,
         labels=plan.labels,
-        counts=dict(gathered.counts),
+        counts=counts,
         metrics=metrics,
         training={**asdict(plan.training or TrainingOptions()), **fit.details, "seconds": seconds},
         activation=fit.head.activation,

@@ -75,7 +75,7 @@ def leave_files(
     if result.unreadable:
         bad = f"{result.unreadable:,} of {plan.images:,} images could not be read"
         say(f"{bad}: {folder.model}/quarantine.csv", quiet)
-    test = examine_test(folder, plan, flags.test_batch_size)
+    test = examine_test(run, flags.test_batch_size)
     if not as_json:
         _print_test(test, flags)
     heads = {

@@ -25,8 +25,9 @@ def command(settings: Settings, run: str, is_opened: bool, as_json: bool) -> Non
     """
     from workers.reports.page.page import complete_report
     from workers.storage.layout import Storage
+    from workers.storage.run import Run
 
-    path = complete_report(Storage(settings.storage).run(run))
+    path = complete_report(Run.open(Storage(settings.storage), run))
     if as_json:
         print_json({"run": run, "report": str(path)})
     else:

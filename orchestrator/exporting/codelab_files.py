@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder
-from workers.storage.plan import Plan
+from workers.storage.run import Run
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def link_summaries(run: RunFolder, folder: Path) -> Path:
     return link
 
 
-def examine_test(run: RunFolder, plan: Plan, batch_size: int) -> FinalTest:
+def examine_test(run: Run, batch_size: int) -> FinalTest:
     """Return the figures of the test split, or of a seeded sample of it.
 
     Args:
@@ -58,10 +58,10 @@ def examine_test(run: RunFolder, plan: Plan, batch_size: int) -> FinalTest:
 
     columns = ["path", "label", "predicted"]
     table = pq.read_table(
-        run.model / "predictions.parquet", columns=columns, filters=[("split", "=", "test")]
+        run.folder.model / "predictions.parquet", columns=columns, filters=[("split", "=", "test")]
     )
     if 0 <= batch_size < len(table):
-        seed = plan.training.seed if plan.training else 0
+        seed = run.plan.training.seed if run.plan.training else 0
         # With a salt, so that it differs from the other draws of a run.
         generator = np.random.default_rng([seed, 2])
         table = table.take(np.sort(generator.choice(len(table), batch_size, replace=False)))

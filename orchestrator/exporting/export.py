@@ -24,7 +24,8 @@ from workers.processes.child import QUIET_TENSORFLOW, Child, DeathError
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors, sync_folder
 from workers.storage.layout import RunFolder, Storage
-from workers.storage.plan import Plan, read_plan
+from workers.storage.plan import read_plan
+from workers.storage.run import Run
 
 _README = "README.md"
 FINAL_TENSOR = "final_result"
@@ -89,7 +90,7 @@ def export_model(
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         try:
-            reports = _write(folder, card, weights, temporary, options, on_progress)
+            reports = _write(settings, folder, card, weights, temporary, options, on_progress)
             _put(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -158,6 +159,7 @@ def find_source_weights(
 
 
 def _write(
+    settings: Settings,
     folder: Path,
     card: ModelCard,
     weights: Path | None,
@@ -167,8 +169,8 @@ def _write(
 ) -> list[dict[str, Any]]:
     for name in MODEL_FILES:
         shutil.copyfile(folder / name, target / name)
-    plan = find_plan(folder)
-    photographs, no_photographs = choose_photographs(folder, plan)
+    run = find_run(settings, folder)
+    photographs, no_photographs = choose_photographs(run)
     formats = options.formats or tuple(FORMATS)
     request = ExportRequest(
         model=str(folder),
@@ -184,16 +186,18 @@ def _write(
     if refused and (options.formats or len(refused) == len(reports)):
         first = refused[0]
         raise ExportError(f"No {first['format']} of {card.name}: {first['reason']}.")
-    data_set = os.path.basename(plan.root) if plan else ""
+    data_set = os.path.basename(run.plan.root) if run else ""
     text = write_readme(ReadmeContent(card, data_set, reports, options.final_tensor_name))
     (target / _README).write_text(text, "utf-8")
     return reports
 
 
-def find_plan(model: Path) -> Plan | None:
-    """Return the plan of the run that a model folder lies in, None where it lies elsewhere."""
-    run = RunFolder(model.parent)
-    return read_plan(run) if run.plan.exists() else None
+def find_run(settings: Settings, model: Path) -> Run | None:
+    """Return the run that a model folder lies in, None where it lies elsewhere."""
+    folder = RunFolder(model.parent)
+    return (
+        Run(Storage(settings.storage), folder, read_plan(folder)) if folder.plan.exists() else None
+    )
 
 
 def run_export(requests: list[ExportRequest], on_progress: OnProgress) -> list[dict[str, Any]]:

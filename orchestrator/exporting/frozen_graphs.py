@@ -10,7 +10,7 @@ from orchestrator.exporting.calibration_images import choose_photographs
 from orchestrator.exporting.export import (
     FINAL_TENSOR,
     check_tensor_name,
-    find_plan,
+    find_run,
     find_source_weights,
     open_model,
     run_export,
@@ -71,7 +71,7 @@ def export_graphs(
     """
     check_tensor_name(final_tensor_name)
     folder, card = open_model(settings, model)
-    photographs, _ = choose_photographs(folder, find_plan(folder))
+    photographs, _ = choose_photographs(find_run(settings, folder))
     weights = find_source_weights(settings, card, on_progress)
     with tempfile.TemporaryDirectory() as scratch:
         models = {graph: folder}

@@ -127,9 +127,11 @@ def card_of(plan):
 
 
 def write_page(run, results, target=None, labels=None):
-    plan = dataclasses.replace(run.plan, labels=labels or run.plan.labels)
+    run = dataclasses.replace(
+        run, plan=dataclasses.replace(run.plan, labels=labels or run.plan.labels)
+    )
     path = target or run.folder.path / "page.html"
-    path.write_bytes(make_report(run.folder, plan, card_of(plan), results, no_heartbeat))
+    path.write_bytes(make_report(run, card_of(run.plan), results, no_heartbeat))
     return path
 
 

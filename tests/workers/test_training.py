@@ -62,7 +62,7 @@ def test_a_report_that_is_missing_is_made_from_the_tables_when_it_is_asked_for(
     made = run.folder.report.read_bytes()
     run.folder.report.unlink()
 
-    assert complete_report(run.folder) == run.folder.report
+    assert complete_report(run) == run.folder.report
 
     assert run.folder.report.read_bytes() == made
 

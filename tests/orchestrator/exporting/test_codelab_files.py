@@ -36,19 +36,19 @@ def tested(run):
 
 
 def test_the_final_test_is_of_all_test_images_and_of_no_others(tested):
-    found = examine_test(tested.folder, tested.plan, -1)
+    found = examine_test(tested, -1)
 
     assert (found.images, found.accuracy) == (20, 0.75)
     assert found.misclassified == [(f"{number}.jpg", "red") for number in range(0, 20, 4)]
 
 
 def test_a_sample_is_the_same_each_time_and_its_figures_agree(tested):
-    found = examine_test(tested.folder, tested.plan, 8)
+    found = examine_test(tested, 8)
 
-    assert found == examine_test(tested.folder, tested.plan, 8)
+    assert found == examine_test(tested, 8)
     assert found.images == 8
     assert found.accuracy == 1 - len(found.misclassified) / 8
-    assert examine_test(tested.folder, tested.plan, 500).images == 20
+    assert examine_test(tested, 500).images == 20
 
 
 def test_without_test_images_there_is_no_accuracy(run):
@@ -58,7 +58,7 @@ def test_without_test_images_there_is_no_accuracy(run):
     )
     pq.write_table(none, run.folder.model / "predictions.parquet")
 
-    found = examine_test(run.folder, run.plan, -1)
+    found = examine_test(run, -1)
 
     assert (found.images, found.accuracy, found.misclassified) == (0, None, [])
 

@@ -211,7 +211,7 @@ def test_the_images_to_calibrate_on_are_training_images_of_every_label(ready_sto
     make_data_set(tmp_path / "photos", per_label=150)
     run = make_run(ready_storage, tmp_path / "photos")
 
-    chosen, reason = choose_photographs(run.folder.model, run.plan)
+    chosen, reason = choose_photographs(run)
 
     assert reason == ""
     assert len(chosen) == len(set(chosen)) == 200

@@ -16,15 +16,15 @@ from workers.errors import RunError
 from workers.heads.head import SIGMOID
 from workers.heads.learning_curve import Step
 from workers.heads.model_folder import ModelCard, read_card
-from workers.processes.heartbeat import Heartbeat
+from workers.processes.heartbeat import Heartbeat, no_heartbeat
 from workers.reports.page.photographs import Listing, Photograph, list_photographs
 from workers.reports.page.thumbnails import make_thumbnails
 from workers.reports.results import Results
 from workers.reports.tables import CURVE_COLUMNS, read_tables
 from workers.storage.atomic import create_once
-from workers.storage.layout import RunFolder
 from workers.storage.names import decode_name
-from workers.storage.plan import OF_SGD, Plan, read_plan
+from workers.storage.plan import OF_SGD, Plan
+from workers.storage.run import Run
 
 # One program, in this order.
 _SCRIPTS = ("elements.js", "photographs.js", "matrix.js", "charts.js", "figures.js", "page.js")
@@ -32,9 +32,7 @@ _MOST_UNREADABLE = 200
 _MOST_STEPS = 400
 
 
-def make_report(
-    folder: RunFolder, plan: Plan, card: ModelCard, results: Results, heartbeat: Heartbeat
-) -> bytes:
+def make_report(run: Run, card: ModelCard, results: Results, heartbeat: Heartbeat) -> bytes:
     """Return the page of a run.
 
     Args:
@@ -43,27 +41,25 @@ def make_report(
     listing = list_photographs(results.predictions, results.findings)
     heartbeat()
     paths = [photograph.path for photograph in listing.photographs]
-    thumbnails = make_thumbnails(folder, plan, paths, heartbeat)
-    return _fill(card.name, _data(plan, card, results, listing, thumbnails))
+    thumbnails = make_thumbnails(run, paths, heartbeat)
+    return _fill(card.name, _data(run.plan, card, results, listing, thumbnails))
 
 
-def complete_report(folder: RunFolder) -> Path:
+def complete_report(run: Run) -> Path:
     """Return the path of a run's page; a trial of a sweep gets it now, when it is asked for.
 
     Raises:
-        RunError: When there is no such run, or it trains no model.
+        RunError: When the run trains no model.
         ModelError: When the run has no model yet, or it is damaged.
         StorageError: When the storage refuses.
     """
-    plan = read_plan(folder)
-    if plan.training is None:
-        raise RunError(
-            f"Run {plan.name!r} labels images and has no report. Give a run of submit-dataset."
-        )
-    if not folder.report.exists():
-        card, results = read_card(folder.model), read_tables(folder.model)
-        create_once(folder.report, make_report(folder, plan, card, results, lambda: None))
-    return folder.report
+    if run.plan.training is None:
+        raise RunError(f"Run {run.name!r} labels images, so it has no report. Give another run.")
+    path, model = run.folder.report, run.folder.model
+    if not path.exists():
+        card, results = read_card(model), read_tables(model)
+        create_once(path, make_report(run, card, results, no_heartbeat))
+    return path
 
 
 def _fill(title: str, data: dict[str, Any]) -> bytes:

@@ -6,10 +6,9 @@ import time
 from workers.errors import ImageError, StorageError
 from workers.images.loading import load_thumbnail
 from workers.processes.heartbeat import Heartbeat
-from workers.storage.layout import RunFolder
 from workers.storage.manifest import find_versions
 from workers.storage.names import decode_name
-from workers.storage.plan import Plan
+from workers.storage.run import Run
 
 HEIGHT, WIDEST = 180, 270  # pixels
 MOST = 400
@@ -19,9 +18,7 @@ MOST_BYTES = 2_800_000
 PATIENCE_S = 1.5
 
 
-def make_thumbnails(
-    folder: RunFolder, plan: Plan, paths: list[str], heartbeat: Heartbeat
-) -> list[bytes | None]:
+def make_thumbnails(run: Run, paths: list[str], heartbeat: Heartbeat) -> list[bytes | None]:
     """Return a JPEG for each of the first paths, until size or time is used up.
 
     None stands for a photograph that is gone, was changed since the run was planned, or
@@ -31,14 +28,14 @@ def make_thumbnails(
         paths: As in the manifest, most important first.
         heartbeat: Called after each, to show that work is going on.
     """
-    versions = find_versions(folder, paths[:MOST])
+    versions = find_versions(run.folder, paths[:MOST])
     end = time.monotonic() + PATIENCE_S
     made: list[bytes | None] = []
     size_bytes = 0
     for path in paths[:MOST]:
         if size_bytes >= MOST_BYTES or time.monotonic() > end:
             break
-        picture = _load(os.path.join(plan.root, decode_name(path)), versions.get(path))
+        picture = _load(os.path.join(run.plan.root, decode_name(path)), versions.get(path))
         size_bytes += len(picture or b"")
         made.append(picture)
         heartbeat()

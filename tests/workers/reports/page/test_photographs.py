@@ -14,7 +14,7 @@ from tests.builders.datasets import make_data_set
 from tests.builders.pictures import COLOURS, make_picture
 from tests.builders.reports import data_of, make_prediction, make_results, write_page
 from tests.builders.runs import make_run
-from workers.errors import ModelError, RunError
+from workers.errors import ModelError
 from workers.processes.heartbeat import no_heartbeat
 from workers.reports.page import photographs, thumbnails
 from workers.reports.page.page import complete_report
@@ -106,15 +106,14 @@ def test_what_is_listed_is_bounded_and_every_cell_has_its_share(monkeypatch):
 
 def test_thumbnails_end_when_they_are_many_or_take_long(run, monkeypatch):
     paths = [f"red/00{i}.jpg" for i in range(5)]
-    plan = run.plan
     monkeypatch.setattr(thumbnails, "MOST", 4)
-    assert len(thumbnails.make_thumbnails(run, plan, paths, no_heartbeat)) == 4
+    assert len(thumbnails.make_thumbnails(run, paths, no_heartbeat)) == 4
 
     monkeypatch.setattr(thumbnails, "MOST_BYTES", 1)
-    assert len(thumbnails.make_thumbnails(run, plan, paths, no_heartbeat)) == 1
+    assert len(thumbnails.make_thumbnails(run, paths, no_heartbeat)) == 1
 
     monkeypatch.setattr(thumbnails, "PATIENCE_S", -1)
-    assert thumbnails.make_thumbnails(run, plan, paths, no_heartbeat) == []
+    assert thumbnails.make_thumbnails(run, paths, no_heartbeat) == []
 
 
 def test_a_thumbnail_keeps_its_aspect_ratio_and_stands_upright(tmp_path):
@@ -159,12 +158,7 @@ def test_the_last_step_of_a_long_curve_is_kept(run):
 
 def test_a_run_without_a_model_has_no_report_yet(run):
     with pytest.raises(ModelError, match="holds no model"):
-        complete_report(run.folder)
-
-
-def test_a_run_that_is_not_there_has_no_report(storage):
-    with pytest.raises(RunError, match="no run 'nowhere'"):
-        complete_report(storage.run("nowhere"))
+        complete_report(run)
 
 
 def test_no_part_of_the_page_loads_anything():
