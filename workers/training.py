@@ -36,7 +36,7 @@ def train_run(run: Run, heartbeat: Heartbeat, may_commit: Callable[[], None]) ->
 
     Args:
         heartbeat: Called now and then, to show that work is going on.
-        may_commit: Raises LeaseLostError when somebody else has taken over.
+        may_commit: Raises LeaseLostError when another worker has taken over.
 
     Raises:
         BottlenecksMissingError: Some batches must be done again; they are marked.
@@ -154,7 +154,7 @@ def _check_finite(fit: Fit) -> None:
     if not (np.isfinite(fit.head.weights).all() and np.isfinite(fit.head.bias).all()):
         raise DatasetError(
             "The solver diverged: its head holds numbers that are not finite. Train again "
-            "with a lower --learning-rate, or with --solver lbfgs."
+            "with a lower learning rate, or with the solver lbfgs."
         )
 
 

@@ -83,7 +83,7 @@ def _not_zero(ctx: click.Context, parameter: click.Parameter, value: int) -> int
     return value
 
 
-# The codelab's own folders.
+# The codelab writes to /tmp.
 # ruff: noqa: S108
 _FLAGS = (
     click.option(

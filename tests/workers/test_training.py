@@ -91,7 +91,7 @@ def test_the_model_says_what_it_is(ready_storage, photos):
 def test_a_solver_that_diverged_leaves_no_model_and_says_what_to_change(ready_storage, photos):
     options = TrainingOptions(solver="sgd", learning_rate=1e300, steps=20)
 
-    with pytest.raises(DatasetError, match=r"diverged.*--learning-rate"):
+    with pytest.raises(DatasetError, match=r"diverged.*lower learning rate"):
         trained(ready_storage, photos, options=options)
 
     assert not (ready_storage.runs / "run" / "model").exists()

@@ -1,9 +1,9 @@
-"""The large kernels of a LiteRT file in half precision, rounded so that the errors cancel.
+"""A LiteRT file with its large kernels in half precision, rounded so that the errors cancel.
 
-TensorFlow's own float16 rounds every number to the nearest. Most of the harm is done by biases
-and depthwise kernels, 4 % of MobileNet's numbers: they stay in 32 bits. Of the others, each
-number is rounded so as to make up for the error of those before it, on inputs as photographs
-give them (GPTQ: Frantar et al. 2023, arXiv:2210.17323).
+TensorFlow's float16 rounds every number to the nearest, and most of the harm comes from biases and
+depthwise kernels, 4 % of MobileNet's numbers. Those stay in 32 bits here. In the other kernels
+each number makes up for the rounding errors before it, on inputs like those of photographs (GPTQ:
+Frantar et al. 2023, arXiv:2210.17323).
 """
 
 from typing import Any
@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Part of the kernels' numbers, in the smallest kernels, that stays in 32 bits. These are the
-# first layers, whose errors go through all others.
+# Share of the kernels' numbers, in the smallest kernels, that stays in 32 bits: the first layers,
+# whose errors go through all others.
 _KEPT = 0.05
-# Added to the diagonal of the moments, in parts of its mean: some inputs are always zero.
+# Added to the diagonal of the moments, relative to its mean, since some inputs are always zero.
 _DAMPING = 1e-4
 _BLOCK = 64
-# About so many photographs are measured; 200 made nothing better.
+# About this many photographs are measured; 200 were no better.
 _MEASURED = 32
 
 
 def halve_kernels(content: bytes, photographs: NDArray[np.uint8]) -> bytes:
-    """Return a LiteRT model of float32 with 16-bit kernels; it computes in 32 bits still.
+    """Return a float32 LiteRT model with 16-bit kernels; it still computes in 32 bits.
 
     Args:
         photographs: Training images, RGB, (n, height, width, 3). Without any, each number is
@@ -35,7 +35,7 @@ def halve_kernels(content: bytes, photographs: NDArray[np.uint8]) -> bytes:
     graph = model.subgraphs[0]
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
-    code.version = 3  # the first that takes 16-bit floats
+    code.version = 3  # the first version that takes 16-bit floats
     model.operatorCodes.append(code)
     kernels = _choose_kernels(model)
     moments = _measure_moments(content, set(kernels.values()), photographs)
@@ -56,7 +56,7 @@ def halve_kernels(content: bytes, photographs: NDArray[np.uint8]) -> bytes:
 
 
 def _choose_kernels(model: Any) -> dict[int, int]:
-    """Return the tensor of each kernel to be halved, and that of its layer's input."""
+    """Return the tensor of each kernel to halve, with the tensor of its layer's input."""
     from tensorflow.lite.python.schema_py_generated import BuiltinOperator
 
     graph = model.subgraphs[0]
@@ -77,10 +77,10 @@ def _choose_kernels(model: Any) -> dict[int, int]:
 def _measure_moments(
     content: bytes, tensors: set[int], photographs: NDArray[np.uint8]
 ) -> dict[int, NDArray[np.float64]]:
-    """Return the second moments of each tensor's channels, (channels, channels)."""
+    """Return the second moments of each tensor's channels, shape (channels, channels)."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    # The faster kernels do not show what is between the layers.
+    # The faster kernels hide the tensors between the layers.
     interpreter = Interpreter(
         model_content=content,
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
@@ -102,24 +102,24 @@ def _measure_moments(
 def round_to_halves(
     kernel: NDArray[np.float32], moments: NDArray[np.float64]
 ) -> NDArray[np.float16]:
-    """Return a kernel whose products with its inputs change little.
+    """Return the kernel in 16 bits, so that its products with its inputs change little.
 
-    Each number is rounded to the nearest, and what that changes is made up for by the numbers
-    not rounded yet. A larger kernel than 1 x 1 is taken as so many kernels of 1 x 1.
+    Each number is rounded to the nearest, and the numbers that are not rounded yet make up for
+    the change. A kernel larger than 1 x 1 is treated as several kernels of 1 x 1.
 
     Args:
         kernel: (n, inputs).
         moments: Second moments of the inputs, (inputs, inputs).
     """
     mean = np.trace(moments) / len(moments) or 1.0
-    # What counts most first, while there is most left to make up for it.
+    # The inputs that count most come first, while most numbers are left to make up for them.
     order = np.argsort(-np.diag(moments), kind="stable")
     damped = moments[np.ix_(order, order)] + _DAMPING * mean * np.eye(len(moments))
     share = np.linalg.cholesky(np.linalg.inv(damped)).T
     rest = kernel.T[order].astype(np.float64)
     halves = np.empty(rest.shape, np.float16)
     errors = np.empty_like(rest)
-    # In blocks, since one product of matrices is many times faster than as many of vectors.
+    # In blocks: one product of matrices is many times faster than several of vectors.
     for start in range(0, len(rest), _BLOCK):
         end = min(start + _BLOCK, len(rest))
         for i in range(start, end):

@@ -97,7 +97,7 @@ def measure_head(
 
 
 class StepLog(AbstractContextManager["StepLog"]):
-    """The run's ``steps.csv``: one line a step, appended while the fit goes on.
+    """The run's ``steps.csv``: one line a step, appended during the fit.
 
     Only for watching a fit. Another attempt appends to it too, so a step may come twice;
     `read_steps` sorts that out.
