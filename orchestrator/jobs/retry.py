@@ -1,9 +1,8 @@
-"""Try the images again that failed in a run: what `poets retry` is.
+"""Try the images of a run again that failed.
 
-A plan is immutable and a model is committed once, so trying again is a run of its own, over
-the images, labels and splits of the old one. What is known comes from the cache; a failure
-never does, also one that lies in the content, since another poets may read what this one
-could not. Only the files that failed are looked at anew.
+A plan is immutable and a model is committed once, so this is a new run, over the images,
+labels and splits of the old one. What is known comes from the cache, but never a failure:
+another version may read what this one could not. Only the files that failed are read again.
 """
 
 import contextlib
@@ -11,7 +10,6 @@ import filecmp
 import os
 import re
 import uuid
-from collections.abc import Iterator, Set
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,16 +18,12 @@ from orchestrator.bad_images import find_bad_images
 from orchestrator.dataset.scan import FoundImage
 from orchestrator.driving.merge import check_output, merge_predictions
 from orchestrator.jobs.submit import check_surroundings
-from orchestrator.planning.plan import fill_manifest
-from orchestrator.planning.run_names import check_name, claim_name, temporary_folder
-from orchestrator.progress import OnProgress, Progress, counted
+from orchestrator.planning.plan import planned_images, write_plan
+from orchestrator.planning.run_names import check_name
+from orchestrator.progress import OnProgress
 from workers.errors import DatasetError, ShardError, UnfinishedRunError, UsageError
-from workers.heads.model_folder import copy_model
 from workers.images.files import version_of
 from workers.settings import Settings
-from workers.storage.atomic import storage_errors
-from workers.storage.layout import check_run_name
-from workers.storage.manifest import read_batches
 from workers.storage.names import decode_name
 from workers.storage.plan import LabellingOptions, Plan
 from workers.storage.run import Run
@@ -61,17 +55,6 @@ def plan_retry(
     if not os.path.isdir(decode_name(earlier.root)):
         raise DatasetError(f"The folder {earlier.root} of the photographs is not there.")
     labelling = earlier.labelling and _take_output_over(parent, earlier.labelling)
-    return _put_down(parent, bad, labelling, name, on_progress)
-
-
-def _put_down(
-    parent: Run,
-    bad: Set[str],
-    labelling: LabellingOptions | None,
-    name: str | None,
-    on_progress: OnProgress,
-) -> Run:
-    storage, earlier = parent.storage, parent.plan
     draft = replace(
         earlier,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -80,30 +63,23 @@ def _put_down(
         retried=len(bad),
         sweep=None,
     )
-    # The retry of a retry is another one of the same run.
-    base = name or re.sub(r"-retry-\d+$", "", earlier.name) + "-retry"
-    check_run_name(base)
-    images = counted(
-        _images(parent, bad),
-        lambda n: on_progress(Progress("planning", n, earlier.images)),
+    images = (
+        (_refresh(earlier, image) if image.path in bad else image, split)
+        for image, split in planned_images(parent, on_progress)
     )
-    with temporary_folder(storage) as temporary:
-        if labelling:
-            with storage_errors(f"write {storage.runs}"):
-                copy_model(parent.folder.model, temporary / "model")
-        plan = fill_manifest(storage, temporary, draft, images, on_progress)
-        return claim_name(storage, temporary, plan, base, is_exact=name is not None)
+    return write_plan(
+        storage,
+        draft,
+        images,
+        name=name,
+        # The retry of a retry is another one of the same run.
+        base=re.sub(r"-retry-\d+$", "", earlier.name) + "-retry",
+        model=parent.folder.model if labelling else None,
+        on_progress=on_progress,
+    )
 
 
-def _images(parent: Run, bad: Set[str]) -> Iterator[tuple[FoundImage, str | None]]:
-    for batch in read_batches(parent.folder):
-        for row in batch.images:
-            if not row.variant:
-                found = FoundImage(row.path, row.size, row.version, row.label)
-                yield _look_again(parent.plan, found) if row.path in bad else found, row.split
-
-
-def _look_again(plan: Plan, image: FoundImage) -> FoundImage:
+def _refresh(plan: Plan, image: FoundImage) -> FoundImage:
     """Return an image as it is now; one that is gone as it was, so that it fails again."""
     with contextlib.suppress(OSError):
         found = os.lstat(f"{decode_name(plan.root)}/{decode_name(image.path)}")

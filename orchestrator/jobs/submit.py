@@ -22,7 +22,7 @@ from orchestrator.runs import find_model
 from workers.backbones.table import find_spec
 from workers.errors import NoCoordinatorError, UsageError
 from workers.heads.model_backbone import install_backbone
-from workers.heads.model_folder import copy_model, read_card, read_head
+from workers.heads.model_folder import read_card, read_head
 from workers.settings import Settings
 from workers.storage.atomic import check_storage
 from workers.storage.layout import Storage
@@ -135,7 +135,7 @@ def plan_classification(
             top_k=min(request.top_k, len(card.labels)),
             overwrite=request.overwrite,
         ),
-        lambda folder: copy_model(model, folder),
+        model,
         name=request.name,
         batch_size=request.batch_size,
         on_progress=on_progress,

@@ -1,7 +1,7 @@
 """Make the immutable plan of a run: run.json and manifest.parquet, before the first task."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from orchestrator.planning.run_names import claim_name, name_after, temporary_fo
 from orchestrator.progress import OnProgress, Progress, counted, ignore
 from workers.backbones.table import BackboneKey
 from workers.errors import DatasetError
+from workers.heads.model_folder import copy_model
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import Storage, check_run_name
 from workers.storage.manifest import PlannedImage, read_batches, write_manifest
@@ -56,8 +57,12 @@ def plan_training(
         warnings=(*dataset.remarks, *warn_of(concerns)),
     )
     pairs = zip(dataset.images, dataset.splits, strict=True)
-    planned = ((image, split) for image, split in pairs if split is not None)
-    return _put_down(storage, draft, planned, total, name, name_after(scan.root), on_progress)
+    planned = counted(
+        ((image, split) for image, split in pairs if split is not None),
+        lambda n: on_progress(Progress("planning", n, total)),
+    )
+    base = name_after(scan.root)
+    return write_plan(storage, draft, planned, name=name, base=base, on_progress=on_progress)
 
 
 def plan_again(
@@ -78,17 +83,32 @@ def plan_again(
         RunError: When the name is taken or not allowed.
     """
     earlier = parent.plan
-    draft = _draft(earlier.root, earlier.ignored, backbone, earlier.batch_size)
     draft = replace(
-        draft, labels=earlier.labels, training=options, parent=earlier.name, sweep=sweep
+        _draft(earlier.root, earlier.ignored, backbone, earlier.batch_size),
+        labels=earlier.labels,
+        training=options,
+        parent=earlier.name,
+        sweep=sweep,
     )
+    return write_plan(
+        parent.storage,
+        draft,
+        planned_images(parent, on_progress),
+        name=name,
+        base=earlier.name,
+        on_progress=on_progress,
+    )
+
+
+def planned_images(run: Run, on_progress: OnProgress) -> Iterator[tuple[FoundImage, str | None]]:
+    """Yield the images of a run, without their variants, and the split of each."""
     images = (
         (FoundImage(row.path, row.size, row.version, row.label), row.split)
-        for batch in read_batches(parent.folder)
+        for batch in read_batches(run.folder)
         for row in batch.images
         if not row.variant
     )
-    return _put_down(parent.storage, draft, images, earlier.images, name, earlier.name, on_progress)
+    return counted(images, lambda n: on_progress(Progress("planning", n, run.plan.images)))
 
 
 def plan_labelling(
@@ -96,7 +116,7 @@ def plan_labelling(
     scan: Scan,
     backbone: BackboneKey,
     options: LabellingOptions,
-    copy_model: Callable[[Path], None],
+    model: Path,
     *,
     name: str | None,
     batch_size: int | None,
@@ -105,27 +125,26 @@ def plan_labelling(
     """Plan a job that labels every image of a folder.
 
     Args:
-        copy_model: Puts the model's files into the folder it is given.
+        model: Folder of the model, which is copied.
 
     Raises:
         DatasetError: When the folder holds no image.
         RunError: When the name is taken or not allowed.
     """
-    draft = replace(_draft(scan.root, {}, backbone, batch_size or 0), labelling=options)
-    base = f"{name_after(scan.root)}-labels" if name is None else name
-    check_run_name(base)
-    with temporary_folder(storage) as temporary:
-        with storage_errors(f"write {storage.runs}"):
-            copy_model(temporary / "model")
-        images = ((image, None) for image in scan.images)
-        plan = fill_manifest(storage, temporary, draft, images, on_progress)
-        if not plan.images:
-            raise DatasetError(describe_no_images(scan))
-        plan = replace(plan, ignored=dict(scan.ignored))
-        return claim_name(storage, temporary, plan, base, is_exact=name is not None)
+    return write_plan(
+        storage,
+        replace(_draft(scan.root, {}, backbone, batch_size or 0), labelling=options),
+        ((image, None) for image in scan.images),
+        name=name,
+        base=f"{name_after(scan.root)}-labels",
+        scan=scan,
+        model=model,
+        on_progress=on_progress,
+    )
 
 
 def _draft(root: str, ignored: Mapping[str, int], backbone: BackboneKey, batch_size: int) -> Plan:
+    """Return a plan without its name and counts, which `write_plan` fills in."""
     return Plan(
         name="",
         root=root,
@@ -141,25 +160,42 @@ def _draft(root: str, ignored: Mapping[str, int], backbone: BackboneKey, batch_s
     )
 
 
-def _put_down(
+def write_plan(
     storage: Storage,
     draft: Plan,
     images: Iterable[tuple[FoundImage, str | None]],
-    total: int,
+    *,
     name: str | None,
     base: str,
     on_progress: OnProgress,
+    scan: Scan | None = None,
+    model: Path | None = None,
 ) -> Run:
-    """Write the plan of a run that trains, called `name`, or BASE-1, BASE-2, ..."""
+    """Write the plan of a run called `name`, or BASE-1, BASE-2, ...; the whole of it or nothing.
+
+    Args:
+        scan: Where the images come from, if what it ignores is known only after the last one.
+        model: Folder of the model that the run labels with; it is copied.
+
+    Raises:
+        DatasetError: When the scan found no image.
+        RunError: When the name is taken or not allowed.
+    """
     chosen = base if name is None else name
     check_run_name(chosen)
-    planned = counted(images, lambda n: on_progress(Progress("planning", n, total)))
     with temporary_folder(storage) as temporary:
-        plan = fill_manifest(storage, temporary, draft, planned, on_progress)
+        if model:
+            with storage_errors(f"write {storage.runs}"):
+                copy_model(model, temporary / "model")
+        plan = _write_manifest(storage, temporary, draft, images, on_progress)
+        if scan:
+            if not plan.images:
+                raise DatasetError(describe_no_images(scan))
+            plan = replace(plan, ignored=dict(scan.ignored))
         return claim_name(storage, temporary, plan, chosen, is_exact=name is not None)
 
 
-def fill_manifest(
+def _write_manifest(
     storage: Storage,
     folder: Path,
     draft: Plan,

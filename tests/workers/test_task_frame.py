@@ -18,7 +18,7 @@ from tests.builders.runs import make_run
 from workers import task_frame
 from workers.backbones.store import has_backbone
 from workers.errors import LeaseLostError, RunError, StorageError
-from workers.heads.model_folder import copy_model, load_model
+from workers.heads.model_folder import load_model
 from workers.items import Item
 from workers.labelling import classify_files
 from workers.leases import Keys, connect
@@ -63,7 +63,7 @@ def plan_job(storage, photos, model, name="job", top_k=2):
         scan_folder(photos),
         BACKBONE,
         options,
-        lambda target: copy_model(model, target),
+        model,
         name=name,
         batch_size=10,
     )

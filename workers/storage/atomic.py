@@ -16,15 +16,20 @@ def storage_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # pyarrow's own have a number but words of their own.
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise StorageError(
-            f"Cannot {doing}: {reason}. Check that the storage is there, writable and not full."
-        ) from error
+        raise storage_error(doing, error) from error
+
+
+def storage_error(doing: str, error: OSError) -> StorageError:
+    """Return the error that says what could not be done, and why."""
+    # Those of pyarrow have a number, but a text of its own.
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return StorageError(
+        f"Cannot {doing}: {reason}. Check that the storage is there, writable and not full."
+    )
 
 
 def is_refusal(error: Exception) -> bool:
-    """Return whether it is the storage that refuses, and not what is read missing or damaged."""
+    """Whether the storage refused; else what is read is missing or damaged."""
     # Arrow's own complaints about damaged content have no number.
     return isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
 

@@ -1,12 +1,12 @@
 """manifest.parquet: every image of a run and its variants, one row group a batch."""
 
-import contextlib
 import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from workers.errors import RunError, StorageError
 from workers.storage.atomic import is_refusal, write_whole
 from workers.storage.layout import RunFolder
 
+_T = TypeVar("_T")
 NOT_CACHED = -1
 _SCHEMA = pa.schema(
     [
@@ -93,11 +94,11 @@ def read_batch(folder: RunFolder, number: int) -> Batch:
 
     Raises:
         RunError: When the manifest is missing or damaged, or has no such batch.
+        StorageError: When the storage refuses.
     """
-    with _manifest(folder) as file:
-        if not 0 <= number < file.num_row_groups:
-            raise RunError(f"Run {folder.name!r} has no batch {number}.")
-        return Batch(number, _rows(file.read_row_group(number)))
+    if not 0 <= number < len(batch_sizes(folder)):
+        raise RunError(f"Run {folder.name!r} has no batch {number}.")
+    return Batch(number, _rows(_read(folder, partial(_read_group, number=number))))
 
 
 def read_batches(folder: RunFolder) -> Iterator[Batch]:
@@ -108,28 +109,27 @@ def read_batches(folder: RunFolder) -> Iterator[Batch]:
 
 def batch_sizes(folder: RunFolder) -> list[int]:
     """Return the number of rows in each batch, read from the footer alone."""
-    with _manifest(folder) as file:
+
+    def read(file: pq.ParquetFile) -> list[int]:
         groups = range(file.metadata.num_row_groups)
         return [file.metadata.row_group(number).num_rows for number in groups]
+
+    return _read(folder, read)
 
 
 def own_shards(folder: RunFolder) -> list[str | None]:
     """Return for each batch the shard that it writes; None when all of it was cached."""
     shards: list[str | None] = []
-    with _manifest(folder) as file:
-        for number in range(file.num_row_groups):
-            table = file.read_row_group(number, columns=["shard", "shard_row"])
-            own = np.flatnonzero(table.column("shard_row").to_numpy() == NOT_CACHED)
-            shards.append(table.column("shard")[int(own[0])].as_py() if own.size else None)
+    for table in _read_columns(folder, ["shard", "shard_row"]):
+        own = np.flatnonzero(table.column("shard_row").to_numpy() == NOT_CACHED)
+        shards.append(table.column("shard")[int(own[0])].as_py() if own.size else None)
     return shards
 
 
 def count_split(folder: RunFolder, split: str) -> int:
     """Return how many rows of a run belong to a split."""
-    with _manifest(folder) as file:
-        groups = range(file.num_row_groups)
-        columns = (file.read_row_group(number, columns=["split"]).column(0) for number in groups)
-        return sum(column.to_pylist().count(split) for column in columns)
+    tables = _read_columns(folder, ["split"])
+    return sum(table.column(0).to_pylist().count(split) for table in tables)
 
 
 def find_versions(folder: RunFolder, paths: list[str]) -> dict[str, tuple[int, int]]:
@@ -145,8 +145,7 @@ def find_labels(folder: RunFolder, paths: list[str]) -> dict[str, str | None]:
 
 def _find(folder: RunFolder, paths: list[str], columns: list[str]) -> list[list[Any]]:
     """Return columns, of which the first is the path, of the rows with these paths."""
-    with _manifest(folder) as file:
-        table = file.read(columns)
+    table = _read(folder, lambda file: file.read(columns))
     # Not at the top: a command that only plans can do without these 9 MB.
     import pyarrow.compute as pc
 
@@ -154,28 +153,35 @@ def _find(folder: RunFolder, paths: list[str], columns: list[str]) -> list[list[
     return [column.to_pylist() for column in found.columns]
 
 
-@contextlib.contextmanager
-def _manifest(folder: RunFolder) -> Iterator[pq.ParquetFile]:
+def _read_columns(folder: RunFolder, columns: list[str]) -> Iterator[pa.Table]:
+    """Yield some columns of each batch."""
+    for number in range(len(batch_sizes(folder))):
+        yield _read(folder, partial(_read_group, number=number, columns=columns))
+
+
+def _read_group(file: pq.ParquetFile, number: int, columns: list[str] | None = None) -> pa.Table:
+    return file.read_row_group(number, columns=columns)
+
+
+def _read(folder: RunFolder, read: Callable[[pq.ParquetFile], _T]) -> _T:
+    """Return what `read` reads from a manifest."""
     try:
-        yield _open(str(folder.manifest), os.stat(folder.manifest).st_mtime_ns)
+        return read(_open(str(folder.manifest), os.stat(folder.manifest).st_mtime_ns))
     except (OSError, pa.ArrowException, ValueError, KeyError, OverflowError) as error:
-        # A damaged footer, which has no checksum, raises what it likes.
+        # A damaged footer, which has no checksum, raises any of these.
         kind = StorageError if is_refusal(error) else RunError
         raise kind(f"The manifest {folder.manifest} cannot be read: {error}.") from error
 
 
-# The footer of a large manifest takes milliseconds to parse and every task needs it.
+# The footer of a large manifest takes milliseconds to parse, and every task needs it.
 @functools.lru_cache(maxsize=8)
 def _open(path: str, modified_ns: int) -> pq.ParquetFile:
     file = pq.ParquetFile(path, page_checksum_verification=True)
-    columns = set(file.schema_arrow)
-    if not columns >= {column for column in _SCHEMA if column.name != "variant"}:
+    if not set(file.schema_arrow) >= set(_SCHEMA):
         raise ValueError("its columns are not those of a manifest")
     return file
 
 
 def _rows(table: pa.Table) -> tuple[PlannedImage, ...]:
-    if "variant" not in table.column_names:  # of a poets that made none
-        table = table.append_column("variant", pa.nulls(table.num_rows, pa.int32()).fill_null(0))
     columns = (table.column(name).to_pylist() for name in _SCHEMA.names)
     return tuple(PlannedImage(*values) for values in zip(*columns, strict=True))

@@ -1,4 +1,4 @@
-"""Prediction shards: Parquet files with the very columns of the final output."""
+"""Prediction shards: Parquet files with the columns of the final output."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from workers.errors import ShardError
-from workers.storage.atomic import is_refusal, storage_errors, write_whole
+from workers.storage.atomic import is_refusal, storage_error, write_whole
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,8 @@ def read_predictions(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
         return pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowException) as error:
-        if is_refusal(error):
-            with storage_errors(f"read {path}"):
-                raise error
+        if isinstance(error, OSError) and is_refusal(error):
+            raise storage_error(f"read {path}", error) from error
         raise ShardError(f"The predictions {path} are damaged or missing: {error}.") from error
 
 
@@ -83,7 +82,7 @@ def rank_labels(
     """Return the `top_k` best labels of one image, best first.
 
     Args:
-        probabilities: Shape (len(labels),). Equal ones keep the order of the labels.
+        probabilities: Shape (len(labels),). Equal ones keep the order of `labels`.
     """
     best = np.argsort(-probabilities, kind="stable")[:top_k]
     return [(labels[i], round(float(probabilities[i]), 6)) for i in best]

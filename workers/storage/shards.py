@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from workers.errors import ShardError
-from workers.storage.atomic import storage_errors, write_whole
+from workers.storage.atomic import storage_error, write_whole
 
 # A shard is two Arrow IPC files in one, index and bottlenecks, and this: a mark, the
 # length of each, the SHA-256 of each.
@@ -109,8 +109,8 @@ def read_shard_index(path: Path) -> pa.Table:
     """Return the columns that identify images, without reading the bottlenecks.
 
     Raises:
-        FileNotFoundError, ShardError, StorageError: As `read_shard`, but altered
-            bottlenecks go unnoticed.
+        FileNotFoundError, ShardError, StorageError: See `read_shard`; altered bottlenecks
+            go unnoticed.
     """
     (index,) = _read_parts(path, 1)
     return _from_ipc(path, index)
@@ -152,8 +152,7 @@ def _read_parts(path: Path, count: int) -> list[bytes]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        with storage_errors(f"read {path}"):
-            raise error
+        raise storage_error(f"read {path}", error) from error
     for part, digest in zip(parts, digests, strict=False):
         if hashlib.sha256(part).digest() != digest:
             raise ShardError(f"Shard {path} is damaged: its checksum does not match.")

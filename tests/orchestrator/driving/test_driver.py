@@ -24,7 +24,6 @@ from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run
 from tests.builders.workers import work_in_thread
 from workers.errors import ModelError, RunError, StorageError, UsageError
-from workers.heads.model_folder import copy_model
 from workers.items import Item
 from workers.leases import Keys, connect, report_failed_attempt
 from workers.settings import QUEUES, load_settings
@@ -53,7 +52,7 @@ def label(storage, run, photos, output):
         scan_folder(photos),
         BACKBONE,
         LabellingOptions(run.name, str(output), "csv", 2),
-        lambda folder: copy_model(run.folder.model, folder),
+        run.folder.model,
         name="job",
         batch_size=6,
     )

@@ -137,7 +137,7 @@ def job(storage, photos, tmp_path):
         scan_folder(photos),
         BACKBONE,
         LabellingOptions("spring", str(output), "csv", 1),
-        fill_model,
+        fill_model(tmp_path / "model"),
         name="job",
         batch_size=100,
     )
@@ -152,6 +152,7 @@ def fill_model(folder):
     folder.mkdir(parents=True)
     for name in MODEL_FILES:
         (folder / name).write_text(name)
+    return folder
 
 
 def test_a_job_is_done_again_into_the_same_output(storage, job, tmp_path):

@@ -16,6 +16,7 @@ from tests.builders.pictures import make_picture
 from tests.builders.runs import make_run, pretend_run
 from workers.bottlenecks.batches import ImageResult, complete_batch
 from workers.errors import DatasetError, NameTakenError, RunError
+from workers.heads.model_folder import MODEL_FILES
 from workers.settings import load_settings
 from workers.storage.layout import Storage
 from workers.storage.manifest import read_batches
@@ -170,19 +171,26 @@ def splits(run):
 def test_a_labelling_job_copies_its_model_and_needs_no_labels(storage, tmp_path):
     make_picture(tmp_path / "photos" / "a.jpg", (1, 2, 3))
     options = LabellingOptions("spring", str(tmp_path / "labels.csv"), "csv", 5)
+    model = tmp_path / "model"
+    model.mkdir()
+    for name in MODEL_FILES:
+        (model / name).write_text(name)
 
     job = plan_labelling(
         storage,
         scan_folder(tmp_path / "photos"),
         BACKBONE,
         options,
-        lambda folder: folder.mkdir(),
+        model,
         name=None,
         batch_size=None,
     )
 
     assert job.name == "photos-labels-1"
-    assert job.folder.model.is_dir()
+    # The backbone is in the storage already.
+    assert {path.name for path in job.folder.model.iterdir()} == {*MODEL_FILES} - {
+        "backbone.tflite"
+    }
     assert job.plan.kind == "label"
     ((image,),) = (batch.images for batch in read_batches(job.folder))
     assert (image.label, image.split) == (None, None)

@@ -1,7 +1,5 @@
 """The manifest: every image of a run, one row group a batch."""
 
-from dataclasses import replace
-
 import pyarrow.parquet as pq
 import pytest
 
@@ -64,16 +62,6 @@ def test_the_images_of_a_split_are_counted(run, split, count):
 
 def test_a_batch_knows_its_own_shard(run):
     assert [batch.own_shard for batch in read_batches(run)] == ["shard-of-batch"] * 3
-
-
-def test_a_manifest_of_before_there_were_variants_is_read(run):
-    table = pq.read_table(run.manifest).drop_columns("variant")
-    pq.write_table(table, run.manifest)
-
-    (batch,) = read_batches(run)
-
-    rows = [image for images in BATCHES for image in images]
-    assert batch.images == tuple(replace(image, variant=0) for image in rows)
 
 
 def test_a_batch_that_is_wholly_cached_has_no_shard_of_its_own(tmp_path):
