@@ -88,7 +88,7 @@ def describe_state(state: "RunState", flags: str) -> str:
         flags: Those that lead to its storage and broker; see `needed_flags`.
     """
     if state.state == "cancelled":
-        return f"`poets resume {state.name}{flags}` takes it up again"
+        return f"`poets resume {state.name}{flags}` continues it"
     if state.situation is None:
         return state.reason
     resume = _how_to_continue(state, flags)

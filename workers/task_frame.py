@@ -23,7 +23,7 @@ from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import Batch
 from workers.storage.run import Run
 
-# These come again however often a task is tried, so they end the run.
+# These come back however often a task is tried, so they end the run.
 _FINAL_ERRORS = (DatasetError, WeightsError, ModelError, RunError)
 
 
@@ -66,9 +66,9 @@ class Work:
 def working_on(name: str, item: Item) -> Iterator[Work]:
     """Hold the lease of an item, and tell the reconciler how it ended.
 
-    Whoever can write to Redis can send a message, so it is checked against storage. An
-    error that is expected ends here as a report; a mistake of ours is reported too and
-    goes on to the worker's log.
+    Anybody who can write to Redis can send a message, so it is checked against storage. An
+    error that is expected ends here as a report; a bug is reported too, and raised for the
+    worker's log.
 
     Raises:
         RunError: When the message names a run or a batch that is not in storage.
@@ -101,7 +101,7 @@ def working_on(name: str, item: Item) -> Iterator[Work]:
 
 
 def is_wanted(run: str) -> bool:
-    """Return whether a run has not been cancelled."""
+    """Whether a run has not been cancelled."""
     return not Storage(load_settings().storage).run(run).cancelled.exists()
 
 

@@ -1,4 +1,4 @@
-"""``poets resume``: go on with a run that was stopped, cancelled, or failed."""
+"""``poets resume``: continue a run that was stopped, cancelled, or failed."""
 
 import time
 

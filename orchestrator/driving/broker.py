@@ -105,7 +105,7 @@ class BrokerResetDetector:
 
 
 def describe_wait(error: Exception) -> str:
-    """Return what a person is told while the broker does not do what it was asked."""
+    """Return what to show while the broker does not do what it was asked."""
     if isinstance(error, redis.OutOfMemoryError):
         return "waiting for the broker, which is full (give it more maxmemory)"
     return f"waiting for the broker ({type(error).__name__})"
@@ -166,8 +166,8 @@ def check_broker(url: str, client: redis.Redis) -> None:
     local = parts.hostname in (None, "localhost", "127.0.0.1", "::1")
     if not local and not parts.password:
         raise BrokerError(
-            f"The broker at {parts.hostname} has no password: whoever reaches it could send "
-            "tasks. Set one, and put it into POETS_BROKER_URL."
+            f"The broker at {parts.hostname} has no password: anybody who reaches it could "
+            "send tasks. Set one, and put it into POETS_BROKER_URL."
         )
 
 

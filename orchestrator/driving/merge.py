@@ -27,14 +27,14 @@ FORMATS = ("csv", "jsonl", "parquet")
 def merge_predictions(run: Run, options: LabellingOptions, heartbeat: Heartbeat) -> Counter[str]:
     """Write the output, whole or not at all, in manifest order; return rows by status.
 
-    Memory does not grow with the number of images. An output of the very content is this
-    job's own: written before a crash, or by another process that drives the job.
+    Memory does not grow with the number of images. An output with exactly this content is
+    taken for this job's: written before a crash, or by another process that drives the job.
 
     Args:
-        heartbeat: Called for each batch, to show that the work goes on.
+        heartbeat: Called for each batch.
 
     Raises:
-        UsageError: When the output has come to exist and may not be overwritten.
+        UsageError: When the output has appeared meanwhile and may not be overwritten.
         StorageError: When it cannot be written; the predictions stay in the job's folder.
         ShardError: When a batch has to be labelled again.
     """

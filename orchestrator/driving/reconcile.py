@@ -1,7 +1,7 @@
 """What to do next for a run: a pure function of what is planned, stored and under way.
 
 It sends what is missing, sends again what was lost, and never trusts the queue: a
-message can vanish (kombu takes it off the list before it notes it as unacked), so only
+message can vanish (kombu takes it off the list before it records it as unacked), so only
 storage says that something is done.
 """
 
@@ -13,13 +13,13 @@ from workers.items import CONVERT, TRAIN, Item
 
 # A message that a worker has just taken is for a moment neither queued nor leased.
 DELIVERY_GRACE_S = 4.0
-# In flight at most so many batches, or a few for each that is being worked on, so that
-# Redis stays small however large the run.
+# Most batches in flight: 64, or four for each that is being worked on, so that Redis stays
+# small however large the run.
 WINDOW = 64
 WINDOW_PER_WORKER = 4
 # Starts that died without a word before an item is given up.
 MOST_STARTS = 5
-# Attempts that ended with a reason (storage full) before a person has to look.
+# Attempts that may end with a reason (storage full) before a person has to step in.
 MOST_FAILED_ATTEMPTS = 4
 # Before the second attempt; it doubles with each.
 _RETRY_WAIT_S = 2.0
@@ -52,7 +52,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Memory:
-    """What the reconciler remembers from one look to the next; losing it costs duplicates.
+    """What the reconciler remembers from one step to the next; losing it costs duplicates.
 
     Attributes:
         last_alive: Item -> when it was last sent, queued or leased.
@@ -70,9 +70,9 @@ class Action:
     """One thing to do.
 
     Attributes:
-        kind: "send" an item; "quarantine" a batch that kills whoever touches it; "finish"
-            the run; "fail" it for good; "pause" it until a person has looked; "stop"
-            because it was cancelled.
+        kind: "send" an item; "quarantine" a batch that kills every worker; "finish" the run;
+            "fail" it for good; "pause" it until a person resumes it; "stop" it because it
+            was cancelled.
     """
 
     kind: Literal["send", "quarantine", "finish", "fail", "pause", "stop"]

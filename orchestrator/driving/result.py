@@ -16,6 +16,12 @@ from workers.storage.layout import RunFolder
 from workers.storage.plan import LabellingOptions
 from workers.storage.run import Run
 
+# Fields of a result that are counts of the model's card.
+_COUNTED = (
+    "computed", "cached", "quarantined", "training", "validation", "testing", "left_out",
+    "variants", "variants_computed", "suspects", "duplicates",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
@@ -98,13 +104,11 @@ def to_dict(result: Result) -> dict[str, Any]:
 def finish_run(run: Run, heartbeat: Heartbeat) -> Result:
     """Write ``result.json`` unless it is there, and return it.
 
-    Args:
-        heartbeat: Called now and then, to show that the work goes on.
-
     Raises:
         UsageError, StorageError: When the output of a labelling job cannot be written.
     """
-    plan, result = run.plan, _count(run, heartbeat)
+    plan, options = run.plan, run.plan.labelling
+    result: Result = _labelled(run, options, heartbeat) if options else _trained(run)
     since = datetime.now(UTC) - datetime.fromisoformat(plan.created)
     result = timed(result, since.total_seconds())
     if plan.retried:
@@ -124,7 +128,7 @@ def timed(result: Result, seconds: float) -> Result:
 
 
 def read_result(run: Run) -> Result:
-    """Return the result of a finished run, with the places where its files are now.
+    """Return the result of a finished run, with the paths of its files as they are now.
 
     Raises:
         RunError: When it is damaged.
@@ -162,37 +166,21 @@ def read_failure(folder: RunFolder) -> str | None:
         return f"the reason in {folder.failure} cannot be read"
 
 
-def _count(run: Run, heartbeat: Heartbeat) -> Result:
-    if run.plan.labelling:
-        return _labelled(run, run.plan.labelling, heartbeat)
-    return _trained(run)
-
-
 def _trained(run: Run) -> TrainingResult:
     folder, plan = run.folder, run.plan
     card = read_card(folder.model)
     counts, metrics = card.counts, card.metrics
-    accounted = sum(counts[name] for name in ("computed", "cached", "quarantined"))
+    accounted = counts["computed"] + counts["cached"] + counts["quarantined"]
     return TrainingResult(
+        **{name: counts[name] for name in _COUNTED},
         run=plan.name,
         images=plan.images,
         labels=plan.labels,
-        computed=counts["computed"],
-        cached=counts["cached"],
-        quarantined=counts["quarantined"],
         lost=plan.images - accounted,
-        training=counts["training"],
-        validation=counts["validation"],
-        testing=counts["testing"],
-        left_out=counts["left_out"],
-        variants=counts["variants"],
-        variants_computed=counts["variants_computed"],
         validation_accuracy=metrics["validation_accuracy"],
         test_accuracy=metrics["test_accuracy"],
-        test_accuracy_interval=metrics.get("test_accuracy_interval"),
-        mean_average_precision=metrics.get("test_mean_average_precision"),
-        suspects=counts.get("suspects", 0),
-        duplicates=counts.get("duplicates", 0),
+        test_accuracy_interval=metrics["test_accuracy_interval"],
+        mean_average_precision=metrics["test_mean_average_precision"],
         report=str(folder.report),
         model=str(folder.model),
     )

@@ -118,7 +118,7 @@ def plan_classification(
     """
     storage = check_surroundings(settings, request.detach)
     check_name(storage, request.name)
-    # Complains about the folder before anything else; looks for images later.
+    # Refuses a bad folder before anything else; finds the images later.
     scan = stream_folder(request.folder, on_progress)
     check_output(request.output, request.overwrite)
     model = find_model(storage, request.model)

@@ -63,7 +63,7 @@ def sweep_run(
 ) -> Sweep:
     """Train a head for each point of `grid` on the photographs of `run`.
 
-    No trial looks at the test split. The best by validation accuracy is trained once more,
+    No trial sees the test split. The best by validation accuracy is trained once more,
     as run `name`, and that one is evaluated on the test split, so its figure is honest.
 
     Args:
@@ -102,7 +102,7 @@ def sweep_run(
 def _name_trials(storage: Storage, sweep: str) -> str:
     """Return what its trials are called but for their number: SWEEP, or SWEEP-2, ...
 
-    A sweep that was stopped leaves trials, but no run of its own name.
+    A sweep that was stopped leaves trials, but no run with the name of the sweep.
     """
     names = itertools.chain([sweep], (f"{sweep}-{number}" for number in itertools.count(2)))
     return next(name for name in names if not storage.run(f"{name}.001").path.exists())
@@ -135,7 +135,7 @@ def _trials(
 
 
 def _points(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the points of a grid; what a solver does not obey makes no further ones."""
+    """Yield the points of a grid; options that a solver ignores add none."""
     seen: list[dict[str, Any]] = []
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))

@@ -1,4 +1,4 @@
-"""Another head on the images of a run: what `poets train` and each trial of a sweep are."""
+"""Plan another head on the images of a run, with some options changed."""
 
 from collections.abc import Mapping
 from dataclasses import replace

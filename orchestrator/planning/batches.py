@@ -8,8 +8,8 @@ from workers.storage.manifest import PlannedImage
 from workers.storage.plan import Plan
 from workers.storage.shards import name_shard
 
-# A batch ends at its number of new images, or at so many images whose bottlenecks are
-# known already, which cost next to nothing.
+# A batch ends at its number of new images, or at this many images in all: those whose
+# bottlenecks are known already cost next to nothing.
 _MOST_KNOWN = 4096
 # New images a batch. A message, a lease and a file cost a core some 12 ms, the time of three
 # images with the default backbone: 8 % of a batch of 32, but 2 % of one of 128. At the end of

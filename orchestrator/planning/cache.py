@@ -41,11 +41,11 @@ class CacheIndex:
     that are equal by chance never give a wrong answer.
 
     Args:
-        with_failures: Whether images that are known to fail are known; where they are to
-            be tried again, they are new work.
+        with_failures: Whether a known failure counts as known; without, such images are
+            new work, to be tried again.
 
     Attributes:
-        unsettled: Shards with failures that a new run must not take for its own: those that
+        unsettled: Shards with failures that a new run must not write to: those whose failures
             may not repeat (gone, hung, no right), or all of them, if they are not known.
     """
 
@@ -67,7 +67,7 @@ class CacheIndex:
             try:
                 table = read_shard_index(path)
             except (ShardError, FileNotFoundError):
-                continue  # counts as missing; whoever needs it computes it again
+                continue  # counts as missing, and is computed again when needed
             rows, is_failed = _hash_rows(table, len(self._shards))
             if table.column("digest").null_count or (is_failed.any() and not with_failures):
                 self.unsettled.add(path.stem)
@@ -75,8 +75,8 @@ class CacheIndex:
                 failed.append(rows[:, is_failed])
             good.append(rows[:, ~is_failed])
             self._shards.append(path)
-        places, digests, fingerprints, locations = np.concatenate([*failed, *good], axis=1)
-        self._by_place = _Lookup.of(places, locations)
+        identities, digests, fingerprints, locations = np.concatenate([*failed, *good], axis=1)
+        self._by_uri = _Lookup.of(identities, locations)
         self._by_digest = _Lookup.of(digests, locations)
         self._fingerprints = np.unique(fingerprints)
         self._rows = functools.lru_cache(_SHARDS_AT_HAND)(_read_rows)
@@ -84,9 +84,9 @@ class CacheIndex:
     def find(self, root: str, image: FoundImage) -> Known | None:
         """Return where the result for an image is, or None when it is new work."""
         uri = f"{root}/{image.path}"
-        place = (uri, image.size, image.version)
-        for known, found in self._candidates(self._by_place, _hash(place)):
-            if found == place:
+        identity = (uri, image.size, image.version)
+        for known, found in self._candidates(self._by_uri, _hash(identity)):
+            if found == identity:
                 return known
         if not self._has_fingerprint(image):
             return None
@@ -103,7 +103,7 @@ class CacheIndex:
     def _candidates(
         self, lookup: "_Lookup", key: int
     ) -> Iterator[tuple[Known, tuple[str, int, int]]]:
-        """Yield the rows with a hash, with the place of each, the last one first."""
+        """Yield the rows with a hash and what identifies each, the last one first."""
         for location in lookup.find(key):
             shard, row = divmod(location, 1 << 32)
             path = self._shards[shard]
@@ -140,7 +140,7 @@ class _Lookup:
 
 
 def _hash_rows(table: pa.Table, shard: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the hashes of place, digest and fingerprint, and the location, of settled rows.
+    """Return the hashes of identity, digest and fingerprint, and the location, of settled rows.
 
     Returns:
         int64, shape (4, rows with a digest); and for each of them whether it is a failure.
@@ -166,7 +166,7 @@ def _read_rows(path: Path) -> list[tuple[str, int, int, bytes | None]]:
 
 
 def _hash(key: tuple[str | int, ...]) -> int:
-    # Python's own: 64 bits, quick, and only compared within this process.
+    # Python's hash: 64 bits, quick, and only compared within this process.
     return hash(key)
 
 

@@ -64,8 +64,8 @@ def _plan_image(
 ) -> PlannedImage:
     known = index.find(plan.root, image)
     label = image.label if split else None
-    place = (known.shard, known.row, known.digest) if known else ("",)
-    return PlannedImage(image.path, image.size, image.version, label, split, *place)
+    cached = (known.shard, known.row, known.digest) if known else ("",)
+    return PlannedImage(image.path, image.size, image.version, label, split, *cached)
 
 
 def _plan_variant(
@@ -75,5 +75,7 @@ def _plan_variant(
     # By content alone: that of the image is known, or else the variant is new as well.
     digest = recipe.identify(image.digest) if recipe and image.digest else None
     known = index.find_content(digest) if digest else None
-    place = (known.shard, known.row, known.digest) if known else ("", NOT_CACHED, None)
-    return replace(image, shard=place[0], shard_row=place[1], digest=place[2], variant=number)
+    variant = replace(image, shard="", shard_row=NOT_CACHED, digest=None, variant=number)
+    if known is None:
+        return variant
+    return replace(variant, shard=known.shard, shard_row=known.row, digest=known.digest)

@@ -109,7 +109,7 @@ def test_a_trial_is_not_resumed_alone():
     ("state", "reason", "note"),
     [
         ("failed", "bad weights", "bad weights"),
-        ("cancelled", "", "`poets resume spring` takes it up again"),
+        ("cancelled", "", "`poets resume spring` continues it"),
         ("damaged", "cannot be read", "cannot be read"),
     ],
 )

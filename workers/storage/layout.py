@@ -42,7 +42,7 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """Where an interrupted gradient descent goes on; gone when there is a model."""
+        """Where an interrupted gradient descent continues; gone when there is a model."""
         return self.path / "checkpoint.npz"
 
     @property
@@ -65,7 +65,7 @@ class RunFolder:
 
     @property
     def retrain(self) -> Path:
-        """What `poets retrain` has yet to write elsewhere, such as its graph: its flags as JSON."""
+        """What a run of the codelab's command has yet to write elsewhere: its flags as JSON."""
         return self.path / "retrain.json"
 
     @property
@@ -74,7 +74,7 @@ class RunFolder:
 
     @property
     def trouble(self) -> Path:
-        """Why the run could not go on when it was last tried, in words."""
+        """Why the run could not continue when it was last tried, in words."""
         return self.path / "trouble.txt"
 
     @property
@@ -83,12 +83,12 @@ class RunFolder:
 
     @property
     def paused(self) -> Path:
-        """Set by Ctrl-C: the coordinator leaves the run alone until `poets resume`."""
+        """Set by Ctrl-C: the coordinator leaves the run alone until it is resumed."""
         return self.path / "paused"
 
     @property
     def detached(self) -> Path:
-        """Set by ``--detach``: the coordinator takes the run up at once."""
+        """Set for a run that no command attends: the coordinator takes it up at once."""
         return self.path / "detached"
 
     @property
@@ -139,7 +139,7 @@ class Storage:
 
 
 def _plain(name: str) -> str:
-    """Return an identity that may come from a stranger's model, if it cannot leave its folder."""
+    """Return an id, which may come from a stranger's model, if it cannot leave its folder."""
     if not _NAME.fullmatch(name):
         raise ModelError(f"{name!r} is no name of a backbone or of weights.")
     return name

@@ -13,7 +13,7 @@ from workers.images.distortions import Recipe
 from workers.storage.layout import RunFolder
 
 PLAN_VERSION = 1
-# Fields of TrainingOptions that only "sgd" obeys: those that make the head, and those of
+# Fields of TrainingOptions that only "sgd" uses: those that shape the head, and those for
 # what is measured and kept on the way to it.
 OF_SGD = ("steps", "learning_rate", "train_batch_size")
 OF_THE_CURVE = ("eval_step_interval", "validation_batch_size", "store_interval")
@@ -29,13 +29,13 @@ class TrainingOptions:
         seed: Salts the split, seeds the solver and the distortions.
         flip_left_right, random_crop, random_scale, random_brightness: How the variants of
             training images are distorted, in percent (see workers.images.distortions).
-        variants: How many there are of each training image.
-        class_weight: "none", or "balanced": every label counts the same in all.
-        target_precision: Precision that each label shall have among the images that
+        variants: Number of variants of each training image.
+        class_weight: "none", or "balanced": every label has the same total weight.
+        target_precision: Precision that each label should have among the images that
             bulk labelling calls sure, 0 to 1; None for no thresholds.
-        eval_step_interval, validation_batch_size: Of the learning curve of "sgd": steps
-            from one point to the next, and images of the validation split that are drawn
-            for it; -1 for all of them, 0 for none.
+        eval_step_interval, validation_batch_size: For the learning curve of "sgd": steps
+            between two points, and validation images drawn for each; -1 for all of them,
+            0 for none.
         store_interval: Steps of "sgd" between two heads that are kept on the way; 0 for none.
         evaluate_test: False for a trial of a sweep: only the best may see the test split.
         multi_label: Whether an image has any number of labels; the manifest then holds them
@@ -107,7 +107,7 @@ class Plan:
     Attributes:
         images, variants: Rows of the manifest that are photographs, and that are variants.
         cached, cached_variants: Those of them whose bottlenecks were known.
-        warnings: What a person should know before the training, sentences.
+        warnings: Sentences to show before the training.
         retried: Images that had failed in the run `parent` and are tried again.
         sweep: What the trials of its sweep are called, but for their number; None when it
             is no trial.

@@ -29,8 +29,8 @@ class Shard:
     """The result of one batch, one row for each image, failed ones included.
 
     Attributes:
-        uris: Where each image lay (absolute, as `encode_name` writes it).
-        sizes, versions: What its file was, in bytes and nanoseconds.
+        uris: Path of each image (absolute, as `encode_name` writes it).
+        sizes, versions: Size in bytes and modification time in ns of its file.
         digests: SHA-256 of its content; None when it could not be read, or when the
             failure may not repeat, so that a cache never keeps such a failure.
         bottlenecks: float32, shape (n, k); zeros in the rows of failed images.
@@ -133,8 +133,7 @@ def _from_ipc(path: Path, content: bytes) -> pa.Table:
 def _read_parts(path: Path, count: int) -> list[bytes]:
     """Return the first `count` parts, each checked before Arrow sees it.
 
-    Arrow trusts its own metadata: a flipped bit there gave other numbers, or ended the
-    process.
+    Arrow trusts its metadata: a flipped bit there gave other numbers, or ended the process.
     """
     try:
         with path.open("rb") as file:
