@@ -1,8 +1,11 @@
 # Two commands for a bare machine; each sets up an environment of its own first.
 #   make demo    run the main job on pictures that poets draws itself
-#   make test    run every check: format, lint, types, tests with coverage
+#   make test    run every check: format, lint, spelling, types, tests with coverage
 # Beside them, what is for who works on poets:
-#   make unit         the quick part of the tests
+#   make check        what to run after each change: format, lint, types, spelling, and every
+#                     test that needs neither TensorFlow nor a server nor a browser
+#   make lint, types  one part of it alone
+#   make sizes        how long files and functions are
 #   make faults       what kills, cuts, fills and floods real processes (tests/faults)
 #   make fuzz         every reader of foreign bytes under a fuzzer, a minute each (tests/fuzz)
 #   make bench        poets beside what others use, into docs/performance.md (12 min);
@@ -21,20 +24,28 @@ BIN := $(VENV)/bin
 # share what they prepare; in their own order, the files that take longest do not come last.
 PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test unit faults fuzz bench bench-quick lock format clean
+.PHONY: demo check lint types sizes test faults fuzz bench bench-quick lock format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/poets demo
 
-test: $(VENV)/.installed-for-tests
+check: lint types
+	$(BIN)/pytest --numprocesses 2 --dist worksteal --ignore=tests/faults --ignore=tests/end_to_end \
+		-m "not tensorflow and not server and not browser"
+
+lint: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/pytest $(PARALLEL) --ignore=tests/faults --cov --cov-report=term:skip-covered --cov-fail-under=90 --durations=10
+	$(BIN)/codespell
 
-# The quick part of the tests: no embedded stack, nothing from end to end.
-unit: $(VENV)/.installed-for-tests
-	$(BIN)/pytest $(PARALLEL) -m "not stack" --ignore=tests/end_to_end --ignore=tests/faults
+types: $(VENV)/.installed-for-tests
+	$(BIN)/mypy
+
+sizes: $(VENV)/.installed-for-tests
+	$(BIN)/python -m tests.builders.sizes
+
+test: lint types
+	$(BIN)/pytest $(PARALLEL) --ignore=tests/faults --cov --cov-report=term:skip-covered --cov-fail-under=90 --durations=10
 
 # Without coverage: a process that is killed has none to tell. They wait most of the time.
 faults: $(VENV)/.installed-for-tests

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from orchestrator.embedded.stack import find_stack
 from orchestrator.embedded.supervisor import find_server
@@ -22,6 +23,9 @@ from workers.leases import connect
 from workers.settings import Settings
 from workers.storage.layout import Storage
 
+# How long an example takes says how busy the machine is.
+settings.register_profile("poets", deadline=None)
+settings.load_profile("poets")
 # A job in the background of a script begins with Ctrl-C ignored, and so would all programs
 # that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

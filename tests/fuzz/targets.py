@@ -10,7 +10,7 @@ import struct
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -126,7 +126,7 @@ def read_a_card(content: bytes) -> None:
 
 def _cards() -> list[bytes]:
     return [
-        json.dumps({**vars(_CARD), "thresholds": thresholds}).encode()
+        json.dumps({**asdict(_CARD), "thresholds": thresholds}).encode()
         for thresholds in (None, {"x": 0.5, "y": None}, {"x": "high"}, "x")
     ]
 

@@ -245,7 +245,6 @@ TestWorld = World.TestCase
 TestWorld.settings = settings(
     max_examples=150,
     stateful_step_count=60,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
