@@ -53,8 +53,8 @@ def command(
             click.echo(f"{path}: {prediction.error}", err=True)
         elif len(images) > 1:
             click.echo(prediction.path)
-        for place, (label, score) in enumerate(prediction.ranked):
-            unsure = " unsure" if prediction.is_unsure and place == 0 else ""
+        for rank, (label, score) in enumerate(prediction.ranked):
+            unsure = " unsure" if prediction.is_unsure and rank == 0 else ""
             click.echo(f"{label} (score = {score:.5f}){unsure}")
     if as_json:
         print_json(rows)

@@ -60,13 +60,13 @@ def right_column(title: str) -> list[str]:
 
 
 @pytest.fixture
-def tf_files(tmp_path, ready_storage, monkeypatch):
-    """The folder of the codelab, whose bottlenecks' storage holds the tiny backbone."""
+def tf_files(tmp_path, real_storage, monkeypatch):
+    """The folder of the codelab, whose bottlenecks' storage holds the real backbone."""
     folder = tmp_path / "tf_files"
     make_flowers(folder / "flower_photos")
     make_flowers(folder / "my_photos")
     bottlenecks = folder / "bottlenecks"
-    shutil.copytree(ready_storage.root / "backbones", bottlenecks / "backbones")
+    shutil.copytree(real_storage.root / "backbones", bottlenecks / "backbones")
     yield folder
     stack = find_stack(Settings(bottlenecks))
     wait_until(lambda: not our_processes(str(stack.folder)), 25)
