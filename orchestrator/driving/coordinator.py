@@ -131,7 +131,7 @@ def _drive(storage: Storage, settings: Settings, name: str, retry_at: dict[str, 
     except UsageError as error:
         # Its output has come to exist meanwhile: a retry will not help, a person must decide.
         folder.paused.touch()
-        _log.warning("%s", error)
+        _log.warning("%s The run is left alone until it is resumed.", error)
     except (PoetsError, OSError) as error:
         _log.warning("%s", error)
     finally:

@@ -73,6 +73,19 @@ def test_a_message_holds_run_and_batch_and_little_else(broker_url):
     assert json.loads(message)["headers"]["argsrepr"] == "('spring', 3)"
 
 
+def test_every_message_has_an_id_of_its_own(broker_url):
+    broker = open_broker(load_settings())
+    for _ in range(2):
+        broker.send("spring", [Item.of_batch(number) for number in range(3)], "train")
+    broker.send("spring", [], "train")
+
+    messages = connect(broker_url).lrange("bottleneck", 0, -1)
+
+    ids = {json.loads(message)["headers"]["id"] for message in messages}
+    assert {id.rsplit(":", 1)[1] for id in ids} == set("123456")
+    assert connect(broker_url).get("poets:sent") == "6"
+
+
 def test_messages_of_others_are_not_ours(broker_url):
     connect(broker_url).rpush("infer", "no JSON", json.dumps({"headers": {}}), json.dumps([1]))
 
