@@ -43,9 +43,9 @@ def main() -> None:
     for name, lines in files.items():
         if lines > 300:
             print(f"{lines:6} lines  {name}")
-    for name, lines in functions.items():
+    for function, lines in functions.items():
         if lines > 60:
-            print(f"{lines:6} lines  {name}")
+            print(f"{lines:6} lines  {function}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from tests.builders.backbones import ARCHITECTURE
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture
 from tests.builders.programs import invoke
+from workers.errors import BrokerError
 from workers.processes.capacity import default_concurrency
 
 # The supervisor of a stack outlives the call that starts it, on purpose.
@@ -127,7 +128,7 @@ def test_an_unknown_architecture_is_refused_before_anything_else(tmp_path):
 @pytest.mark.stack
 def test_without_a_server_the_rest_is_measured(ready_storage, tmp_path, monkeypatch):
     def none(_):
-        raise profile.BrokerError("There is no Valkey or Redis server for this machine.")
+        raise BrokerError("There is no Valkey or Redis server for this machine.")
 
     monkeypatch.setattr(profile, "time_queue", none)
 

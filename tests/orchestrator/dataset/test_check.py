@@ -370,7 +370,7 @@ def test_files_that_nobody_asks_for_any_more_are_left(tmp_path):
 
     found = inspect_files(endless, processes=2)
     next(found)
-    found.close()
+    found.close()  # type: ignore[attr-defined]
 
     assert threading.active_count() == threads
 

@@ -35,7 +35,8 @@ def as_dict(images, split):
 @given(LABELS, PERCENTAGES, st.integers(0, 5))
 def test_no_split_of_any_label_is_ever_empty(labels, percentages, seed):
     images = as_images(labels)
-    shares = Shares(*percentages, seed)
+    testing, validation = percentages
+    shares = Shares(testing, validation, seed)
 
     found = as_dict(images, split_images(images, shares))
 

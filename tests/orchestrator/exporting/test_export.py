@@ -16,6 +16,7 @@ from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run
 from workers.errors import ExportError, ModelError, UsageError, WeightsError
+from workers.exports.formats import FORMATS
 from workers.heads.head import Head
 from workers.heads.model_folder import ModelCard, Preprocessing, save_model
 from workers.settings import Settings
@@ -112,7 +113,7 @@ def test_a_format_that_was_asked_for_and_is_not_possible_leaves_nothing(settings
 def test_what_is_not_possible_is_left_out_when_nothing_was_asked_for(
     settings, model, tmp_path, monkeypatch
 ):
-    rows = {name: export.FORMATS[name] for name in ("keras", "tflite-int8")}
+    rows = {name: FORMATS[name] for name in ("keras", "tflite-int8")}
     monkeypatch.setattr(export, "FORMATS", rows)
 
     done = CliRunner().invoke(

@@ -10,7 +10,6 @@ import pytest
 from tests.builders.backbones import BACKBONE
 from tests.builders.pictures import make_picture
 from workers.backbones.loading import open_backbone
-from workers.bottlenecks import timing
 from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
 from workers.bottlenecks.timing import (
@@ -104,7 +103,7 @@ def test_padding_of_a_chunk_costs_the_images_nothing(backbone):
     timed = TimedBackbone(backbone, clock)
     pixels = np.zeros((backbone.chunk, *backbone.input_size, 3), np.uint8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(timing.time, "perf_counter", lambda: next(seconds))
+        patch.setattr("time.perf_counter", lambda: next(seconds))
         timed.compute(pixels)
         timed.compute(pixels[:1])
 

@@ -15,8 +15,8 @@ def fit(folder, **options):
     def keep(step, head):
         keep_head(folder, step, head)
 
-    options = TrainingOptions(learning_rate=0.1, **options)
-    return fit_head(TRAINING, VALIDATION, len(LABELS), options, lambda: None, keep_head=keep).head
+    wanted = TrainingOptions(learning_rate=0.1, **options)
+    return fit_head(TRAINING, VALIDATION, len(LABELS), wanted, lambda: None, keep_head=keep).head
 
 
 def test_a_kept_head_is_the_one_of_a_fit_that_ended_there(tmp_path):

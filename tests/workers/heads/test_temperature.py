@@ -67,9 +67,11 @@ def test_too_few_images_leave_the_head_as_it_is(count):
 def guess(*rows):
     """Return guesses from (true label, predicted label, score)."""
     true, predicted, score = zip(*rows, strict=True) if rows else ((), (), ())
-    numbers = [np.array([LABELS.index(name) for name in names], int) for names in (true, predicted)]
+    labels, guesses = (
+        np.array([LABELS.index(name) for name in names], int) for names in (true, predicted)
+    )
     scores = np.array(score, float)
-    return Guesses(*numbers, scores, scores, scores, np.zeros(len(rows), int))
+    return Guesses(labels, guesses, scores, scores, scores, np.zeros(len(rows), int))
 
 
 MIXED = guess(
