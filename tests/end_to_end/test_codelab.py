@@ -21,7 +21,7 @@ from tests.builders.programs import our_processes, poets, start, wait_until
 from tests.builders.servers import free_port
 from workers.settings import Settings
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.tensorflow]
 PAGE = ROOT / "docs" / "from-the-codelab.md"
 # All that this test changes in the commands of the page: a smaller backbone ...
 SMALLER = {"IMAGE_SIZE=224": "IMAGE_SIZE=128", "mobilenet_0.50_": "mobilenet_0.25_"}

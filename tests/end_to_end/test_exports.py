@@ -30,6 +30,8 @@ from workers.storage.manifest import read_batches
 from workers.storage.plan import TrainingOptions
 from workers.training import train_run
 
+pytestmark = pytest.mark.tensorflow
+
 ARCHITECTURE = "mobilenet_0.50_224"
 # Each format is tried on every fourth flower and on all awkward files.
 EVERY = 4

@@ -25,7 +25,7 @@ from workers.heads.temperature import calibrate_head
 from workers.storage.layout import Storage
 from workers.storage.plan import TrainingOptions, read_plan
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.tensorflow]
 FLOWERS, TRASH = Path("flowers"), Path("second", "trashnet")
 COUNTS = {FLOWERS: (925, 5), TRASH: (1000, 5)}
 

@@ -12,7 +12,7 @@ from tests.builders.backbones import TINY_OPTIONS
 from tests.builders.programs import poets, start, wait_until
 from tests.builders.servers import free_port
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -72,20 +72,26 @@ def left_over(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def undisturbed():
+    """The fit that nothing happened to, and how many steps it did."""
+    return fit()
+
+
 @pytest.fixture
 def killed(left_over, tmp_path):
     """A copy of it, which a test may damage."""
     return Path(shutil.copy(left_over, tmp_path))
 
 
-def test_a_killed_fit_goes_on_and_ends_with_the_identical_head(killed):
-    undisturbed, all_steps = fit()
+def test_a_killed_fit_goes_on_and_ends_with_the_identical_head(killed, undisturbed):
+    expected, all_steps = undisturbed
 
     resumed, steps = fit(killed)
 
-    assert resumed.head.weights.tobytes() == undisturbed.head.weights.tobytes()
-    assert resumed.head.bias.tobytes() == undisturbed.head.bias.tobytes()
-    assert figures_of(resumed.curve) == figures_of(undisturbed.curve)
+    assert resumed.head.weights.tobytes() == expected.head.weights.tobytes()
+    assert resumed.head.bias.tobytes() == expected.head.bias.tobytes()
+    assert figures_of(resumed.curve) == figures_of(expected.curve)
     assert all_steps == 3000
     assert 0 < steps < all_steps
 
@@ -112,7 +118,7 @@ def test_the_checkpoint_of_another_fit_is_ignored(killed, change):
 
 
 @pytest.mark.parametrize("number", range(12))
-def test_a_damaged_checkpoint_is_ignored(killed, number):
+def test_a_damaged_checkpoint_is_ignored(killed, undisturbed, number):
     content = bytearray(killed.read_bytes())
     if number < 6:
         killed.write_bytes(content[: len(content) * number // 6])
@@ -121,11 +127,10 @@ def test_a_damaged_checkpoint_is_ignored(killed, number):
         place = len(content) * (number - 6) // 6 + 45
         content[place] ^= 0xFF
         killed.write_bytes(content)
-    expected, _ = fit()
 
     found, _ = fit(killed)
 
-    assert found.head.weights.tobytes() == expected.head.weights.tobytes()
+    assert found.head.weights.tobytes() == undisturbed[0].head.weights.tobytes()
 
 
 def test_something_else_under_its_name_is_ignored(tmp_path):
