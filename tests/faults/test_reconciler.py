@@ -16,7 +16,7 @@ pytestmark = pytest.mark.stack
 SEND = "orchestrator.driving.broker:Broker.send"
 BATCHES = "any(item.batch is not None for item in arguments[2])"
 TRAINER = "any(item.key == 'train' for item in arguments[2])"
-LOOK = "orchestrator.driving.driver:_Driver._look"
+LOOK = "orchestrator.driving.driver:_Driver._see"
 FINISH = "orchestrator.driving.result:finish_run"
 POINTS = {
     "before the batches are sent": (SEND, "before", BATCHES, "resume"),
