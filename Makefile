@@ -29,8 +29,9 @@ PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 demo: $(VENV)/.installed
 	$(BIN)/poets demo
 
+# With one thread of BLAS for each process: several on two cores only wait for each other.
 check: lint types
-	$(BIN)/pytest --numprocesses 2 --dist worksteal --ignore=tests/faults --ignore=tests/end_to_end \
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --ignore=tests/faults --ignore=tests/end_to_end \
 		-m "not tensorflow and not server and not browser"
 
 lint: $(VENV)/.installed-for-tests
@@ -45,7 +46,7 @@ sizes: $(VENV)/.installed-for-tests
 	$(BIN)/python -m tests.builders.sizes
 
 test: lint types
-	$(BIN)/pytest $(PARALLEL) --ignore=tests/faults --cov --cov-report=term:skip-covered --cov-fail-under=90 --durations=10
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL) --ignore=tests/faults --cov --cov-report=term:skip-covered --cov-fail-under=90 --durations=10
 
 # Without coverage: a process that is killed has none to tell. They wait most of the time.
 faults: $(VENV)/.installed-for-tests

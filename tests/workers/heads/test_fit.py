@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tests.builders.heads import EMPTY, LABELS, SGD, figures, make_clusters
 from workers.heads import fit, lbfgs
@@ -275,11 +275,14 @@ def test_only_the_blas_of_scipy_is_limited():
     def threads():
         return {library["filepath"]: library["num_threads"] for library in threadpool_info()}
 
-    before = threads()
-    with fit.limit_scipy():
-        within = threads()
+    with threadpool_limits(2, "blas"):
+        before = threads()
+        with fit.limit_scipy():
+            within = threads()
+        after = threads()
 
-    assert before == threads()
+    assert before == after
+    assert 2 in before.values()
     for path, count in within.items():
         assert count == (1 if "scipy" in path.split("/")[-2] else before[path])
 
