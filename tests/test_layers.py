@@ -1,7 +1,7 @@
 """Imports point one way at every depth, and heavy libraries stay in the rooms that are theirs."""
 
 import ast
-from collections.abc import Iterator
+import functools
 from pathlib import Path
 
 from tests.builders.paths import ROOT
@@ -21,21 +21,23 @@ MODULES = {
 }
 
 
-def imported(path: Path, *, at_start: bool = False) -> Iterator[str]:
-    """Yield the names that a file imports, `from a import b` as both `a` and `a.b`.
+@functools.cache
+def imported(path: Path, *, at_start: bool = False) -> tuple[str, ...]:
+    """Return the names that a file imports, `from a import b` as both `a` and `a.b`.
 
     Args:
         at_start: Only what the import of the file itself imports, not its functions' imports.
     """
     tree = ast.parse(path.read_text("utf-8"))
+    found: list[str] = []
     for node in tree.body if at_start else ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
             assert node.module is not None
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(found)
 
 
 def roots(path: Path) -> set[str]:

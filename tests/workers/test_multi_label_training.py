@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.builders.backbones import WEIGHTS, install_tiny
 from tests.builders.datasets import make_shapes
 from tests.builders.reports import data_of, read_table
 from tests.builders.runs import compute_run, images_of, make_run, train, trained
@@ -16,6 +18,7 @@ from workers.exports.model_readme import ReadmeContent, write_readme
 from workers.heads.model_folder import load_model
 from workers.labelling import classify_files
 from workers.storage.label_sets import split_labels
+from workers.storage.layout import Storage
 from workers.storage.plan import TrainingOptions
 
 LABELS = ("circle", "square", "triangle")
@@ -35,15 +38,22 @@ def photos(table):
     return table.with_suffix("")
 
 
-def test_a_run_becomes_a_model_that_tells_the_labels_apart(ready_storage, photos, table):
-    run = trained(ready_storage, photos, label_file=table)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run with the defaults, which no test changes."""
+    folder = tmp_path_factory.mktemp("finished")
+    table = make_shapes(folder / "shapes", 240)
+    storage = install_tiny(Storage(folder / "storage"), WEIGHTS)
+    return trained(storage, table.with_suffix(""), label_file=table)
 
-    card = load_model(run.folder.model).card
+
+def test_a_run_becomes_a_model_that_tells_the_labels_apart(finished):
+    card = load_model(finished.folder.model).card
     assert (card.activation, card.labels) == ("sigmoid", LABELS)
     assert card.training["multi_label"] is True
-    found = evaluation_of(run)
+    found = evaluation_of(finished)
     test = found["test"]
-    images = images_of(run, "testing")
+    images = images_of(finished, "testing")
     assert test["images"] == len(images)
     assert test["accuracy"] > 0.3  # one of eight sets by chance
     assert test["mean_average_precision"] == card.metrics["test_mean_average_precision"] > 0.75
@@ -71,24 +81,22 @@ def test_every_way_to_train_ends_with_a_model(ready_storage, photos, table, opti
     assert (evaluation_of(run)["test"]["mean_average_precision"] is None) == hidden
 
 
-def test_mistakes_and_predictions_speak_of_sets(ready_storage, photos, table):
-    run = trained(ready_storage, photos, label_file=table)
-
-    given = {image.path: image.label for split in SPLITS for image in images_of(run, split)}
-    rows = pq.read_table(run.folder.model / "predictions.parquet").to_pylist()
-    assert len(rows) == len(images_of(run, "testing")) + len(images_of(run, "validation"))
+def test_mistakes_and_predictions_speak_of_sets(finished):
+    given = {image.path: image.label for split in SPLITS for image in images_of(finished, split)}
+    rows = pq.read_table(finished.folder.model / "predictions.parquet").to_pylist()
+    assert len(rows) == len(images_of(finished, "testing")) + len(images_of(finished, "validation"))
     assert {row["path"]: row["label"] for row in rows}.items() <= given.items()
     assert all(set(split_labels(row["predicted"])) <= set(LABELS) for row in rows)
     assert all(0 <= row["label_score"] <= row["score"] <= 1 for row in rows)
     assert all(0 <= row["margin"] <= row["score"] for row in rows)
     wrong = {row["path"]: row["predicted"] for row in rows if row["label"] != row["predicted"]}
     assert {
-        row["path"]: row["predicted"] for row in read_table(run.folder.model / "mistakes.csv")
+        row["path"]: row["predicted"] for row in read_table(finished.folder.model / "mistakes.csv")
     } == wrong
     for split in ("validation", "test"):
         held = [row for row in rows if row["split"] == split]
         right = sum(row["path"] not in wrong for row in held)
-        assert evaluation_of(run)[split]["accuracy"] == pytest.approx(right / len(held))
+        assert evaluation_of(finished)[split]["accuracy"] == pytest.approx(right / len(held))
 
 
 def test_a_target_precision_gives_each_label_a_threshold(ready_storage, photos, table):
@@ -111,11 +119,10 @@ def test_a_target_precision_gives_each_label_a_threshold(ready_storage, photos, 
         assert found.is_unsure == (threshold is None or score < threshold)
 
 
-def test_scores_are_independent_of_each_other(ready_storage, photos, table):
-    run = trained(ready_storage, photos, label_file=table)
-    paths = [str(path) for path in sorted(photos.rglob("*.jpg"))[:40]]
+def test_scores_are_independent_of_each_other(finished):
+    paths = [str(path) for path in sorted(Path(finished.plan.root).rglob("*.jpg"))[:40]]
 
-    found = list(classify_files(run.folder.model, paths, top_k=3))
+    found = list(classify_files(finished.folder.model, paths, top_k=3))
 
     assert all({label for label, _ in one.ranked} == set(LABELS) for one in found)
     for one in found:
@@ -178,23 +185,19 @@ def test_a_label_whose_training_images_are_all_unreadable_is_refused(ready_stora
         trained(ready_storage, tmp_path / "few", name="second", label_file=table)
 
 
-def test_tensorboard_has_figures_and_no_confusion(ready_storage, photos, table):
+def test_tensorboard_has_figures_and_no_confusion(finished):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = trained(ready_storage, photos, label_file=table)
-
-    events = EventAccumulator(str(run.folder.summaries)).Reload()
+    events = EventAccumulator(str(finished.folder.summaries)).Reload()
     assert "test_mean_average_precision" in events.Tags()["scalars"]
     assert events.Tags()["images"] == []
 
 
-def test_the_report_and_the_model_card_know_what_it_is(ready_storage, photos, table):
-    run = trained(ready_storage, photos, label_file=table)
-
-    data = data_of(run.folder.report)
+def test_the_report_and_the_model_card_know_what_it_is(finished):
+    data = data_of(finished.folder.report)
     assert data["isMultiLabel"] is True
     assert data["splits"]["test"]["confusion"] is None
-    card = load_model(run.folder.model).card
+    card = load_model(finished.folder.model).card
     text = write_readme(ReadmeContent(card, "shapes", [], "final_result"))
     assert "a logistic regression for each label" in text
     assert (

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
+from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS, install_tiny
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture
 from tests.builders.reports import read_table
@@ -26,6 +26,7 @@ from workers.heads.model_backbone import check_backbone
 from workers.heads.model_folder import load_model
 from workers.processes.heartbeat import no_heartbeat
 from workers.reports.page.page import complete_report
+from workers.storage.layout import Storage
 from workers.storage.manifest import read_batches
 from workers.storage.plan import TrainingOptions
 
@@ -35,10 +36,16 @@ def photos(tmp_path):
     return make_data_set(tmp_path / "photos")
 
 
-def test_a_run_becomes_a_model_with_its_reports(ready_storage, photos):
-    run = trained(ready_storage, photos)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run with the defaults, which no test changes."""
+    folder = tmp_path_factory.mktemp("finished")
+    storage = install_tiny(Storage(folder / "storage"), WEIGHTS)
+    return trained(storage, make_data_set(folder / "photos"))
 
-    assert {path.name for path in run.folder.model.iterdir()} == {
+
+def test_a_run_becomes_a_model_with_its_reports(finished):
+    assert {path.name for path in finished.folder.model.iterdir()} == {
         "model.json",
         "head.npz",
         "labels.txt",
@@ -52,7 +59,7 @@ def test_a_run_becomes_a_model_with_its_reports(ready_storage, photos):
         "curve.csv",
         "report.html",
     }
-    assert (run.folder.model / "labels.txt").read_text() == "blue\nred\n"
+    assert (finished.folder.model / "labels.txt").read_text() == "blue\nred\n"
 
 
 def test_a_report_that_is_missing_is_made_from_the_tables_when_it_is_asked_for(
@@ -67,10 +74,8 @@ def test_a_report_that_is_missing_is_made_from_the_tables_when_it_is_asked_for(
     assert run.folder.report.read_bytes() == made
 
 
-def test_the_model_says_what_it_is(ready_storage, photos):
-    run = trained(ready_storage, photos)
-
-    card = load_model(run.folder.model).card
+def test_the_model_says_what_it_is(finished):
+    card = load_model(finished.folder.model).card
     assert (card.architecture, card.backbone_id, card.weights) == (
         ARCHITECTURE,
         BACKBONE_ID,
@@ -82,9 +87,9 @@ def test_the_model_says_what_it_is(ready_storage, photos):
     assert card.training["solver"] == "lbfgs"
     assert card.training["l2"] > 0
     assert card.versions["poets"]
-    backbone = (run.folder.model / "backbone.tflite").read_bytes()
+    backbone = (finished.folder.model / "backbone.tflite").read_bytes()
     assert card.backbone_sha256 == hashlib.sha256(backbone).hexdigest()
-    assert check_backbone(run.folder.model, card).is_file()
+    assert check_backbone(finished.folder.model, card).is_file()
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -117,16 +122,14 @@ def test_a_second_run_counts_what_was_cached(ready_storage, photos):
     assert counts["computed"] == 0
 
 
-def test_the_evaluation_agrees_with_itself_and_with_the_card(ready_storage, photos):
-    run = trained(ready_storage, photos)
-
-    found = json.loads((run.folder.model / "evaluation.json").read_text())
-    card = load_model(run.folder.model).card
+def test_the_evaluation_agrees_with_itself_and_with_the_card(finished):
+    found = json.loads((finished.folder.model / "evaluation.json").read_text())
+    card = load_model(finished.folder.model).card
     assert found["labels"] == ["blue", "red"]
     for split, planned in (("validation", "validation"), ("test", "testing")):
         figures = found[split]
         confusion = np.array(figures["confusion"])
-        assert figures["images"] == confusion.sum() == len(images_of(run, planned)) > 0
+        assert figures["images"] == confusion.sum() == len(images_of(finished, planned)) > 0
         assert figures["accuracy"] == pytest.approx(np.trace(confusion) / confusion.sum())
         assert card.metrics[f"{split}_accuracy"] == figures["accuracy"]
         assert card.metrics[f"{split}_log_loss"] == figures["log_loss"]
@@ -175,30 +178,27 @@ def test_undefined_figures_are_null(ready_storage, photos):
     assert figures["sure"] == {"images": 0, "accuracy": None, "accuracy_interval": None}
 
 
-def test_without_a_target_there_are_no_thresholds(ready_storage, photos):
-    run = trained(ready_storage, photos)
+def test_without_a_target_there_are_no_thresholds(finished):
+    figures = json.loads((finished.folder.model / "evaluation.json").read_text())["validation"]
 
-    figures = json.loads((run.folder.model / "evaluation.json").read_text())["validation"]
-
-    assert load_model(run.folder.model).card.thresholds is None
+    assert load_model(finished.folder.model).card.thresholds is None
     assert [row["threshold"] for row in figures["per_label"]] == [None, None]
     assert figures["sure"] is None
 
 
-def test_every_held_out_image_has_its_prediction(ready_storage, photos):
-    run = trained(ready_storage, photos)
-    model = load_model(run.folder.model)
-    backbone = LiteRTBackbone(ready_storage.backbone(BACKBONE_ID) / "backbone.tflite")
+def test_every_held_out_image_has_its_prediction(finished):
+    model = load_model(finished.folder.model)
+    backbone = LiteRTBackbone(finished.storage.backbone(BACKBONE_ID) / "backbone.tflite")
 
-    rows = pq.read_table(run.folder.model / "predictions.parquet").to_pylist()
+    rows = pq.read_table(finished.folder.model / "predictions.parquet").to_pylist()
 
     held_out = {
         image.path: reported
         for planned, reported in (("validation", "validation"), ("testing", "test"))
-        for image in images_of(run, planned)
+        for image in images_of(finished, planned)
     }
     assert {row["path"]: row["split"] for row in rows} == held_out
-    requests = [Request(str(photos / row["path"])) for row in rows]
+    requests = [Request(f"{finished.plan.root}/{row['path']}") for row in rows]
     results = compute_results(requests, backbone, no_heartbeat)
     for row, result in zip(rows, results, strict=True):
         scores = model.head.predict(result.bottleneck[np.newaxis])[0]
@@ -293,8 +293,8 @@ def test_the_learning_curve_is_beside_the_model_and_in_the_run(ready_storage, ph
     ]
 
 
-def test_two_colours_are_told_apart(ready_storage, photos):
-    model = load_model(trained(ready_storage, photos).folder.model)
+def test_two_colours_are_told_apart(finished):
+    model = load_model(finished.folder.model)
 
     assert model.card.metrics["test_accuracy"] == 1
 
