@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.advice import with_advice
-from cli.console import describe_seconds, print_json, say, show_progress
+from cli.console import Session, describe_seconds, print_json, say
 from workers.errors import AccuracyError
-from workers.settings import Settings, needed_flags
 
 if TYPE_CHECKING:
     from orchestrator.driving.result import LabellingResult, Result, TrainingResult
@@ -16,29 +15,23 @@ if TYPE_CHECKING:
     from workers.storage.run import Run
 
 
-def conduct(
-    settings: Settings, run: "Run", started: float, detach: bool, as_json: bool, quiet: bool
-) -> "Result | None":
+def conduct(session: Session, run: "Run") -> "Result | None":
     """Bring a planned run to its end, or leave it to the background, and print the outcome.
-
-    Args:
-        started: When the command began, as ``time.monotonic`` tells it.
 
     Returns:
         The result; None when the run continues in the background.
     """
     from orchestrator.jobs.submit import hand_over
 
-    if not detach:
-        result = attend(settings, run, started, quiet)
-        show_result(result, as_json)
+    if not session.detach:
+        result = attend(session, run)
+        show_result(session, result)
         return result
-    hand_over(settings, run)
-    flags = needed_flags(settings)
-    say(f"Continues in the background: `poets show {run.name}{flags}`.", quiet)
-    if settings.broker_url is None:
-        say(f"The stack stays up for it until `poets down{flags}`.", quiet)
-    if as_json:
+    hand_over(session.settings, run)
+    session.say(f"Continues in the background: `poets show {run.name}{session.flags}`.")
+    if session.settings.broker_url is None:
+        session.say(f"The stack stays up for it until `poets down{session.flags}`.")
+    if session.as_json:
         print_json({"run": run.name, "state": "running"})
     else:
         click.echo(run.name)
@@ -66,13 +59,7 @@ def assert_accuracy(result: "Result", least: float) -> None:
     )
 
 
-def attend(
-    settings: Settings,
-    run: "Run",
-    started: float,
-    quiet: bool,
-    on_tick: Callable[[], None] = lambda: None,
-) -> "Result":
+def attend(session: Session, run: "Run", on_tick: Callable[[], None] = lambda: None) -> "Result":
     """Bring a planned run to its end, show how far it is, and return its result.
 
     Args:
@@ -81,7 +68,7 @@ def attend(
     from orchestrator.driving.driver import WatchInterrupt
     from orchestrator.jobs.submit import attend_run
 
-    name = run.name + needed_flags(settings)
+    settings, name = session.settings, run.name + session.flags
 
     def on_interrupt() -> None:
         say(
@@ -90,14 +77,14 @@ def attend(
         )
 
     try:
-        with show_progress(quiet) as on_progress:
+        with session.show_progress() as on_progress:
             shown = with_advice(on_progress, settings)
 
             def show(progress: "Progress") -> None:
                 on_tick()
                 shown(progress)
 
-            return attend_run(settings, run, started, show, on_interrupt)
+            return attend_run(settings, run, session.started, show, on_interrupt)
     except WatchInterrupt:
         raise KeyboardInterrupt(
             f"Run {run.name} continues: another process drives it. See `poets show {name}`."
@@ -106,11 +93,11 @@ def attend(
         raise KeyboardInterrupt(f"Stopped. Continue with `poets resume {name}`.") from None
 
 
-def show_result(result: "Result", as_json: bool) -> None:
+def show_result(session: Session, result: "Result") -> None:
     """Print the result of a run on stdout."""
     from orchestrator.driving.result import to_dict
 
-    if as_json:
+    if session.as_json:
         print_json(to_dict(result))
     else:
         print_result(result)

@@ -5,14 +5,44 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from workers.settings import Settings, needed_flags
+
 if TYPE_CHECKING:
-    from orchestrator.progress import Progress
+    from orchestrator.progress import OnProgress, Progress
 
 _PLAIN_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class Session:
+    """One command: its settings, and how its person wants to be answered.
+
+    Attributes:
+        started: When it began, as ``time.monotonic`` tells it.
+    """
+
+    settings: Settings
+    as_json: bool = False
+    quiet: bool = False
+    detach: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def flags(self) -> str:
+        """What another command needs to find the same storage and broker."""
+        return needed_flags(self.settings)
+
+    def say(self, message: str) -> None:
+        say(message, self.quiet)
+
+    def show_progress(self) -> "AbstractContextManager[OnProgress]":
+        return show_progress(self.quiet)
 
 
 def print_json(value: Any) -> None:

@@ -1,6 +1,5 @@
 """Draw the photographs of `poets demo`: five made-up species, seeded, each picture different."""
 
-import cmath
 import io
 import math
 import random
@@ -16,7 +15,7 @@ from workers.storage.atomic import write_whole
 _WIDTH, _HEIGHT = 240, 200
 # Drawn larger and scaled down, which smooths the edges.
 _SCALE = 2
-Colour = tuple[int, ...]
+Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Species:
     Attributes:
         petals: Fewest and most.
         length, width: Of a petal, as shares of the flower's radius.
-        colours: Of the petals; each petal is a mixture.
+        colours: Of the petals; each petal mixes its own.
         centre: Radius as a share of the flower's radius.
     """
 
@@ -73,20 +72,21 @@ def draw_data_set(folder: Path, numbers: Iterable[int], heartbeat: Heartbeat) ->
 def draw_flower(name: str, number: int) -> Image.Image:
     """Return picture `number` of a species: one flower on its stem before a blurred meadow."""
     generator = random.Random(f"{name}/{number}")  # noqa: S311 - seeded on purpose
-    uniform = generator.uniform
+    uniform, species = generator.uniform, SPECIES[name]
     picture = _draw_meadow(generator)
     draw, (width, height) = ImageDraw.Draw(picture), picture.size
     radius = uniform(0.28, 0.42) * height
-    middle = complex(uniform(0.38, 0.62) * width, uniform(0.36, 0.52) * height)
-    bend = (middle + complex(middle.real + uniform(-50, 50), height)) / 2
-    stem = [middle, bend, complex(2 * bend.real - middle.real, height)]
-    draw.line(list(map(_point, stem)), (45, 108, 40), 10, "curve")
-    draw.ellipse((bend.real, bend.imag, bend.real + 80, bend.imag + 26), (45, 108, 40))
-    species = SPECIES[name]
-    _draw_petals(draw, generator, species, middle, radius)
-    draw.circle(_point(middle), radius * species.centre * uniform(0.9, 1.1), species.centre_colour)
-    light = uniform(0.85, 1.12)
+    x, y = uniform(0.38, 0.62) * width, uniform(0.36, 0.52) * height
+    foot = x + uniform(-50, 50)
+    green = (generator.randint(30, 60), generator.randint(90, 125), 40)
+    middle = (y + height) / 2
+    draw.line((x, y, (x + foot) / 2 + 8, middle, foot, height), green, 10, "curve")
+    draw.ellipse((x, middle, x + 80, middle + 26), fill=green)
+    _draw_petals(draw, generator, species, (x, y), radius)
+    centre = radius * species.centre * uniform(0.9, 1.1)
+    draw.ellipse((x - centre, y - centre, x + centre, y + centre), fill=species.centre_colour)
     picture = picture.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS)
+    light = uniform(0.85, 1.12)
     return picture.point([min(255, int(value * light)) for value in range(256)] * 3)
 
 
@@ -96,8 +96,10 @@ def _draw_meadow(generator: random.Random) -> Image.Image:
     draw = ImageDraw.Draw(picture)
     for _ in range(26):
         x, y = generator.uniform(0, picture.width), generator.uniform(0, picture.height)
-        shade = _mix(green, generator.choice([(0, 60, 0), (190, 220, 150)]), generator.random() / 2)
-        draw.circle((x, y), generator.uniform(20, 70), shade)
+        size = generator.uniform(20, 90)
+        shade = generator.randint(-45, 45)
+        colour = tuple(max(0, min(255, part + shade)) for part in green)
+        draw.ellipse((x - size, y - size / 2, x + size, y + size / 2), fill=colour)
     return picture.filter(ImageFilter.GaussianBlur(14))
 
 
@@ -105,25 +107,27 @@ def _draw_petals(
     draw: ImageDraw.ImageDraw,
     generator: random.Random,
     species: Species,
-    middle: complex,
+    centre: tuple[float, float],
     radius: float,
 ) -> None:
     count = generator.randint(*species.petals)
-    first = generator.uniform(0, math.tau)
+    first_angle = generator.uniform(0, math.tau)
+    # Seen a little from the side.
+    squeeze = generator.uniform(0.75, 1.0)
     for petal in range(count):
-        angle = first + math.tau * petal / count + generator.uniform(-0.05, 0.05)
-        length, half_width = radius * species.length, radius * species.width / 2
-        colour = _mix(*species.colours, generator.random())
+        angle = first_angle + math.tau * petal / count + generator.uniform(-0.05, 0.05)
+        length = radius * species.length * generator.uniform(0.9, 1.1)
+        share = generator.random()
+        first, second = species.colours
+        colour = tuple(int(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+        outline = tuple(int(part * 0.8) for part in colour)
+        half_width = radius * species.width / 2
+        points = []
         # An ellipse that begins in the middle of the flower.
-        steps = [cmath.rect(1, math.tau * step / 24) for step in range(24)]
-        edge = [complex(length / 2 * (1 - z.real), half_width * z.imag) for z in steps]
-        points = [_point(middle + cmath.rect(1, angle) * z) for z in edge]
-        draw.polygon(points, fill=colour, outline=_mix(colour, (0, 0, 0), 0.2))
-
-
-def _mix(one: Colour, other: Colour, share: float) -> Colour:
-    return tuple(int(a + (b - a) * share) for a, b in zip(one, other, strict=True))
-
-
-def _point(z: complex) -> tuple[float, float]:
-    return z.real, z.imag
+        for step in range(24):
+            around = math.tau * step / 24
+            along, across = length / 2 * (1 - math.cos(around)), half_width * math.sin(around)
+            right = along * math.cos(angle) - across * math.sin(angle)
+            down = along * math.sin(angle) + across * math.cos(angle)
+            points.append((centre[0] + right, centre[1] + squeeze * down))
+        draw.polygon(points, fill=colour, outline=outline)

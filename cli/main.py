@@ -12,7 +12,7 @@ from workers.errors import PoetsError
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 # What `poets --help` says of each command: the first line of its own help (a test compares
-# them). The module of a command has the same name.
+# them).
 SECTIONS: dict[str, dict[str, str]] = {
     "Main job": {
         "check": "Look in DIR for anything that would spoil a run.",
@@ -53,6 +53,14 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
 }
 _COMMANDS = {name: text for section in SECTIONS.values() for name, text in section.items()}
+# Modules of several commands; any other command is `command` in the module of its name.
+_MODULES = {
+    "again": ("train", "retry", "sweep"),
+    "runs": ("runs", "show", "resume", "cancel"),
+    "servers": ("up", "down", "status", "worker", "coordinator"),
+    "set_up": ("architectures", "fetch-weights", "doctor", "completion"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 class _LazyGroup(click.Group):
@@ -64,8 +72,9 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"cli.commands.{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
+        own = cmd_name.replace("-", "_")
+        module = importlib.import_module(f"cli.commands.{_MODULE_OF.get(cmd_name, own)}")
+        command: click.Command = getattr(module, own if cmd_name in _MODULE_OF else "command")
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:

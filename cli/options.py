@@ -9,9 +9,11 @@ from typing import Any
 import click
 
 from cli.advice import remember
-from workers.settings import DEFAULT_STORAGE, load_settings
+from cli.console import Session
+from workers.settings import DEFAULT_STORAGE, Settings, load_settings
 
 DEBUG = "poets.debug"
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -106,9 +108,6 @@ def with_settings(
 ) -> Callable[..., Any]:
     """Add the flags of the settings to a command, and call it with `settings`.
 
-    Args:
-        default_storage: Option of the command that names the storage if no setting does.
-
     Raises:
         SettingsError: When a setting is malformed.
     """
@@ -130,3 +129,32 @@ def with_weights_settings(
         return command(settings=settings, **values)
 
     return _WEIGHTS_DIR(debug_option(call))
+
+
+def with_session(
+    *, may_be_quiet: bool = True, may_detach: bool = False, default_storage: str | None = None
+) -> _Decorator:
+    """Add ``--json``, these flags and those of the settings; call the command with `session`.
+
+    Args:
+        default_storage: Option of the command that names the storage if no setting does.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def call(
+            settings: Settings,
+            as_json: bool,
+            quiet: bool = False,
+            detach: bool = False,
+            **values: Any,
+        ) -> Any:
+            return command(session=Session(settings, as_json, quiet, detach), **values)
+
+        decorated = with_settings(call, default_storage)
+        if may_be_quiet:
+            decorated = quiet(decorated)
+        decorated = as_json(decorated)
+        return detach(decorated) if may_detach else decorated
+
+    return decorate

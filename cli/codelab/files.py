@@ -9,9 +9,8 @@ import click
 
 from cli.attend import attend
 from cli.codelab.flags import RetrainFlags
-from cli.console import print_json, say, show_progress
+from cli.console import Session, print_json, say
 from workers.errors import RunError
-from workers.settings import Settings, needed_flags
 
 if TYPE_CHECKING:
     from orchestrator.driving.result import Result
@@ -45,22 +44,15 @@ def read_flags(run: "RunFolder") -> RetrainFlags | None:
         raise RunError(f"The file {run.retrain} is damaged: {error}.") from error
 
 
-def follow(settings: Settings, run: "Run", started: float, quiet: bool) -> "Result":
+def follow(session: Session, run: "Run") -> "Result":
     """Attend a run until it is done, printing each step of its learning curve."""
-    steps = _Steps(run.folder, quiet)
-    result = attend(settings, run, started, quiet, steps.print_new)
+    steps = _Steps(run.folder, session.quiet)
+    result = attend(session, run, steps.print_new)
     steps.print_new()
     return result
 
 
-def leave_files(
-    settings: Settings,
-    run: "Run",
-    flags: RetrainFlags,
-    result: "Result",
-    as_json: bool,
-    quiet: bool,
-) -> None:
+def leave_files(session: Session, run: "Run", flags: RetrainFlags, result: "Result") -> None:
     """Print the final test of a finished run, and write its graphs and labels.
 
     Raises:
@@ -74,18 +66,18 @@ def leave_files(
     folder, plan = run.folder, run.plan
     if result.unreadable:
         bad = f"{result.unreadable:,} of {plan.images:,} images could not be read"
-        say(f"{bad}: {folder.model}/quarantine.csv", quiet)
+        session.say(f"{bad}: {folder.model}/quarantine.csv")
     test = examine_test(run, flags.test_batch_size)
-    if not as_json:
+    if not session.as_json:
         _print_test(test, flags)
     heads = {
         flags.intermediate_output_graphs_dir / f"intermediate_{step}.pb": head
         for step, head in list_kept(folder.heads).items()
     }
     try:
-        with show_progress(quiet) as on_progress:
+        with session.show_progress() as on_progress:
             export_graphs(
-                settings,
+                session.settings,
                 str(folder.model),
                 flags.output_graph,
                 flags.output_labels,
@@ -96,12 +88,12 @@ def leave_files(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"Stopped before the graph was written. `poets resume {run.name}"
-            f"{needed_flags(settings)}` writes it."
+            f"{session.flags}` writes it."
         ) from None
     folder.retrain.unlink(missing_ok=True)
-    say(f"Graph and labels are in {flags.output_graph} and {flags.output_labels}.", quiet)
-    say(f"What it gets wrong: {folder.report}", quiet)
-    if as_json:
+    session.say(f"Graph and labels are in {flags.output_graph} and {flags.output_labels}.")
+    session.say(f"What it gets wrong: {folder.report}")
+    if session.as_json:
         print_json({**to_dict(result), **_describe(test, flags, list(heads))})
 
 

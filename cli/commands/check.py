@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli import options
-from cli.console import print_json, print_table, show_progress
+from cli.console import Session, print_json, print_table
 from cli.training_options import SPLIT_OPTIONS, training_options
-from workers.settings import Settings
 
 if TYPE_CHECKING:
     from orchestrator.dataset.check import Check
@@ -26,17 +25,13 @@ _EXAMPLES = 3
     is_flag=True,
     help="Read headers only: faster, but misses copies and some damage.",
 )
-@options.as_json
-@options.quiet
-@options.with_settings
+@options.with_session()
 def command(
-    settings: Settings,
+    session: Session,
     folder: Path,
     label_file: Path | None,
     training: dict[str, Any],
     is_quick: bool,
-    as_json: bool,
-    quiet: bool,
 ) -> None:
     """Look in DIR for anything that would spoil a run.
 
@@ -55,9 +50,9 @@ def command(
     from workers.storage.plan import TrainingOptions
 
     request = CheckRequest(folder, TrainingOptions(**training), label_file, is_quick)
-    with show_progress(quiet) as on_progress:
-        check = check_folder(settings, request, on_progress)
-    if as_json:
+    with session.show_progress() as on_progress:
+        check = check_folder(session.settings, request, on_progress)
+    if session.as_json:
         print_json(check.to_json())
     else:
         _print_check(check)

@@ -1,14 +1,12 @@
 """``poets classify-dir``: one row for each image below a folder."""
 
-import time
 from pathlib import Path
 
 import click
 
 from cli import options
 from cli.attend import conduct
-from cli.console import say, show_progress
-from workers.settings import Settings
+from cli.console import Session
 
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
@@ -36,12 +34,9 @@ _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "p
 )
 @click.option("--name", help="Name of the job. [DIR-labels-1, ...]")
 @options.batch_size
-@options.detach
-@options.as_json
-@options.quiet
-@options.with_settings
+@options.with_session(may_detach=True)
 def command(
-    settings: Settings,
+    session: Session,
     folder: Path,
     model: str,
     output: Path,
@@ -50,9 +45,6 @@ def command(
     top_k: int,
     name: str | None,
     batch_size: int | None,
-    detach: bool,
-    as_json: bool,
-    quiet: bool,
 ) -> None:
     """Label every image below DIR.
 
@@ -65,7 +57,6 @@ def command(
       poets classify-dir holiday_photos
       poets classify-dir holiday_photos --model spring --output spring.parquet
     """
-    started = time.monotonic()
     file_format = file_format or _FORMATS.get(output.suffix.lower())
     if file_format is None:
         raise click.UsageError(
@@ -74,16 +65,16 @@ def command(
         )
     from orchestrator.embedded.users import start_ahead
 
-    with start_ahead(settings):
+    with start_ahead(session.settings):
         from orchestrator.jobs.submit import LabellingRequest, plan_classification
 
         request = LabellingRequest(
-            folder, model, output, file_format, top_k, force, name, batch_size, detach
+            folder, model, output, file_format, top_k, force, name, batch_size, session.detach
         )
-        with show_progress(quiet) as on_progress:
-            job = plan_classification(settings, request, on_progress)
+        with session.show_progress() as on_progress:
+            job = plan_classification(session.settings, request, on_progress)
         plan = job.plan
         ignored = f", {sum(plan.ignored.values())} other files ignored" if plan.ignored else ""
         labelled_by = plan.labelling.model if plan.labelling else ""
-        say(f"Job {job.name}: {plan.images:,} images{ignored}, labelled by {labelled_by}", quiet)
-        conduct(settings, job, started, detach, as_json, quiet)
+        session.say(f"Job {job.name}: {plan.images:,} images{ignored}, labelled by {labelled_by}")
+        conduct(session, job)

@@ -12,7 +12,7 @@ import click
 from cli import options
 from cli.advice import remember
 from cli.attend import attend, print_result
-from cli.console import print_json, say, show_progress
+from cli.console import Session, print_json
 from workers.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,11 +50,12 @@ def command(settings: Settings, folder: Path, as_json: bool, quiet: bool) -> Non
     # The workers of a configured broker use another storage.
     settings = replace(settings, storage=folder / "storage", broker_url=None)
     remember(settings)
+    session = Session(settings, quiet=quiet)
     pictures, holiday = folder / "flowers", folder / "holiday_photos"
-    _draw(pictures, holiday, quiet)
+    _draw(session, pictures, holiday)
     results = {
-        "trained": _submit(settings, pictures, quiet),
-        "labelled": _classify(settings, holiday, folder / "labels.csv", quiet),
+        "trained": _submit(session, pictures),
+        "labelled": _classify(session, holiday, folder / "labels.csv"),
     }
     if as_json:
         print_json({name: to_dict(result) for name, result in results.items()})
@@ -69,12 +70,12 @@ def command(settings: Settings, folder: Path, as_json: bool, quiet: bool) -> Non
     click.echo("Now try your own photographs: poets submit-dataset DIR")
 
 
-def _draw(pictures: Path, holiday: Path, quiet: bool) -> None:
+def _draw(session: Session, pictures: Path, holiday: Path) -> None:
     from cli.demo_flowers import SPECIES, draw_data_set
     from orchestrator.progress import Meter
 
     meter, drawn = Meter((_PICTURES + _HOLIDAY_PICTURES) * len(SPECIES)), 0
-    with show_progress(quiet) as show:
+    with session.show_progress() as show:
 
         def heartbeat() -> None:
             nonlocal drawn
@@ -85,42 +86,41 @@ def _draw(pictures: Path, holiday: Path, quiet: bool) -> None:
         draw_data_set(holiday, range(_PICTURES, _PICTURES + _HOLIDAY_PICTURES), heartbeat)
 
 
-def _submit(settings: Settings, pictures: Path, quiet: bool) -> "Result":
+def _submit(session: Session, pictures: Path) -> "Result":
     from orchestrator.jobs.submit import TrainingRequest, plan_submission
     from workers.storage.plan import TrainingOptions
 
-    started = time.monotonic()
-    architecture, weights = _choose_backbone(settings, quiet)
+    session = replace(session, started=time.monotonic())
+    architecture, weights = _choose_backbone(session)
     request = TrainingRequest(pictures, architecture, TrainingOptions(), weights=weights)
-    with show_progress(quiet) as on_progress:
-        run = plan_submission(settings, request, on_progress)
-    say(f"poets submit-dataset {pictures}", quiet)
-    return attend(settings, run, started, quiet)
+    with session.show_progress() as on_progress:
+        run = plan_submission(session.settings, request, on_progress)
+    session.say(f"poets submit-dataset {pictures}")
+    return attend(session, run)
 
 
-def _choose_backbone(settings: Settings, quiet: bool) -> tuple[str, str | None]:
+def _choose_backbone(session: Session) -> tuple[str, str | None]:
     """Return an architecture, and None for the pretrained weights that are on this machine."""
     from workers.backbones.table import DEFAULT_ARCHITECTURE, find_spec
     from workers.backbones.weights import find_weights
 
-    found = find_weights(find_spec(DEFAULT_ARCHITECTURE), settings.weights_dirs)
+    found = find_weights(find_spec(DEFAULT_ARCHITECTURE), session.settings.weights_dirs)
     if found:
-        say(f"Backbone: {DEFAULT_ARCHITECTURE} with the pretrained weights {found}.", quiet)
+        session.say(f"Backbone: {DEFAULT_ARCHITECTURE} with the pretrained weights {found}.")
         return DEFAULT_ARCHITECTURE, None
-    say(
+    session.say(
         f"No pretrained weights were found, so the backbone is {_SMALL[0]} with random weights: "
-        "good enough for drawn flowers, not for photographs.",
-        quiet,
+        "good enough for drawn flowers, not for photographs."
     )
     return _SMALL
 
 
-def _classify(settings: Settings, holiday: Path, output: Path, quiet: bool) -> "Result":
+def _classify(session: Session, holiday: Path, output: Path) -> "Result":
     from orchestrator.jobs.submit import LabellingRequest, plan_classification
 
-    started = time.monotonic()
+    session = replace(session, started=time.monotonic())
     request = LabellingRequest(holiday, "latest", output, "csv", top_k=5, overwrite=True)
-    with show_progress(quiet) as on_progress:
-        job = plan_classification(settings, request, on_progress)
-    say(f"poets classify-dir {holiday}", quiet)
-    return attend(settings, job, started, quiet)
+    with session.show_progress() as on_progress:
+        job = plan_classification(session.settings, request, on_progress)
+    session.say(f"poets classify-dir {holiday}")
+    return attend(session, job)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli import options
-from cli.console import print_json, print_table, say, show_progress
-from workers.settings import Settings, needed_flags
+from cli.console import Session, print_json, print_table
 
 if TYPE_CHECKING:
     from orchestrator.bad_images import BadImage
@@ -23,10 +22,8 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Also copy the files to DIR, with the list as quarantine.csv.",
 )
-@options.as_json
-@options.quiet
-@options.with_settings
-def command(settings: Settings, run: str, target: Path | None, as_json: bool, quiet: bool) -> None:
+@options.with_session()
+def command(session: Session, run: str, target: Path | None) -> None:
     """List the images of RUN that could not be read, and why.
 
     RUN is a training run or a labelling job. If it has not finished, the list holds what is
@@ -42,14 +39,14 @@ def command(settings: Settings, run: str, target: Path | None, as_json: bool, qu
     from workers.storage.layout import Storage
     from workers.storage.run import Run
 
-    found = Run.open(Storage(settings.storage), run)
+    found = Run.open(Storage(session.settings.storage), run)
     plan = found.plan
     if target is not None:
         check_target(plan, target)
     is_finished = found.folder.result.exists()
     images = list(find_bad_images(found))
-    outcomes = _copy(plan, images, target, quiet) if target and images else None
-    if as_json:
+    outcomes = _copy(session, plan, images, target) if target and images else None
+    if session.as_json:
         facts = {"run": run, "is_finished": is_finished, "images": plan.images}
         print_json({**facts, "quarantined": _rows(plan, images, outcomes)})
     elif images:
@@ -57,26 +54,27 @@ def command(settings: Settings, run: str, target: Path | None, as_json: bool, qu
         print_table(header, [(one.path, one.label or "", one.reason) for one in images])
     so_far = "" if is_finished else " so far"
     if not images:
-        say(f"No image of run {run} is in quarantine{so_far}.", quiet)
+        session.say(f"No image of run {run} is in quarantine{so_far}.")
         return
-    say(f"{len(images):,} of {plan.images:,} images of run {run} are in quarantine{so_far}.", quiet)
+    total = f"{len(images):,} of {plan.images:,} images"
+    session.say(f"{total} of run {run} are in quarantine{so_far}.")
     if is_finished:
-        retry = f"poets retry {run}{needed_flags(settings)}"
-        say(f"Once they are repaired, `{retry}` tries them again.", quiet)
+        retry = f"poets retry {run}{session.flags}"
+        session.say(f"Once they are repaired, `{retry}` tries them again.")
 
 
-def _copy(plan: "Plan", images: "list[BadImage]", target: Path, quiet: bool) -> list[str]:
+def _copy(session: Session, plan: "Plan", images: "list[BadImage]", target: Path) -> list[str]:
     from orchestrator.image_copies import ALREADY_THERE, COPIED, LIST_NAME, copy_images
 
-    with show_progress(quiet) as on_progress:
+    with session.show_progress() as on_progress:
         outcomes = copy_images(plan, images, target, on_progress)
     copied, there = outcomes.count(COPIED), outcomes.count(ALREADY_THERE)
-    say(f"{copied:,} of {len(images):,} files copied; {target / LIST_NAME} lists all.", quiet)
+    session.say(f"{copied:,} of {len(images):,} files copied; {target / LIST_NAME} lists all.")
     if there:
-        say(f"{there:,} were there already and were not overwritten.", quiet)
+        session.say(f"{there:,} were there already and were not overwritten.")
     for image, outcome in zip(images, outcomes, strict=True):
         if outcome not in (COPIED, ALREADY_THERE):
-            say(f"{image.path!r}: {outcome}", quiet)
+            session.say(f"{image.path!r}: {outcome}")
     return outcomes
 
 

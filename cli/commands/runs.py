@@ -1,23 +1,24 @@
-"""``poets runs``: what runs there are."""
+"""``poets runs``, ``show``, ``resume`` and ``cancel``: what runs there are, and each of them."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli import options
-from cli.commands.show import state_to_dict
-from cli.console import print_json, print_table, say
-from workers.settings import Settings, needed_flags
+from cli.advice import describe_state
+from cli.attend import conduct, print_result, show_result
+from cli.codelab.files import follow, leave_files, read_flags
+from cli.console import Session, print_json, print_table, say
 
 if TYPE_CHECKING:
     from orchestrator.driving.result import Result
     from orchestrator.runs import RunState
+    from workers.storage.run import Run
 
 
 @click.command("runs")
-@options.as_json
-@options.with_settings
-def command(settings: Settings, as_json: bool) -> None:
+@options.with_session(may_be_quiet=False)
+def runs(session: Session) -> None:
     """List the runs and their states, oldest first.
 
     \b
@@ -26,24 +27,109 @@ def command(settings: Settings, as_json: bool) -> None:
     """
     from orchestrator.runs import list_states
 
-    states, flags = list_states(settings), needed_flags(settings)
-    if as_json:
-        print_json([state_to_dict(state, flags) for state in states])
+    states, flags = list_states(session.settings), session.flags
+    if session.as_json:
+        print_json([_state_to_dict(state, flags) for state in states])
     elif states:
         header = ("run", "kind", "state", "images", "created", "result")
         print_table(header, [_row(state, flags) for state in states])
     else:
-        say(f"No runs in {settings.storage} yet. Make one with `poets submit-dataset DIR`.")
+        storage = session.settings.storage
+        say(f"No runs in {storage} yet. Make one with `poets submit-dataset DIR`.")
+
+
+@click.command("show")
+@click.argument("run", metavar="RUN")
+@options.with_session(may_be_quiet=False)
+def show(session: Session, run: str) -> None:
+    """Show the state of RUN, and its result once it has finished.
+
+    \b
+    Example:
+      poets show flower_photos-1
+    """
+    from orchestrator.runs import state_of
+
+    state = state_of(session.settings, _open(session, run))
+    if session.as_json:
+        print_json(_state_to_dict(state, session.flags))
+    elif state.result is not None:
+        print_result(state.result)
+    elif state.plan is not None:
+        plan, note = state.plan, describe_state(state, session.flags)
+        click.echo(f"Run {plan.name} is {state.state}{note and f': {note}'}")
+        click.echo(f"  images        {plan.images:,} in {plan.root}")
+        click.echo(f"  batches       {state.batches_done:,} of {plan.batches:,} done")
+        click.echo(f"  architecture  {plan.architecture}")
+
+
+@click.command("resume")
+@click.argument("run", metavar="RUN")
+@options.with_session(may_detach=True)
+def resume(session: Session, run: str) -> None:
+    """Continue RUN where it stopped.
+
+    Finished work is not repeated. A run of `poets retrain` also writes the graph and the labels
+    that were asked for.
+
+    \b
+    Example:
+      poets resume flower_photos-1
+    """
+    from orchestrator.jobs.submit import check_surroundings
+    from orchestrator.runs import reopen_run
+    from workers.storage.run import Run
+
+    opened = Run.open(check_surroundings(session.settings, session.detach), run)
+    result = reopen_run(opened)
+    flags = read_flags(opened.folder)
+    if flags and not session.detach:
+        leave_files(session, opened, flags, result or follow(session, opened))
+    elif result is None:
+        conduct(session, opened)
+    else:
+        session.say(f"Run {run} has finished already.")
+        show_result(session, result)
+
+
+@click.command("cancel")
+@click.argument("run", metavar="RUN")
+@options.with_session()
+def cancel(session: Session, run: str) -> None:
+    """Cancel RUN.
+
+    No more tasks are sent, and queued ones are skipped. What was computed is kept, and other
+    runs use it.
+
+    \b
+    Example:
+      poets cancel flower_photos-1
+    """
+    from orchestrator.runs import cancel_run
+
+    cancel_run(_open(session, run))
+    if session.as_json:
+        print_json({"run": run, "state": "cancelled"})
+    else:
+        resume = f"poets resume {run}{session.flags}"
+        session.say(f"Run {run} is cancelled. `{resume}` would take it up again.")
+
+
+def _open(session: Session, run: str) -> "Run":
+    from workers.storage.layout import Storage
+    from workers.storage.run import Run
+
+    return Run.open(Storage(session.settings.storage), run)
 
 
 def _row(state: "RunState", flags: str) -> tuple[object, ...]:
-    facts = state_to_dict(state, flags)
+    facts = _state_to_dict(state, flags)
     created = facts["created"][:16].replace("T", " ")
-    end = headline(state.result) if state.result else facts["note"]
+    end = _headline(state.result) if state.result else facts["note"]
     return state.name, facts["kind"], state.state, facts["images"], created, end
 
 
-def headline(result: "Result") -> str:
+def _headline(result: "Result") -> str:
     """Return the result of a run in a few words."""
     from orchestrator.driving.result import LabellingResult
 
@@ -53,3 +139,23 @@ def headline(result: "Result") -> str:
     for split, accuracy in result.accuracies.items():
         return f"{accuracy:.1%} {split} accuracy"
     return "nothing held out"
+
+
+def _state_to_dict(state: "RunState", flags: str) -> dict[str, Any]:
+    """Return what ``--json`` prints of a run; `flags` as in `describe_state`."""
+    from orchestrator.driving.result import to_dict
+
+    plan = state.plan
+    return {
+        "run": state.name,
+        "kind": plan.kind if plan else "label",
+        "state": state.state,
+        "note": "" if state.result else describe_state(state, flags),
+        "created": plan.created if plan else "",
+        "folder": plan.root if plan else "",
+        "images": plan.images if plan else 0,
+        "batches": plan.batches if plan else 0,
+        "batches_done": state.batches_done,
+        "architecture": plan.architecture if plan else "",
+        "result": to_dict(state.result) if state.result else None,
+    }

@@ -1,6 +1,5 @@
 """``poets submit-dataset``: a folder of label folders becomes a classifier."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,14 +7,13 @@ import click
 
 from cli import options
 from cli.attend import assert_accuracy, conduct
-from cli.console import say, show_progress
+from cli.console import Session
 from cli.training_options import (
     DISTORTION_OPTIONS,
     HEAD_OPTIONS,
     SPLIT_OPTIONS,
     training_options,
 )
-from workers.settings import Settings
 
 if TYPE_CHECKING:
     from workers.storage.plan import Plan
@@ -36,12 +34,9 @@ if TYPE_CHECKING:
     help="End with exit code 1 if the test accuracy is lower than this, such as 0.9.",
 )
 @options.batch_size
-@options.detach
-@options.as_json
-@options.quiet
-@options.with_settings
+@options.with_session(may_detach=True)
 def command(
-    settings: Settings,
+    session: Session,
     folder: Path,
     name: str | None,
     architecture: str,
@@ -50,9 +45,6 @@ def command(
     weights: str | None,
     least_accuracy: float | None,
     batch_size: int | None,
-    detach: bool,
-    as_json: bool,
-    quiet: bool,
 ) -> None:
     """Train a classifier on the photographs in DIR.
 
@@ -68,12 +60,11 @@ def command(
       poets submit-dataset flower_photos --target-precision 0.98
       poets submit-dataset holidays --multi-label labels.csv
     """
-    started = time.monotonic()
-    if detach and least_accuracy is not None:
+    if session.detach and least_accuracy is not None:
         raise click.UsageError("--assert-accuracy-at-least waits for the end; leave out --detach.")
     from orchestrator.embedded.users import start_ahead
 
-    with start_ahead(settings):
+    with start_ahead(session.settings):
         from orchestrator.jobs.submit import TrainingRequest, plan_submission
         from orchestrator.planning.rows import choose_variants
         from workers.storage.plan import TrainingOptions
@@ -85,28 +76,27 @@ def command(
             name,
             weights,
             batch_size,
-            detach,
+            session.detach,
             label_file,
         )
-        with show_progress(quiet) as on_progress:
-            run = plan_submission(settings, request, on_progress)
-        _say_plan(run.plan, quiet)
-        result = conduct(settings, run, started, detach, as_json, quiet)
+        with session.show_progress() as on_progress:
+            run = plan_submission(session.settings, request, on_progress)
+        _say_plan(session, run.plan)
+        result = conduct(session, run)
     if result is not None and least_accuracy is not None:
         assert_accuracy(result, least_accuracy)
 
 
-def _say_plan(plan: "Plan", quiet: bool) -> None:
+def _say_plan(session: Session, plan: "Plan") -> None:
     ignored = f", {sum(plan.ignored.values())} other files ignored" if plan.ignored else ""
     distorted = (
         f", {plan.variants:,} variants of training images, {plan.cached_variants:,} of them known"
         if plan.variants
         else ""
     )
-    say(
+    session.say(
         f"Run {plan.name}: {plan.images:,} images, {len(plan.labels)} labels, "
-        f"{plan.cached:,} known already{distorted}{ignored}",
-        quiet,
+        f"{plan.cached:,} known already{distorted}{ignored}"
     )
     for warning in plan.warnings:
-        say(f"Warning: {warning}", quiet)
+        session.say(f"Warning: {warning}")

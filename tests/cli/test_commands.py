@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cli.commands.sweep import _print_board
+from cli.commands.again import _print_board
 from cli.main import SECTIONS
 from orchestrator.driving.result import LabellingResult
 from tests.builders.datasets import make_data_set

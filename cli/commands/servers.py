@@ -1,0 +1,178 @@
+"""``poets up``, ``down``, ``status``, ``worker`` and ``coordinator``: the processes of poets."""
+
+import click
+
+from cli import options
+from cli.console import Session, print_json, say
+from workers.settings import DEVICES, QUEUES, Settings
+
+
+@click.command("up")
+@options.with_session()
+def up(session: Session) -> None:
+    """Start Valkey, a worker and a coordinator in the background.
+
+    They run until `poets down`. Other commands start such a stack when they need one; keeping
+    it up saves each of them a second or two, and lets detached runs continue.
+
+    \b
+    Example:
+      poets up
+    """
+    from dataclasses import asdict
+
+    from orchestrator.embedded.users import keep_stack
+    from workers.errors import SettingsError
+    from workers.storage.atomic import check_storage
+
+    if session.settings.broker_url is not None:
+        raise SettingsError(
+            "A broker is configured (POETS_BROKER_URL, --broker-url or poets.toml), so there is "
+            "nothing to start here. Start `poets worker` and `poets coordinator` instead."
+        )
+    check_storage(session.settings.storage)
+    stack = keep_stack(session.settings)
+    running = stack.running()
+    facts = asdict(running) if running else {}
+    if session.as_json:
+        print_json({"broker_url": stack.broker_url, "log": str(stack.log), **facts})
+    else:
+        session.say(f"The stack is up with {facts.get('concurrency')} worker processes.")
+        session.say(f"Broker: {stack.broker_url}. Log: {stack.log}. `poets down` stops it.")
+
+
+@click.command("down")
+@options.with_session()
+def down(session: Session) -> None:
+    """Stop what `poets up` started.
+
+    Runs in progress can be resumed.
+
+    \b
+    Example:
+      poets down
+    """
+    from orchestrator.embedded.users import stop_stack
+
+    was_up = stop_stack(session.settings)
+    if session.as_json:
+        print_json({"was_up": was_up})
+    else:
+        session.say("The stack is down." if was_up else "There was no stack to stop.")
+
+
+@click.command("status")
+@options.with_session(may_be_quiet=False)
+def status(session: Session) -> None:
+    """Show the broker, the queues and the workers.
+
+    \b
+    Example:
+      poets status
+    """
+    from orchestrator.health import describe_services
+
+    facts = describe_services(session.settings)
+    if session.as_json:
+        print_json(facts)
+        return
+    if facts["broker"] is None:
+        click.echo("No broker is up. Commands start their own; `poets up` keeps one up.")
+        return
+    click.echo(f"broker       {facts['broker']}")
+    queues = ", ".join(f"{name} {length}" for name, length in facts["queues"].items())
+    click.echo(f"queues       {queues}")
+    click.echo(f"workers      {', '.join(facts['workers']) or 'none'}")
+    click.echo(f"coordinator  {'up' if facts['coordinator'] else 'none'}")
+    click.echo(f"running      {', '.join(facts['running']) or 'nothing'}")
+
+
+@click.command("coordinator")
+@options.with_settings
+def coordinator(settings: Settings) -> None:
+    """Keep detached runs going.
+
+    Runs until Ctrl-C. You may start several; one of them drives each run.
+
+    \b
+    Example:
+      poets coordinator --broker-url rediss://:secret@broker.example:6379/0
+    """
+    import logging
+    import threading
+
+    from orchestrator.driving.coordinator import coordinate
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    settings = _join_broker(settings)
+    say("Coordinating; Ctrl-C stops.")
+    coordinate(settings, threading.Event())
+
+
+def _join_broker(settings: Settings) -> Settings:
+    """Return the settings with a broker that answers: the one configured, or the stack's."""
+    from orchestrator.driving.broker import open_broker
+    from orchestrator.embedded.users import attach_broker
+    from workers.storage.atomic import check_storage
+
+    check_storage(settings.storage)
+    settings = attach_broker(settings) or settings
+    open_broker(settings)
+    return settings
+
+
+@click.command("worker")
+@click.option(
+    "--queues",
+    default=",".join(QUEUES),
+    show_default=True,
+    help="Kinds of work to take: any of bottleneck, train, infer.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Number of processes. [as many as cores and memory allow; one on a GPU]",
+)
+@click.option("--name", help="Name of the worker in Flower. [celery]")
+@click.option(
+    "--log-level",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+    default="INFO",
+    show_default=True,
+    help="How much to log.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    help="auto: the GPU if a driver is loaded. [auto]",
+)
+@options.with_settings
+def worker(
+    settings: Settings, queues: str, concurrency: int | None, name: str | None, log_level: str
+) -> None:
+    """Run a worker on this machine.
+
+    Runs until Ctrl-C or SIGTERM. Other workers redo what it leaves unfinished.
+
+    \b
+    Examples:
+      poets worker --broker-url rediss://:secret@broker.example:6379/0
+      poets worker --queues infer --concurrency 4
+    """
+    import os
+
+    from workers.__main__ import run_worker
+    from workers.processes.capacity import default_concurrency
+
+    unknown = set(queues.split(",")) - set(QUEUES)
+    if unknown:
+        raise click.UsageError(f"Unknown queue {min(unknown)!r}. Choose from {', '.join(QUEUES)}.")
+    settings = _join_broker(settings)
+    # Celery imports from the current folder, which could be anybody's, and may be removed.
+    os.chdir(settings.storage)
+    if concurrency is None:
+        chosen = default_concurrency(settings.device)
+        say(f"Processes: {chosen} (--concurrency overrides this).")
+        concurrency = chosen.value
+    run_worker(settings, queues, concurrency, name, log_level)
