@@ -9,6 +9,16 @@ from workers.errors import ModelError, RunError
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
+class InRunFolder:
+    """A path in the folder of a run."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: "RunFolder", _: type) -> Path:
+        return folder.path / self._name
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one run.
@@ -19,86 +29,36 @@ class RunFolder:
 
     path: Path
 
+    plan = InRunFolder("run.json")
+    manifest = InRunFolder("manifest.parquet")
+    model = InRunFolder("model")
+    report = InRunFolder("model/report.html")
+    result = InRunFolder("result.json")
+    failure = InRunFolder("failed.json")
+    # The learning curve while it is drawn; see `workers.heads.learning_curve`.
+    steps = InRunFolder("steps.csv")
+    # Where an interrupted gradient descent goes on; gone when there is a model.
+    checkpoint = InRunFolder("checkpoint.npz")
+    # Folder of the heads that a gradient descent kept on the way, by their step.
+    heads = InRunFolder("heads")
+    # Folder of TensorBoard's files.
+    summaries = InRunFolder("summaries")
+    # What `poets retrain` has yet to write elsewhere, such as its graph: its flags as JSON.
+    retrain = InRunFolder("retrain.json")
+    # Why the run could not go on when it was last tried, in words.
+    trouble = InRunFolder("trouble.txt")
+    cancelled = InRunFolder("cancelled")
+    # Set by Ctrl-C: the coordinator leaves the run alone until `poets resume`.
+    paused = InRunFolder("paused")
+    # Set by ``--detach``: the coordinator takes the run up at once.
+    detached = InRunFolder("detached")
+    # Folder of markers: batches whose bottlenecks turned out missing or damaged.
+    redo = InRunFolder("redo")
+    predictions = InRunFolder("predictions")
+
     @property
     def name(self) -> str:
         return self.path.name
-
-    @property
-    def plan(self) -> Path:
-        return self.path / "run.json"
-
-    @property
-    def manifest(self) -> Path:
-        return self.path / "manifest.parquet"
-
-    @property
-    def model(self) -> Path:
-        return self.path / "model"
-
-    @property
-    def steps(self) -> Path:
-        """The learning curve while it is drawn; see `workers.heads.learning_curve`."""
-        return self.path / "steps.csv"
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where an interrupted gradient descent continues; gone when there is a model."""
-        return self.path / "checkpoint.npz"
-
-    @property
-    def heads(self) -> Path:
-        """Folder of the heads that a gradient descent kept on the way, by their step."""
-        return self.path / "heads"
-
-    @property
-    def summaries(self) -> Path:
-        """Folder of TensorBoard's files."""
-        return self.path / "summaries"
-
-    @property
-    def report(self) -> Path:
-        return self.model / "report.html"
-
-    @property
-    def result(self) -> Path:
-        return self.path / "result.json"
-
-    @property
-    def retrain(self) -> Path:
-        """What a run of the codelab's command has yet to write elsewhere: its flags as JSON."""
-        return self.path / "retrain.json"
-
-    @property
-    def failure(self) -> Path:
-        return self.path / "failed.json"
-
-    @property
-    def trouble(self) -> Path:
-        """Why the run could not continue when it was last tried, in words."""
-        return self.path / "trouble.txt"
-
-    @property
-    def cancelled(self) -> Path:
-        return self.path / "cancelled"
-
-    @property
-    def paused(self) -> Path:
-        """Set by Ctrl-C: the coordinator leaves the run alone until it is resumed."""
-        return self.path / "paused"
-
-    @property
-    def detached(self) -> Path:
-        """Set for a run that no command attends: the coordinator takes it up at once."""
-        return self.path / "detached"
-
-    @property
-    def redo(self) -> Path:
-        """Folder of markers: batches whose bottlenecks turned out missing or damaged."""
-        return self.path / "redo"
-
-    @property
-    def predictions(self) -> Path:
-        return self.path / "predictions"
 
     def prediction_shard(self, batch: int) -> Path:
         return self.predictions / f"{batch:08d}.parquet"

@@ -3,7 +3,7 @@
 import pytest
 
 from workers.errors import RunError
-from workers.storage.layout import RunFolder, Storage
+from workers.storage.layout import InRunFolder, RunFolder, Storage
 
 
 @pytest.mark.parametrize("name", ["a", "flowers-2", "A.b_c-1", "0" * 100])
@@ -22,11 +22,11 @@ def test_names_that_could_lead_elsewhere_are_refused(tmp_path, name):
 def test_no_two_things_of_a_run_share_a_file(tmp_path):
     run = RunFolder(tmp_path / "run")
 
-    names = [name for name, value in vars(RunFolder).items() if isinstance(value, property)]
-    paths = {getattr(run, name) for name in names if name != "name"}
+    names = [name for name, value in vars(RunFolder).items() if isinstance(value, InRunFolder)]
+    paths = {getattr(run, name) for name in names}
 
     assert run.name == "run"
-    assert len(paths) == len(names) - 1 >= 9
+    assert len(paths) == len(names) >= 9
     assert {path.parent for path in paths - {run.report}} == {run.path}
     assert run.report.parent == run.model
 
