@@ -40,14 +40,8 @@ def write_whole(path: Path, write: Callable[[Path], None] | bytes) -> None:
     Raises:
         StorageError: When the storage refuses; nothing is left behind.
     """
-    with storage_errors(f"write {path}"):
-        temporary = _write_temporary(path, write)
-        try:
-            os.replace(temporary, path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+    with _temporary_file(path, write) as temporary:
+        os.replace(temporary, path)
 
 
 def create_once(path: Path, write: Callable[[Path], None] | bytes) -> bool:
@@ -56,15 +50,11 @@ def create_once(path: Path, write: Callable[[Path], None] | bytes) -> bool:
     The hard link is the only create-if-absent that is atomic with whole content on
     POSIX file systems and NFS.
     """
-    with storage_errors(f"write {path}"):
-        temporary = _write_temporary(path, write)
+    with _temporary_file(path, write) as temporary:
         try:
             os.link(temporary, path)
         except FileExistsError:
             return False
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_folder(path.parent)
     return True
 
 
@@ -93,20 +83,23 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _write_temporary(path: Path, write: Callable[[Path], None] | bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
+@contextlib.contextmanager
+def _temporary_file(path: Path, write: Callable[[Path], None] | bytes) -> Iterator[Path]:
+    """Yield a whole file beside `path`, for the block to give it that name."""
     temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
-    try:
-        if isinstance(write, bytes):
-            temporary.write_bytes(write)
-        else:
-            write(temporary)
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
+    with storage_errors(f"write {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if isinstance(write, bytes):
+                temporary.write_bytes(write)
+            else:
+                write(temporary)
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
 
 
 def check_storage(storage: Path) -> None:
