@@ -4,7 +4,6 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -98,7 +97,9 @@ def read_batch(folder: RunFolder, number: int) -> Batch:
     """
     if not 0 <= number < len(batch_sizes(folder)):
         raise RunError(f"Run {folder.name!r} has no batch {number}.")
-    return Batch(number, _rows(_read(folder, partial(_read_group, number=number))))
+    table = _read_group(folder, number, _SCHEMA.names)
+    rows = zip(*(table.column(name).to_pylist() for name in _SCHEMA.names), strict=True)
+    return Batch(number, tuple(PlannedImage(*values) for values in rows))
 
 
 def read_batches(folder: RunFolder) -> Iterator[Batch]:
@@ -156,11 +157,11 @@ def _find(folder: RunFolder, paths: list[str], columns: list[str]) -> list[list[
 def _read_columns(folder: RunFolder, columns: list[str]) -> Iterator[pa.Table]:
     """Yield some columns of each batch."""
     for number in range(len(batch_sizes(folder))):
-        yield _read(folder, partial(_read_group, number=number, columns=columns))
+        yield _read_group(folder, number, columns)
 
 
-def _read_group(file: pq.ParquetFile, number: int, columns: list[str] | None = None) -> pa.Table:
-    return file.read_row_group(number, columns=columns)
+def _read_group(folder: RunFolder, number: int, columns: list[str]) -> pa.Table:
+    return _read(folder, lambda file: file.read_row_group(number, columns=columns))
 
 
 def _read(folder: RunFolder, read: Callable[[pq.ParquetFile], _T]) -> _T:
@@ -180,8 +181,3 @@ def _open(path: str, modified_ns: int) -> pq.ParquetFile:
     if not set(file.schema_arrow) >= set(_SCHEMA):
         raise ValueError("its columns are not those of a manifest")
     return file
-
-
-def _rows(table: pa.Table) -> tuple[PlannedImage, ...]:
-    columns = (table.column(name).to_pylist() for name in _SCHEMA.names)
-    return tuple(PlannedImage(*values) for values in zip(*columns, strict=True))

@@ -1,5 +1,6 @@
 """Prediction shards: Parquet files with the columns of the final output."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,18 +47,13 @@ def prediction_schema(top_k: int) -> pa.Schema:
 def write_predictions(path: Path, rows: Sequence[Prediction], *, top_k: int, model: str) -> None:
     """Write one prediction shard, whole or not at all, rows in the order given."""
     schema = prediction_schema(top_k)
-    columns: dict[str, list[object]] = {name: [] for name in schema.names}
+    records = []
     for row in rows:
-        columns["path"].append(row.path)
-        columns["status"].append(row.status)
-        columns["error"].append(row.error)
-        columns["model"].append(model)
-        for rank in range(top_k):
-            suffix = "" if rank == 0 else f"_{rank + 1}"
-            label, score = row.ranked[rank] if rank < len(row.ranked) else (None, None)
-            columns[f"label{suffix}"].append(label)
-            columns[f"score{suffix}"].append(score)
-    table = pa.table(columns, schema=schema)
+        missing = [(None, None)] * (top_k - len(row.ranked))
+        ranks = itertools.chain.from_iterable([*row.ranked[:top_k], *missing])
+        cells = (row.path, row.status, *ranks, row.error, model)
+        records.append(dict(zip(schema.names, cells, strict=True)))
+    table = pa.Table.from_pylist(records, schema)
     write_whole(path, lambda temporary: pq.write_table(table, temporary))
 
 
