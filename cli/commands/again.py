@@ -13,7 +13,7 @@ from cli.console import Session, print_json, print_table
 from cli.training_options import HEAD_OPTIONS, OPTIONS, training_options
 
 _SWEPT = ("solver", "learning_rate", "steps", "train_batch_size", "class_weight")
-# Any rate above diverges: a whole trial for nothing.
+# A sweep refuses larger rates, which a single run takes.
 _LEARNING_RATE = options.FiniteRange(0, 1e6, min_open=True)
 
 
@@ -34,7 +34,7 @@ def train(session: Session, run: str, name: str | None, training: dict[str, Any]
       poets train flower_photos-1 --learning-rate 0.1
       poets train flower_photos-1 --class-weight balanced --name balanced
     """
-    from orchestrator.jobs.train_again import plan_retraining
+    from orchestrator.jobs.submit import plan_retraining
 
     with session.show_progress() as on_progress:
         new = plan_retraining(

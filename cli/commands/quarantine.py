@@ -34,8 +34,7 @@ def command(session: Session, run: str, target: Path | None) -> None:
       poets quarantine flower_photos-1
       poets quarantine flower_photos-1 --copy-to bad_photos
     """
-    from orchestrator.bad_images import find_bad_images
-    from orchestrator.image_copies import check_target
+    from orchestrator.bad_images import check_target, find_bad_images
     from workers.storage.layout import Storage
     from workers.storage.run import Run
 
@@ -64,7 +63,7 @@ def command(session: Session, run: str, target: Path | None) -> None:
 
 
 def _copy(session: Session, plan: "Plan", images: "list[BadImage]", target: Path) -> list[str]:
-    from orchestrator.image_copies import ALREADY_THERE, COPIED, LIST_NAME, copy_images
+    from orchestrator.bad_images import ALREADY_THERE, COPIED, LIST_NAME, copy_images
 
     with session.show_progress() as on_progress:
         outcomes = copy_images(plan, images, target, on_progress)

@@ -46,7 +46,7 @@ def _begin(session: Session, flags: RetrainFlags, weights: str | None) -> "Run":
     from orchestrator.exporting.export import check_tensor_name
     from orchestrator.exporting.frozen_graphs import check_outputs
     from orchestrator.jobs.submit import TrainingRequest, plan_submission
-    from orchestrator.planning.rows import choose_variants
+    from orchestrator.planning.batches import choose_variants
 
     check_tensor_name(flags.final_tensor_name)
     check_outputs(

@@ -66,7 +66,7 @@ def command(
 
     with start_ahead(session.settings):
         from orchestrator.jobs.submit import TrainingRequest, plan_submission
-        from orchestrator.planning.rows import choose_variants
+        from orchestrator.planning.batches import choose_variants
         from workers.storage.plan import TrainingOptions
 
         request = TrainingRequest(

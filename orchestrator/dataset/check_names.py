@@ -4,8 +4,7 @@ import os
 from collections.abc import Iterator
 
 from orchestrator.dataset.concerns import FEW_IMAGES, AffectedFile, Concern
-from orchestrator.dataset.dataset import Dataset
-from orchestrator.dataset.labels import find_alike_labels
+from orchestrator.dataset.dataset import Dataset, find_alike_labels
 from workers.images.files import MAX_BYTES
 from workers.storage.names import decode_name, encode_name
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.dataset.dataset import labels_of
 from orchestrator.dataset.label_file import list_some
-from orchestrator.dataset.labels import labels_of
 from orchestrator.dataset.scan import FoundImage
 
 # Where results begin to be useful; the codelab's retrain.py says the same.

@@ -11,7 +11,6 @@ import os
 import re
 import uuid
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator.bad_images import find_bad_images
@@ -57,7 +56,6 @@ def plan_retry(
     labelling = earlier.labelling and _take_output_over(parent, earlier.labelling)
     draft = replace(
         earlier,
-        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         parent=earlier.name,
         labelling=labelling,
         retried=len(bad),

@@ -1,9 +1,10 @@
-"""The two main jobs, training and labelling, from a folder to the result."""
+"""From a folder, or the images of a run, to the result: training and labelling."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from orchestrator.dataset.dataset import open_dataset
 from orchestrator.dataset.scan import stream_folder
@@ -14,13 +15,13 @@ from orchestrator.driving.driver import WatchInterrupt, drive_run
 from orchestrator.driving.merge import check_output
 from orchestrator.driving.result import Result, timed
 from orchestrator.embedded.users import has_stopped, keep_stack, use_broker
-from orchestrator.planning.plan import plan_labelling, plan_training
+from orchestrator.planning.plan import plan_again, plan_labelling, plan_training
 from orchestrator.planning.run_names import check_name
 from orchestrator.planning.weights import resolve_backbone
 from orchestrator.progress import OnProgress
 from orchestrator.runs import find_model
 from workers.backbones.table import find_spec
-from workers.errors import NoCoordinatorError, UsageError
+from workers.errors import LabellingJobError, NoCoordinatorError, UsageError
 from workers.heads.model_backbone import install_backbone
 from workers.heads.model_folder import read_card, read_head
 from workers.settings import Settings
@@ -204,3 +205,42 @@ def check_surroundings(settings: Settings, detach: bool) -> Storage:
         if detach and not broker.client.exists(ALIVE_KEY):
             raise NoCoordinatorError("Nobody would drive a detached run.")
     return Storage(settings.storage)
+
+
+def plan_retraining(
+    settings: Settings,
+    run: str,
+    changes: Mapping[str, Any],
+    *,
+    name: str | None,
+    detach: bool,
+    on_progress: OnProgress,
+) -> Run:
+    """Plan another head on the images of a run, with some options changed.
+
+    Args:
+        changes: Fields of TrainingOptions with their new values.
+
+    Raises:
+        PoetsError: With what to do; nothing was started.
+    """
+    storage = check_surroundings(settings, detach)
+    check_name(storage, name)
+    parent, training = open_training(storage, run)
+    options = replace(training, **changes, evaluate_test=True)
+    check_target(options)
+    key = parent.plan.backbone
+    return plan_again(parent, key, options, name=name, on_progress=on_progress)
+
+
+def open_training(storage: Storage, name: str) -> tuple[Run, TrainingOptions]:
+    """Return a run that trains, and its options.
+
+    Raises:
+        LabellingJobError: When it is a labelling job.
+        RunError: When there is no such run.
+    """
+    run = Run.open(storage, name)
+    if run.plan.training is None:
+        raise LabellingJobError(f"{run.name!r} is a labelling job.")
+    return run, run.plan.training

@@ -9,8 +9,7 @@ from typing import Any
 from orchestrator.driving.result import Result, TrainingResult
 from orchestrator.driving.several import Driving
 from orchestrator.embedded.users import use_broker
-from orchestrator.jobs.submit import check_surroundings
-from orchestrator.jobs.train_again import open_training
+from orchestrator.jobs.submit import check_surroundings, open_training
 from orchestrator.planning.plan import plan_again
 from orchestrator.planning.run_names import check_name, free_name
 from orchestrator.planning.weights import resolve_backbone

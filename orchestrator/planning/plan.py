@@ -11,9 +11,8 @@ from orchestrator.dataset.concerns import warn_of
 from orchestrator.dataset.dataset import Dataset
 from orchestrator.dataset.scan import FoundImage, Scan, describe_no_images
 from orchestrator.dataset.split import TRAINING
-from orchestrator.planning.batches import choose_batch_size, cut_batches
+from orchestrator.planning.batches import choose_batch_size, cut_batches, plan_rows
 from orchestrator.planning.cache import CacheIndex
-from orchestrator.planning.rows import plan_rows
 from orchestrator.planning.run_names import claim_name, name_after, temporary_folder
 from orchestrator.progress import OnProgress, Progress, counted, ignore
 from workers.backbones.table import BackboneKey
@@ -144,11 +143,11 @@ def plan_labelling(
 
 
 def _draft(root: str, ignored: Mapping[str, int], backbone: BackboneKey, batch_size: int) -> Plan:
-    """Return a plan without its name and counts, which `write_plan` fills in."""
+    """Return a plan without its name, time and counts, which `write_plan` fills in."""
     return Plan(
         name="",
         root=root,
-        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        created="",
         architecture=backbone.architecture,
         backbone_id=backbone.id,
         weights_digest=backbone.weights_digest,
@@ -183,6 +182,7 @@ def write_plan(
     """
     chosen = base if name is None else name
     check_run_name(chosen)
+    draft = replace(draft, created=datetime.now(UTC).isoformat(timespec="milliseconds"))
     with temporary_folder(storage) as temporary:
         if model:
             with storage_errors(f"write {storage.runs}"):

@@ -5,8 +5,7 @@ import os
 
 import pytest
 
-from orchestrator.bad_images import BadImage
-from orchestrator.image_copies import check_target, copy_images
+from orchestrator.bad_images import BadImage, check_target, copy_images
 from orchestrator.progress import ignore
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run

@@ -11,8 +11,8 @@ import pytest
 
 from orchestrator.dataset.check import CheckRequest, check_folder
 from orchestrator.dataset.concerns import KINDS, AffectedFile, Concern, warn_of
+from orchestrator.dataset.dataset import find_alike_labels
 from orchestrator.dataset.inspect_files import inspect_files
-from orchestrator.dataset.labels import find_alike_labels
 from orchestrator.dataset.split import TESTING, TRAINING
 from orchestrator.progress import ignore
 from tests.builders.datasets import make_data_set, make_shapes

@@ -2,8 +2,8 @@
 
 import pytest
 
+from orchestrator.jobs.submit import open_training
 from orchestrator.jobs.sweep import _points, _rank, sweep_run
-from orchestrator.jobs.train_again import open_training
 from tests.builders.backbones import ARCHITECTURE
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.planning.batches import cut_batches
-from orchestrator.planning.rows import choose_variants
+from orchestrator.planning.batches import choose_variants, cut_batches
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import COLOURS, make_picture
 from tests.builders.runs import images_of, make_plan, make_run
