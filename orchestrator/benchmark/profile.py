@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.benchmark.batch_costs import scratch_storage, time_queue, time_shards
-from orchestrator.benchmark.timed_processes import File, make_timer, time_alone, time_together
+from orchestrator.benchmark.timed_processes import make_timer, time_alone, time_together
 from orchestrator.dataset.sample import Sample, draw_sample
 from orchestrator.planning.batches import choose_batch_size
 from orchestrator.planning.weights import resolve_backbone
@@ -15,7 +15,8 @@ from workers.backbones.convert import convert_backbone
 from workers.backbones.store import has_backbone
 from workers.backbones.table import BackboneKey, find_spec
 from workers.bottlenecks import timing
-from workers.bottlenecks.timing import Timing, sum_timings
+from workers.bottlenecks.batches import Request
+from workers.bottlenecks.timing import Timing
 from workers.errors import BrokerError, DatasetError
 from workers.processes.capacity import default_concurrency
 from workers.processes.heartbeat import no_heartbeat
@@ -141,12 +142,16 @@ def measure(settings: Settings, request: BenchRequest, on_progress: OnProgress) 
     check_storage(settings.storage)
     key = _prepare(settings, request, on_progress)
 
-    files = _files(found)
+    root = decode_name(found.root)
+    images = [
+        Request(f"{root}/{decode_name(image.path)}", (image.size, image.version))
+        for image in found.images
+    ]
     alone = time_alone(
         make_timer(settings, key),
-        files,
+        images,
         _ALONE_S,
-        lambda n: on_progress(Progress("timing one process", n, len(files))),
+        lambda n: on_progress(Progress("timing one process", n, len(images))),
     )
     reasons = alone.deadly + Counter(alone.timing.reasons)
     # An image that ends its process costs some others their measurement.
@@ -159,7 +164,7 @@ def measure(settings: Settings, request: BenchRequest, on_progress: OnProgress) 
     processes = default_concurrency(settings.device).value
     on_progress(Progress(f"timing {processes} at once" if processes > 1 else "timing it again"))
     timers = [make_timer(settings, key) for _ in range(processes)]
-    together = sum_timings(time_together(timers, alone.files, _TOGETHER_S))
+    together = time_together(timers, alone.images, _TOGETHER_S)
 
     batch_size = choose_batch_size(request.images)
     on_progress(Progress("timing storage and queue"))
@@ -188,13 +193,6 @@ def _prepare(settings: Settings, request: BenchRequest, on_progress: OnProgress)
         on_progress(Progress("preparing the backbone"))
         convert_backbone(storage, key, no_heartbeat)
     return key
-
-
-def _files(found: Sample) -> list[File]:
-    root = decode_name(found.root)
-    return [
-        (f"{root}/{decode_name(image.path)}", image.size, image.version) for image in found.images
-    ]
 
 
 def _batch_costs(

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 
@@ -47,7 +46,7 @@ def _compute_file(
         digest = error.digest if isinstance(error, ContentError) else None
         for request in requests[done:]:
             identity = None if digest is None else request.identify(digest)
-            chunk.fail(ImageResult(None, identity, str(error)))
+            chunk.waiting.append((None, identity, str(error)))
         heartbeat()
 
 
@@ -59,7 +58,8 @@ class _Chunk:
         self.input_size = backbone.input_size
         self._pixels = np.empty((backbone.chunk, *backbone.input_size, 3), np.uint8)
         self._rows: dict[tuple[bytes, Draw], int] = {}
-        self._waiting: list[ImageResult | _Computed] = []
+        # In order: row of the bottleneck, digest, error.
+        self.waiting: list[tuple[int | None, bytes | None, str | None]] = []
 
     @property
     def is_full(self) -> bool:
@@ -71,25 +71,12 @@ class _Chunk:
         if key not in self._rows:
             self._pixels[len(self._rows)] = image.cut(draw)
             self._rows[key] = len(self._rows)
-        self._waiting.append(_Computed(self._rows[key], digest))
-
-    def fail(self, result: ImageResult) -> None:
-        self._waiting.append(result)
+        self.waiting.append((self._rows[key], digest, None))
 
     def compute(self) -> Iterator[ImageResult]:
         """Yield the results of what was added, in order, and empty the chunk."""
-        rows, waiting = len(self._rows), self._waiting
-        self._rows, self._waiting = {}, []
+        rows, waiting = len(self._rows), self.waiting
+        self._rows, self.waiting = {}, []
         bottlenecks = self._backbone.compute(self._pixels[:rows])
-        for one in waiting:
-            if isinstance(one, ImageResult):
-                yield one
-            else:
-                yield ImageResult(bottlenecks[one.row], one.digest)
-
-
-class _Computed(NamedTuple):
-    """A result whose bottleneck is a row of the chunk."""
-
-    row: int
-    digest: bytes
+        for row, digest, error in waiting:
+            yield ImageResult(None if row is None else bottlenecks[row], digest, error)

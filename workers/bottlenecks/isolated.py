@@ -7,18 +7,15 @@ one batch costs two attempts. An image and its variants share the file, so they 
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple
 from pathlib import Path
 
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from workers.backbones.loading import open_backbone
 from workers.backbones.table import BackboneKey
 from workers.bottlenecks.batches import ImageResult, Request
 from workers.bottlenecks.computing import compute_results
-from workers.images.distortions import Recipe
 from workers.processes.child import (
     IMAGE_TIMEOUT_S,
     Child,
@@ -32,15 +29,6 @@ from workers.processes.heartbeat import Heartbeat, no_heartbeat
 from workers.storage.layout import Storage
 
 _REQUESTS_A_TIMEOUT = 16
-
-
-@dataclass(frozen=True)
-class _Question:
-    """All requests for one file."""
-
-    path: str
-    planned: tuple[int, int] | None
-    recipes: list[Recipe | None]
 
 
 # Bottleneck (float32), digest, error; see `ImageResult`.
@@ -63,50 +51,44 @@ def compute_isolated(
     Raises:
         StorageError: When the process cannot even start working.
     """
-    arguments = [str(storage.root), msgspec.json.encode(key).decode()]
+    arguments = [str(storage.root), *astuple(key)]
     child: Child[list[_Answer]] = Child(
         "workers.bottlenecks.isolated", arguments, list[_Answer], heartbeat
     )
     with child:
         for _, group in itertools.groupby(images, key=lambda request: request.file):
             requests = list(group)
+            enough_s = timeout_s * (1 + len(requests) // _REQUESTS_A_TIMEOUT)
             try:
-                yield from _compute(child, requests, timeout_s)
+                for numbers, digest, error in child.ask(requests, enough_s):
+                    bottleneck = None if numbers is None else np.frombuffer(numbers, np.float32)
+                    yield ImageResult(bottleneck, digest, error)
             except DeathError as died:
                 yield from [ImageResult(None, None, str(died))] * len(requests)
             heartbeat()
 
 
-def _compute(
-    child: Child[list[_Answer]], requests: list[Request], timeout_s: float
-) -> list[ImageResult]:
-    """Return the results of the requests for one file."""
-    path, planned = requests[0].file
-    question = _Question(path, planned, [request.recipe for request in requests])
-    enough_s = timeout_s * (1 + len(requests) // _REQUESTS_A_TIMEOUT)
-    return [
-        ImageResult(None if numbers is None else np.frombuffer(numbers, np.float32), digest, error)
-        for numbers, digest, error in child.ask(question, enough_s)
-    ]
-
-
 def main() -> None:
     """Compute what the parent asks for."""
-    root, key = begin()
+    root, *key = begin()
     # On a GPU too: the question is whether the image is poison, not how fast it is.
-    backbone = open_backbone(Storage(Path(root)), msgspec.json.decode(key, type=BackboneKey), "cpu")
+    backbone = open_backbone(Storage(Path(root)), BackboneKey(*key), "cpu")
     limit_memory()
 
-    def answer(question: _Question, tell: Tell) -> None:
-        requests = [Request(question.path, question.planned, one) for one in question.recipes]
+    def answer(requests: list[Request], tell: Tell) -> None:
         results = compute_results(requests, backbone, no_heartbeat)
-        tell([(_as_bytes(one.bottleneck), one.digest, one.error) for one in results])
+        tell(
+            [
+                (
+                    None if one.bottleneck is None else one.bottleneck.tobytes(),
+                    one.digest,
+                    one.error,
+                )
+                for one in results
+            ]
+        )
 
-    serve(_Question, answer)
-
-
-def _as_bytes(bottleneck: NDArray[np.float32] | None) -> bytes | None:
-    return None if bottleneck is None else bottleneck.tobytes()
+    serve(list[Request], answer)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@ clock.
 """
 
 import functools
+import itertools
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,14 +22,11 @@ from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
 from workers.images.loading import STEPS, Steps
 from workers.processes.child import Tell, begin, serve
-from workers.processes.heartbeat import Heartbeat
 from workers.storage.layout import Storage
 
 # In the order of the work; "other" is the loop itself.
 STAGES = ("read", "hash", "decode", "resize", "forward", "other")
 _UNCOUNTED = "uncounted"  # what a worker does not do
-# Images per call of the loop: at least a chunk, then about 0.5 s of work, at most 64.
-_PART_S, _MOST_IMAGES = 0.5, 64
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -40,11 +37,13 @@ class Timing:
     """What some images took.
 
     Attributes:
-        images: Computed, or found to be unreadable.
+        tried: Images that were read; the results of the last few may not be there yet.
+        images: Computed, or found to be unreadable; the rest of the fields is about them.
         seconds: By stage; of "forward" as if every chunk had been full.
         reasons: Why images could not be read, with their number.
     """
 
+    tried: int = 0
     images: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     reasons: dict[str, int] = field(default_factory=dict)
@@ -52,27 +51,25 @@ class Timing:
 
 def sum_timings(timings: Iterable[Timing]) -> Timing:
     """Return what all of the images took together."""
-    images, seconds, reasons = 0, dict.fromkeys(STAGES, 0.0), Counter[str]()
-    for timing in timings:
-        images += timing.images
-        seconds = {stage: seconds[stage] + timing.seconds[stage] for stage in STAGES}
-        reasons.update(timing.reasons)
-    return Timing(images, seconds, dict(reasons))
+    all_of_them = list(timings)
+    return Timing(
+        sum(one.tried for one in all_of_them),
+        sum(one.images for one in all_of_them),
+        {stage: sum(one.seconds[stage] for one in all_of_them) for stage in STAGES},
+        dict(sum((Counter(one.reasons) for one in all_of_them), Counter())),
+    )
 
 
 @dataclass(frozen=True)
 class TimingRequest:
-    """What the program is asked for.
-
-    It answers None after each image, and now and then with the `Timing` of all so far.
+    """What the program is asked for; it answers with the `Timing` of all so far after each image.
 
     Attributes:
-        files: Path, size in bytes and modification time in nanoseconds of each.
         limit_s: No images are begun after it.
         is_repeated: Whether to begin again after the last, until `limit_s`.
     """
 
-    files: list[tuple[str, int, int]]
+    images: list[Request]
     limit_s: float
     is_repeated: bool = False
 
@@ -117,72 +114,61 @@ class TimedBackbone:
     def __init__(self, backbone: Backbone, clock: StageClock) -> None:
         self.input_size, self.chunk = backbone.input_size, backbone.chunk
         self.bottleneck_size = backbone.bottleneck_size
-        self._compute, self._clock = clock.timed("forward", backbone.compute), clock
+        self._compute, self._seconds = clock.timed("forward", backbone.compute), clock.seconds
 
     def compute(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Backbone.compute`."""
-        seconds = self._clock.seconds
-        before = seconds["forward"]
+        before = self._seconds["forward"]
         bottlenecks = self._compute(pixels)
         # The last chunk of a call is padded. A worker's batch has few of them, a call here many.
         padding = -len(pixels) % self.chunk
-        unneeded = (seconds["forward"] - before) * padding / max(1, len(pixels) + padding)
-        seconds["forward"] -= unneeded
-        seconds[_UNCOUNTED] += unneeded
+        unneeded = (self._seconds["forward"] - before) * padding / max(1, len(pixels) + padding)
+        self._seconds["forward"] -= unneeded
+        self._seconds[_UNCOUNTED] += unneeded
         return bottlenecks
 
 
 def time_images(
-    requests: list[Request],
-    backbone: Backbone,
-    limit_s: float,
-    on_image: Heartbeat,
-    is_repeated: bool = False,
-    steps: Steps = STEPS,
-) -> Iterator[Timing]:
-    """Yield what all images so far took, now and then and at the end.
+    asked: TimingRequest, backbone: Backbone, tell: Callable[[Timing], None], steps: Steps = STEPS
+) -> None:
+    """Compute images and `tell` what all so far took: after each, and at the end."""
+    clock, timing, start = StageClock(), Timing(), time.perf_counter()
+    reasons: Counter[str] = Counter()
+    timed_backbone, timed_steps = TimedBackbone(backbone, clock), clock.timed_steps(steps)
 
-    Args:
-        limit_s, is_repeated: See `TimingRequest`.
-        on_image: Called after every image; its time is not counted.
-    """
-    clock = StageClock()
-    timed, timed_steps = TimedBackbone(backbone, clock), clock.timed_steps(steps)
-    heartbeat = clock.timed(_UNCOUNTED, on_image)
-    images, elapsed_s, reasons = 0, 0.0, Counter[str]()
-    start, size = 0, backbone.chunk
-    while start < len(requests) and elapsed_s < limit_s:
-        part = requests[start : start + size]
-        began = time.perf_counter()
-        results = list(compute_results(part, timed, heartbeat, timed_steps))
-        took_s = time.perf_counter() - began
-        images, elapsed_s = images + len(part), elapsed_s + took_s
-        reasons.update(result.error for result in results if result.error)
-        yield Timing(images, clock.by_stage(elapsed_s), dict(reasons))
-        if took_s < _PART_S / 2 and 2 * size <= _MOST_IMAGES:
-            size *= 2
-        start += len(part)
-        if is_repeated:
-            start %= len(requests)
+    def is_time_left(_: object = None) -> bool:
+        return time.perf_counter() - start < asked.limit_s
 
-
-def _answer(backbone: Backbone, asked: TimingRequest, tell: Tell) -> None:
-    requests = [Request(path, (size, version)) for path, size, version in asked.files]
-    on_image = functools.partial(tell, None)
-    for timing in time_images(requests, backbone, asked.limit_s, on_image, asked.is_repeated):
+    def on_image() -> None:
+        nonlocal timing
+        timing = replace(timing, tried=timing.tried + 1)
         tell(timing)
+
+    heartbeat = clock.timed(_UNCOUNTED, on_image)
+    while is_time_left():
+        images = itertools.takewhile(is_time_left, asked.images)
+        for result in compute_results(images, timed_backbone, heartbeat, timed_steps):
+            # The results of a chunk come at once: with its last, all that was timed is theirs.
+            reasons.update([result.error] if result.error else [])
+            seconds = clock.by_stage(time.perf_counter() - start)
+            timing = Timing(timing.tried, timing.images + 1, seconds, dict(reasons))
+        if not asked.is_repeated:
+            break
+    tell(timing)
 
 
 def main() -> None:
     """Load a backbone, and time what the parent asks for."""
-    root, key, device = begin()
-    backbone = open_backbone(
-        Storage(Path(root)), msgspec.json.decode(key, type=BackboneKey), device
-    )
+    root, device, *key = begin()
+    backbone = open_backbone(Storage(Path(root)), BackboneKey(*key), device)
     # The first passes allocate, and are slower than all that follow.
     for _ in range(2):
         backbone.compute(np.zeros((backbone.chunk, *backbone.input_size, 3), np.uint8))
-    serve(TimingRequest, functools.partial(_answer, backbone))
+
+    def answer(asked: TimingRequest, tell: Tell) -> None:
+        time_images(asked, backbone, tell)
+
+    serve(TimingRequest, answer)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The stages of the worker's loop, timed from outside: nothing done twice, nothing lost."""
 
-import itertools
 import os
 from collections import Counter
 
@@ -17,6 +16,7 @@ from workers.bottlenecks.timing import (
     StageClock,
     TimedBackbone,
     Timing,
+    TimingRequest,
     sum_timings,
     time_images,
 )
@@ -49,17 +49,27 @@ def requests(folder, count):
     return [Request(str(path), (path.stat().st_size, path.stat().st_mtime_ns)) for path in paths]
 
 
-def timed(wanted, backbone, limit_s=60.0, on_image=no_heartbeat, steps=STEPS):
-    return list(time_images(wanted, backbone, limit_s, on_image, steps=steps))
+def timed(wanted, backbone, limit_s=60.0, steps=STEPS):
+    """Return what is told after each image, and at the end."""
+    timings = []
+    time_images(TimingRequest(wanted, limit_s), backbone, timings.append, steps)
+    return timings
 
 
 def test_each_step_is_done_once_for_each_image(backbone, tmp_path):
-    heartbeats, (steps, calls) = [], counted_steps()
+    steps, calls = counted_steps()
 
-    timings = timed(requests(tmp_path, 20), backbone, 60, lambda: heartbeats.append(1), steps)
+    timings = timed(requests(tmp_path, 20), backbone, steps=steps)
 
     assert calls == {"read": 20, "digest": 20, "decode": 20, "cut": 20}
-    assert len(heartbeats) == timings[-1].images == 20
+    assert [timing.tried for timing in timings] == [*range(1, 21), 20]
+    assert timings[-1].images == 20
+
+
+def test_what_is_told_on_the_way_is_about_whole_chunks(backbone, tmp_path):
+    for timing in timed(requests(tmp_path, 20), backbone)[:-1]:
+        assert timing.images == (timing.tried - 1) // backbone.chunk * backbone.chunk
+        assert (timing.seconds["forward"] > 0) == (timing.images > 0)
 
 
 def test_every_stage_takes_some_time(backbone, tmp_path):
@@ -116,33 +126,31 @@ def test_padding_of_a_chunk_costs_the_images_nothing(backbone):
 def test_no_image_is_begun_when_the_time_is_up(backbone, tmp_path):
     steps, calls = counted_steps()
 
-    assert timed(requests(tmp_path, 3), backbone, limit_s=0, steps=steps) == []
+    assert timed(requests(tmp_path, 3), backbone, limit_s=0, steps=steps) == [Timing()]
     assert not calls
 
 
 def test_the_images_are_repeated_while_there_is_time(backbone, tmp_path):
+    class Enough(Exception):
+        pass
+
+    def tell(timing):
+        if timing.tried == 20:
+            raise Enough
+
     steps, calls = counted_steps()
-    timings = time_images(requests(tmp_path, 9), backbone, 60.0, no_heartbeat, True, steps)
+    asked = TimingRequest(requests(tmp_path, 9), 60.0, is_repeated=True)
 
-    found = [next(timings).images for _ in range(4)]
+    with pytest.raises(Enough):
+        time_images(asked, backbone, tell, steps)
 
-    assert found[-1] > 9
-    assert found[-1] == calls["decode"]
-
-
-def test_a_call_of_the_loop_has_whole_chunks_and_a_limit(backbone, tmp_path):
-    ends = [timing.images for timing in timed(requests(tmp_path, 200), backbone)]
-
-    sizes = [end - start for start, end in itertools.pairwise([0, *ends])]
-    assert sizes[0] == backbone.chunk
-    assert all(size % backbone.chunk == 0 and size <= 64 for size in sizes)
-    assert ends[-1] == 200
+    assert calls["decode"] == 20
 
 
 def test_timings_add_up():
-    one = Timing(2, dict.fromkeys(STAGES, 1.0), {"empty file": 1})
-    other = Timing(3, dict.fromkeys(STAGES, 2.0), {"empty file": 1, "other": 2})
+    one = Timing(3, 2, dict.fromkeys(STAGES, 1.0), {"empty file": 1})
+    other = Timing(4, 3, dict.fromkeys(STAGES, 2.0), {"empty file": 1, "other": 2})
 
     total = sum_timings([one, other])
 
-    assert total == Timing(5, dict.fromkeys(STAGES, 3.0), {"empty file": 2, "other": 2})
+    assert total == Timing(7, 5, dict.fromkeys(STAGES, 3.0), {"empty file": 2, "other": 2})
