@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from workers.storage.manifest import batch_sizes, own_shards
+from workers.bottlenecks.batches import ImageResult, Request, complete_batch
+from workers.labelling import write_batch_predictions
+from workers.storage.manifest import batch_sizes, own_shards, read_batch
 from workers.storage.run import Run
 
 
@@ -48,6 +50,24 @@ class Stored:
             return False
         shard = self.shards[batch]
         return shard is None or self.run.shard(shard).exists()
+
+    def give_up(self, number: int, reason: str) -> None:
+        """Write the result of a batch in which every image not known yet has failed for `reason`.
+
+        The rows have no digest, so no later run takes them from the cache.
+
+        Raises:
+            StorageError: When the storage refuses; the batch is as it was before.
+        """
+
+        def fail(images: list[Request]) -> list[ImageResult]:
+            return [ImageResult(None, None, reason)] * len(images)
+
+        batch = read_batch(self.run.folder, number)
+        results = complete_batch(self.run, batch, fail)
+        if self.run.plan.labelling:
+            write_batch_predictions(self.run, batch, results)
+        self.done.add(number)
 
     @property
     def rows_done(self) -> int:

@@ -8,7 +8,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
 import redis
@@ -17,7 +17,6 @@ from kombu.exceptions import KombuError
 from orchestrator.driving.broker import Broker, BrokerResetDetector, describe_wait
 from orchestrator.driving.done_batches import Stored
 from orchestrator.driving.driver_lock import DriverLock
-from orchestrator.driving.give_up_batch import give_up_batch
 from orchestrator.driving.reconcile import Action, Memory, Seen, reconcile
 from orchestrator.driving.result import Result, finish_run, read_failure, read_result
 from orchestrator.progress import Meter, Progress
@@ -66,28 +65,21 @@ def drive_run(
         lock.give_back()
 
 
+@dataclass
 class _Driver:
-    def __init__(
-        self,
-        run: Run,
-        broker: Broker,
-        lock: DriverLock,
-        on_progress: Callable[[Progress], None],
-        has_ended: Callable[[], bool],
-    ) -> None:
-        self.run = run
-        self.folder = run.folder
-        self.plan = plan = run.plan
-        self.broker = broker
-        self.lock = lock
-        self.keys = Keys(run.name)
-        self.on_progress = on_progress
-        self.has_ended = has_ended
-        self.reset_detector = BrokerResetDetector(broker, run.name)
-        self.memory = Memory()
-        self.stored = Stored.read(run)
-        unit = "images and variants" if plan.variants else "images"
-        self.meter = Meter(plan.images + plan.variants, unit)
+    run: Run
+    broker: Broker
+    lock: DriverLock
+    on_progress: Callable[[Progress], None]
+    has_ended: Callable[[], bool]
+
+    def __post_init__(self) -> None:
+        self.folder, self.plan = self.run.folder, self.run.plan
+        self.keys = Keys(self.run.name)
+        self.reset_detector = BrokerResetDetector(self.broker, self.run.name)
+        self.memory, self.stored = Memory(), Stored.read(self.run)
+        unit = "images and variants" if self.plan.variants else "images"
+        self.meter = Meter(self.plan.images + self.plan.variants, unit)
         self.idle_since = time.monotonic()
         self.waiting = ""
 
@@ -146,8 +138,7 @@ class _Driver:
         for action in actions:
             batch = action.item.batch if action.item else None
             if action.kind == "quarantine" and batch is not None:
-                give_up_batch(self.run, batch, action.reason)
-                self.stored.done.add(batch)
+                self.stored.give_up(batch, action.reason)
             elif action.kind == "finish":
                 return self._finish()
             elif action.kind == "stop":

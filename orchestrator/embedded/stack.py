@@ -1,13 +1,14 @@
 """Where the embedded stack of a storage keeps its files, and whether it is up."""
 
+import fcntl
 import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
-from orchestrator.embedded.locks import SHARED, try_lock
 from workers.errors import BrokerError
 from workers.settings import Settings
 
@@ -34,6 +35,8 @@ class RunningStack:
 class Stack:
     """The files of the embedded stack of one storage.
 
+    The kernel drops the lock of a process that ends, even if it was killed.
+
     Attributes:
         state: A `RunningStack` as JSON.
         users: Locked shared by each user, exclusively by a supervisor that is ending.
@@ -58,7 +61,7 @@ class Stack:
         """Return the process id of the supervisor, also while it starts or ends."""
         try:
             with self.alive.open() as lock:
-                if not try_lock(lock, SHARED):
+                if not try_lock(lock, fcntl.LOCK_SH):
                     return int(lock.read() or 0) or None
         except (OSError, ValueError):
             return None
@@ -71,6 +74,19 @@ class Stack:
         except (OSError, ValueError):
             return None
         return state if state.pid == self.supervisor() else None
+
+
+def try_lock(file: IO[str], kind: int) -> bool:
+    """Lock a file in place of any lock that it has; return False if another process forbids it.
+
+    Args:
+        kind: LOCK_SH or LOCK_EX of `fcntl`.
+    """
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def find_stack(settings: Settings) -> Stack:

@@ -4,6 +4,7 @@ The same broker, tasks and code as on a rack of machines. Everything runs in the
 of this process, so one signal to the group reaches all of it.
 """
 
+import fcntl
 import functools
 import importlib.metadata
 import os
@@ -18,8 +19,7 @@ from pathlib import Path
 import msgspec
 import redis
 
-from orchestrator.embedded.locks import EXCLUSIVE, try_lock, wait_for_lock
-from orchestrator.embedded.stack import RunningStack, Stack
+from orchestrator.embedded.stack import RunningStack, Stack, try_lock
 from workers import DISTRIBUTION
 from workers.errors import BrokerError
 from workers.leases import connect, is_idle
@@ -112,7 +112,7 @@ def supervise(stack: Stack, starting: int) -> None:
 
     # Waits for a supervisor that is ending. Not "w": its process id is still in there.
     alive = stack.alive.open("a+")
-    wait_for_lock(alive, EXCLUSIVE)
+    fcntl.flock(alive, fcntl.LOCK_EX)
     alive.truncate(0)
     print(os.getpid(), file=alive, flush=True)
     server = _Service("valkey", _server_command(stack), signal.SIGTERM)
@@ -132,7 +132,7 @@ def supervise(stack: Stack, starting: int) -> None:
 
     with stack.users.open("w") as users:
         # Once it has the exclusive lock, nobody can join this stack any more.
-        while not asked_to_end and (stack.keep.exists() or not try_lock(users, EXCLUSIVE)):
+        while not asked_to_end and (stack.keep.exists() or not try_lock(users, fcntl.LOCK_EX)):
             server.keep_running()
             worker.keep_running()
             if stack.keep.exists():

@@ -5,6 +5,7 @@ on a file; the supervisor ends the stack when nobody holds one any more.
 """
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -16,8 +17,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import IO
 
-from orchestrator.embedded.locks import EXCLUSIVE, SHARED, try_lock, unlock, wait_for_lock
-from orchestrator.embedded.stack import Stack, find_stack
+from orchestrator.embedded.stack import Stack, find_stack, try_lock
 from workers import DISTRIBUTION
 from workers.errors import BrokerError
 from workers.settings import Settings
@@ -73,7 +73,7 @@ def _leaving(stack: Stack) -> Iterator[IO[str]]:
         try:
             yield lock
         except KeyboardInterrupt:
-            unlock(lock)
+            fcntl.flock(lock, fcntl.LOCK_UN)
             if not stack.keep.exists():
                 # Another Ctrl-C ends the stack at once; the error stays that of the first.
                 with contextlib.suppress(KeyboardInterrupt):
@@ -129,8 +129,8 @@ def _join(stack: Stack, settings: Settings, lock: IO[str]) -> None:
     """Become a user of the stack; start it if need be."""
     with stack.starting.open("w") as starting:
         # One process starts it at a time, and waits for a supervisor that is ending.
-        wait_for_lock(starting, EXCLUSIVE)
-        wait_for_lock(lock, SHARED)
+        fcntl.flock(starting, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_SH)
         state = stack.running()
         if state is None:
             _start(stack, settings, starting)
@@ -193,4 +193,4 @@ def _wait_for_end(stack: Stack, unless_used: bool) -> None:
 def _has_users(stack: Stack) -> bool:
     with stack.users.open("w") as lock:
         # Not even a shared lock: the supervisor holds it exclusively, and is ending.
-        return try_lock(lock, SHARED) and not try_lock(lock, EXCLUSIVE)
+        return try_lock(lock, fcntl.LOCK_SH) and not try_lock(lock, fcntl.LOCK_EX)

@@ -3,7 +3,6 @@
 import pytest
 
 from orchestrator.driving.done_batches import Stored
-from orchestrator.driving.give_up_batch import give_up_batch
 from tests.builders.backbones import BACKBONE_ID
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture
@@ -16,7 +15,7 @@ REASON = "the batch ended its worker 5 times"
 
 
 def give_up(storage, run, number=0):
-    give_up_batch(run, number, REASON)
+    Stored.read(run).give_up(number, REASON)
 
 
 def errors(storage, run, number=0):
