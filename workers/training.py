@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from workers.errors import DatasetError
 from workers.heads.evaluate import Evaluation, apply_thresholds, evaluate_head
 from workers.heads.fit import Fit, fit_head
 from workers.heads.head import Head
-from workers.heads.kept_heads import keep_head
 from workers.heads.learning_curve import Step, StepLog
 from workers.heads.model_folder import ModelCard, Preprocessing, save_model
 from workers.heads.temperature import calibrate_head, find_thresholds
@@ -112,7 +110,7 @@ def _fit(
             heartbeat,
             on_step,
             run.folder.checkpoint,
-            partial(keep_head, run.folder.heads),
+            run.folder.heads,
         )
     _check_finite(fit)
     head, temperature = calibrate_head(fit.head, validation, heartbeat)

@@ -61,7 +61,7 @@ def leave_files(session: Session, run: "Run", flags: RetrainFlags, result: "Resu
     from orchestrator.driving.result import to_dict
     from orchestrator.exporting.codelab_files import examine_test
     from orchestrator.exporting.frozen_graphs import export_graphs
-    from workers.heads.kept_heads import list_kept
+    from workers.heads.sgd import list_kept
 
     folder, plan = run.folder, run.plan
     if result.unreadable:

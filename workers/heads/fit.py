@@ -14,18 +14,10 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.heads.evaluate import log_loss
+from workers.heads.guesses import log_loss
 from workers.heads.head import Examples, Head
 from workers.heads.lbfgs import Figures, OnIteration, Problem, ignore_iteration
-from workers.heads.learning_curve import (
-    KeepHead,
-    OnStep,
-    Step,
-    Watch,
-    ignore_step,
-    keep_no_head,
-    measure_head,
-)
+from workers.heads.learning_curve import OnStep, Step, Task, ignore_step, measure_head
 from workers.heads.sgd import descend
 from workers.processes.capacity import find_capacity
 from workers.processes.heartbeat import Heartbeat
@@ -65,19 +57,16 @@ def fit_head(
     heartbeat: Heartbeat,
     on_step: OnStep = ignore_step,
     checkpoint: Path | None = None,
-    keep_head: KeepHead = keep_no_head,
+    heads: Path | None = None,
 ) -> Fit:
     """Fit a head with the solver that `options` names; the same input gives the same head.
 
     Args:
-        heartbeat, on_step, checkpoint, keep_head: See `Watch`.
-
-    Raises:
-        StorageError: When the storage refuses the checkpoint.
+        on_step, checkpoint, heads: See `Task`.
     """
     with _fitting_threads(training, n_labels):
-        watch = Watch(heartbeat, on_step, checkpoint, keep_head)
-        return SOLVERS[options.solver](training, validation, n_labels, options, watch)
+        task = Task(training, validation, n_labels, options, heartbeat, on_step, checkpoint, heads)
+        return SOLVERS[options.solver](task)
 
 
 def fit_at_strength(
@@ -127,29 +116,21 @@ def limit_scipy() -> AbstractContextManager[object]:
     return cast(AbstractContextManager[object], blas.select(filepath=paths).limit(limits=1))
 
 
-def _fit_lbfgs(
-    training: Examples,
-    validation: Examples,
-    n_labels: int,
-    options: TrainingOptions,
-    watch: Watch,
-) -> Fit:
-    problem = Problem(training, n_labels, watch.heartbeat, options.class_weight)
+def _fit_lbfgs(task: Task) -> Fit:
+    problem = Problem(task.training, task.n_labels, task.heartbeat, task.options.class_weight)
     start = np.zeros(problem.size)
     strength = L2_WITHOUT_VALIDATION
-    observed = _observed_part(validation, options.seed)
+    observed = _sample(task.validation, _CURVE_EXAMPLES, [task.options.seed, 1])
     curve: list[Step] = []
-    if len(validation):
-        strength, start, curve = _choose_strength(
-            training, validation, observed, n_labels, options, watch.heartbeat
-        )
+    if len(task.validation):
+        strength, start, curve = _choose_strength(task, observed)
     # Only now, since the curves of the other strengths are not reported.
     for step in curve:
-        watch.on_step(step, None)
+        task.on_step(step, None)
 
     def on_iteration(head: Head, figures: Figures) -> None:
         curve.append(_measure(len(curve), head, figures, observed))
-        watch.on_step(curve[-1], head)
+        task.on_step(curve[-1], head)
 
     head = problem.head(problem.solve(strength, start, on_iteration))
     return Fit(head, {"solver": "lbfgs", "l2": strength}, curve)
@@ -162,12 +143,11 @@ def _measure(step: int, head: Head, figures: Figures, held_out: Examples) -> Ste
     return Step(step, *figures, *measured, len(held_out), time.time())
 
 
-def _observed_part(validation: Examples, seed: int) -> Examples:
-    if len(validation) <= _CURVE_EXAMPLES:
-        return validation
-    generator = np.random.default_rng([seed, 1])
-    chosen = np.sort(generator.choice(len(validation), _CURVE_EXAMPLES, replace=False))
-    return Examples(validation.bottlenecks[chosen], validation.labels[chosen], [])
+def _sample(examples: Examples, most: int, seed: int | list[int]) -> Examples:
+    if len(examples) <= most:
+        return examples
+    chosen = np.sort(np.random.default_rng(seed).choice(len(examples), most, replace=False))
+    return Examples(examples.bottlenecks[chosen], examples.labels[chosen], [])
 
 
 class _Trial(NamedTuple):
@@ -180,19 +160,11 @@ class _Trial(NamedTuple):
 
 
 def _choose_strength(
-    training: Examples,
-    validation: Examples,
-    observed: Examples,
-    n_labels: int,
-    options: TrainingOptions,
-    heartbeat: Heartbeat,
+    task: Task, observed: Examples
 ) -> tuple[float, NDArray[np.float64], list[Step]]:
     """Return the best strength, its rough solution, and the curve that led there."""
-    if len(training) > _CHOICE_EXAMPLES:
-        generator = np.random.default_rng(options.seed)
-        chosen = np.sort(generator.choice(len(training), _CHOICE_EXAMPLES, replace=False))
-        training = Examples(training.bottlenecks[chosen], training.labels[chosen], [])
-    problem = Problem(training, n_labels, heartbeat, options.class_weight)
+    training = _sample(task.training, _CHOICE_EXAMPLES, task.options.seed)
+    problem = Problem(training, task.n_labels, task.heartbeat, task.options.class_weight)
     solution = np.zeros(problem.size)
     trials: list[_Trial] = []
     curve: list[Step] = []
@@ -202,7 +174,7 @@ def _choose_strength(
 
     for strength in L2_STRENGTHS:
         solution = problem.solve(strength, solution, on_iteration, _CHOICE_TOLERANCE)
-        loss = log_loss(problem.head(solution), validation, heartbeat)
+        loss = log_loss(problem.head(solution), task.validation, task.heartbeat)
         trials.append(_Trial(loss, strength, solution, len(curve)))
         best = min(trials, key=lambda trial: trial.loss)
         # The loss has one minimum in the strength; stop once well past it.
@@ -211,20 +183,10 @@ def _choose_strength(
     return best.strength, best.solution, curve[: best.steps]
 
 
-def _fit_sgd(
-    training: Examples,
-    validation: Examples,
-    n_labels: int,
-    options: TrainingOptions,
-    watch: Watch,
-) -> Fit:
-    head, curve = descend(training, validation, n_labels, options, watch)
-    details: dict[str, float | str] = {
-        "solver": "sgd",
-        "steps": options.steps,
-        "learning_rate": options.learning_rate,
-    }
-    return Fit(head, details, curve)
+def _fit_sgd(task: Task) -> Fit:
+    head, curve = descend(task)
+    settings = {"steps": task.options.steps, "learning_rate": task.options.learning_rate}
+    return Fit(head, {"solver": "sgd", **settings}, curve)
 
 
 SOLVERS = {"lbfgs": _fit_lbfgs, "sgd": _fit_sgd}

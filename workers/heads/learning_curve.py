@@ -13,10 +13,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.heads.head import Head
+from workers.heads.head import Examples, Head
 from workers.heads.losses import sum_losses
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import storage_errors
+from workers.storage.plan import TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -41,34 +42,32 @@ class Step:
 
 
 OnStep = Callable[[Step, Head | None], None]
-KeepHead = Callable[[int, Head], None]
 
 
 def ignore_step(step: Step, head: Head | None) -> None:
     pass
 
 
-def keep_no_head(step: int, head: Head) -> None:
-    pass
-
-
 @dataclass(frozen=True)
-class Watch:
-    """What a solver reports while it works; none of it changes the head.
+class Task:
+    """What a solver fits, and what it reports while it works; no report changes the head.
 
     Attributes:
-        heartbeat: Called now and then, to show that work is going on.
         on_step: Called with each step of the learning curve, and with the head at that step
             if the solver has one; the arrays of that head change after the call.
         checkpoint: File to resume "sgd" from; the caller deletes it.
-        keep_head: Called by "sgd" with the head after each step that is a multiple of
-            `store_interval`; an interrupted fit may call it twice for a step.
+        heads: Folder for the heads that "sgd" keeps, one after each step that is a multiple of
+            `store_interval`.
     """
 
+    training: Examples
+    validation: Examples
+    n_labels: int
+    options: TrainingOptions
     heartbeat: Heartbeat
     on_step: OnStep = ignore_step
     checkpoint: Path | None = None
-    keep_head: KeepHead = keep_no_head
+    heads: Path | None = None
 
 
 _COLUMNS = tuple(field.name for field in fields(Step))
@@ -132,9 +131,6 @@ def read_steps(path: Path) -> list[Step]:
     """Return the steps in a ``steps.csv`` so far, in order, each once; none without a file.
 
     The last line may be half written, so it counts only with its line break.
-
-    Raises:
-        StorageError: When the storage refuses.
     """
     with storage_errors(f"read {path}"):
         try:

@@ -64,35 +64,24 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float] | None:
 
 def figures_by_label(confusion: NDArray[np.int64]) -> list[LabelFigures]:
     """Return precision, recall and F1 of each label; rows of `confusion` are true labels."""
-    right = np.diag(confusion).tolist()
-    support = confusion.sum(axis=1).tolist()
-    predicted = confusion.sum(axis=0).tolist()
-    return [
-        LabelFigures(
-            precision=_share(hits, guesses),
-            recall=_share(hits, images),
-            f1=_share(2 * hits, guesses + images),
-            support=images,
-        )
-        for hits, images, guesses in zip(right, support, predicted, strict=True)
-    ]
+    counts = np.stack([np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)], axis=1)
+    return [figures_of_label(*row) for row in counts.tolist()]
 
 
 def figures_of_label(
-    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], precision: float | None
+    hits: int, predicted: int, support: int, precision: float | None = None
 ) -> LabelFigures:
-    """Return the figures of one label from two arrays of shape (n,).
+    """Return the figures of one label from numbers of images.
 
     Args:
+        hits: Images with the label that were predicted to have it.
         precision: The average precision.
     """
-    hits = int(np.count_nonzero(truth & predicted))
-    guesses, images = int(np.count_nonzero(predicted)), int(np.count_nonzero(truth))
     return LabelFigures(
-        precision=_share(hits, guesses),
-        recall=_share(hits, images),
-        f1=_share(2 * hits, guesses + images),
-        support=images,
+        precision=_share(hits, predicted),
+        recall=_share(hits, support),
+        f1=_share(2 * hits, predicted + support),
+        support=support,
         average_precision=precision,
     )
 

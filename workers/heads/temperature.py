@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.heads.evaluate import Guesses, log_loss
+from workers.heads.guesses import DIGITS, Guesses, SetGuesses, log_loss
 from workers.heads.head import Examples, Head
-from workers.heads.multi_label_guesses import DIGITS, SetGuesses
 from workers.processes.heartbeat import Heartbeat
 
 # With fewer, the noise of the fit is as large as the error it corrects: over 12 random

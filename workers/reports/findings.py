@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from workers.bottlenecks.gathering import SPLITS, Gathered
-from workers.heads.evaluate import name_answer
 from workers.heads.fit import L2_WITHOUT_VALIDATION, Fit
+from workers.heads.guesses import name_answer
 from workers.heads.head import Examples
 from workers.processes.heartbeat import Heartbeat
 from workers.reports.duplicates import find_near_copies

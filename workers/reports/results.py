@@ -8,11 +8,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from workers.bottlenecks.gathering import Gathered
-from workers.heads.evaluate import Evaluation, name_answer
+from workers.heads.evaluate import Evaluation
+from workers.heads.guesses import DIGITS, SetGuesses, name_answer
 from workers.heads.learning_curve import Step
 from workers.heads.metrics import macro_averages, wilson_interval
 from workers.heads.model_folder import ModelCard
-from workers.heads.multi_label_guesses import DIGITS, SetGuesses
 from workers.reports.findings import REPORTED, Findings
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.heads.evaluate import Guesses, guess_labels
 from workers.heads.fit import fit_at_strength
+from workers.heads.guesses import Guesses, guess_labels
 from workers.heads.head import Examples, Head
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.plan import TrainingOptions

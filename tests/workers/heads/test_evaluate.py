@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import top_k_accuracy_score
 
-from workers.heads import evaluate
-from workers.heads.evaluate import evaluate_head, log_loss
+from workers.heads import guesses
+from workers.heads.evaluate import evaluate_head
+from workers.heads.guesses import log_loss
 from workers.heads.head import Examples, Head
 
 LABELS = ("cat", "dog", "owl")
@@ -48,7 +49,7 @@ def test_accuracy_and_log_loss_are_means_over_the_images():
 
 def test_many_blocks_give_the_same_figures_as_one_and_show_that_work_goes_on(monkeypatch):
     expected = evaluate_head(HEAD, MIXED, LABELS, lambda: None)
-    monkeypatch.setattr(evaluate, "_BLOCK", 2)
+    monkeypatch.setattr(guesses, "_BLOCK", 2)
     beats = []
 
     found = evaluate_head(HEAD, MIXED, LABELS, lambda: beats.append(1))

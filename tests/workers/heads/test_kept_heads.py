@@ -7,16 +7,13 @@ from tests.builders.heads import LABELS, TRAINING, VALIDATION
 from workers.errors import StorageError
 from workers.heads.fit import fit_head
 from workers.heads.head import Head
-from workers.heads.kept_heads import keep_head, list_kept
+from workers.heads.sgd import keep_head, list_kept
 from workers.storage.plan import TrainingOptions
 
 
 def fit(folder, **options):
-    def keep(step, head):
-        keep_head(folder, step, head)
-
     wanted = TrainingOptions(learning_rate=0.1, **options)
-    return fit_head(TRAINING, VALIDATION, len(LABELS), wanted, lambda: None, keep_head=keep).head
+    return fit_head(TRAINING, VALIDATION, len(LABELS), wanted, lambda: None, heads=folder).head
 
 
 def test_a_kept_head_is_the_one_of_a_fit_that_ended_there(tmp_path):

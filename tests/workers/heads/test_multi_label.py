@@ -10,9 +10,10 @@ from sklearn.metrics import average_precision_score, log_loss, precision_recall_
 from sklearn.multiclass import OneVsRestClassifier
 
 from workers.heads import lbfgs
-from workers.heads.evaluate import apply_thresholds, evaluate_head, name_answer
-from workers.heads.evaluate import log_loss as mean_log_loss
+from workers.heads.evaluate import apply_thresholds, evaluate_head
 from workers.heads.fit import L2_STRENGTHS, fit_at_strength, fit_head
+from workers.heads.guesses import log_loss as mean_log_loss
+from workers.heads.guesses import name_answer
 from workers.heads.head import Examples, Head
 from workers.heads.lbfgs import Problem
 from workers.heads.metrics import average_precision

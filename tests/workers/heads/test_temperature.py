@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.heads.evaluate import Guesses, evaluate_head, log_loss
+from workers.heads.evaluate import evaluate_head
+from workers.heads.guesses import Guesses, log_loss
 from workers.heads.head import Examples, Head
 from workers.heads.temperature import MIN_IMAGES, calibrate_head, find_thresholds
 from workers.processes.heartbeat import no_heartbeat

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tests.builders.heads import LABELS, make_clusters
-from workers.heads.evaluate import Guesses
+from workers.heads.guesses import Guesses
 from workers.heads.head import Examples
 from workers.processes.heartbeat import no_heartbeat
 from workers.reports import suspects
