@@ -21,8 +21,7 @@ from workers.heads.temperature import calibrate_head, find_thresholds
 from workers.processes.heartbeat import Heartbeat
 from workers.reports.findings import NOTHING_EXAMINED, REPORTED, examine_images
 from workers.reports.page.page import make_report
-from workers.reports.results import collect_results
-from workers.reports.tables import write_tables
+from workers.reports.results import collect_results, write_tables
 from workers.reports.tensorboard_summaries import Summaries
 from workers.storage.atomic import storage_errors
 from workers.storage.plan import Plan, TrainingOptions

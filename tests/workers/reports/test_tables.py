@@ -4,7 +4,7 @@ import pytest
 
 from tests.builders.reports import make_prediction, make_results, read_table
 from workers.errors import ModelError, StorageError
-from workers.reports.tables import read_tables, write_tables
+from workers.reports.results import read_tables, write_tables
 
 RESULTS = make_results(
     ("cat", "dog"),

@@ -14,8 +14,7 @@ from workers.heads.evaluate import evaluate_head
 from workers.heads.head import Head
 from workers.heads.learning_curve import Step
 from workers.processes.heartbeat import no_heartbeat
-from workers.reports.tensorboard_events import EventFile, histogram, scalar
-from workers.reports.tensorboard_summaries import Summaries
+from workers.reports.tensorboard_summaries import EventFile, Summaries, histogram, scalar
 from workers.storage.plan import TrainingOptions
 
 TRAINING, VALIDATION = make_clusters(700, 1), make_clusters(80, 2)
@@ -208,7 +207,7 @@ def test_storage_that_takes_no_more_is_an_error_of_the_storage(tmp_path):
     code = (
         "import resource\n"
         "from pathlib import Path\n"
-        "from workers.reports.tensorboard_events import EventFile, scalar\n"
+        "from workers.reports.tensorboard_summaries import EventFile, scalar\n"
         "hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))\n"
         "try:\n"

@@ -7,6 +7,7 @@ import math
 import os
 import string
 import urllib.parse
+from dataclasses import astuple
 from html import escape
 from importlib.resources import files as resources
 from pathlib import Path
@@ -19,8 +20,7 @@ from workers.heads.model_folder import ModelCard, read_card
 from workers.processes.heartbeat import Heartbeat, no_heartbeat
 from workers.reports.page.photographs import Listing, Photograph, list_photographs
 from workers.reports.page.thumbnails import make_thumbnails
-from workers.reports.results import Results
-from workers.reports.tables import CURVE_COLUMNS, read_tables
+from workers.reports.results import CURVE_COLUMNS, Results, read_tables
 from workers.storage.atomic import create_once
 from workers.storage.names import decode_name
 from workers.storage.plan import OF_SGD, Plan
@@ -33,11 +33,7 @@ _MOST_STEPS = 400
 
 
 def make_report(run: Run, card: ModelCard, results: Results, heartbeat: Heartbeat) -> bytes:
-    """Return the page of a run.
-
-    Args:
-        heartbeat: Called now and then, to show that work is going on.
-    """
+    """Return the page of a run."""
     listing = list_photographs(results.predictions, results.findings)
     heartbeat()
     paths = [photograph.path for photograph in listing.photographs]
@@ -105,7 +101,7 @@ def _data(
         "created": card.created,
         "planned": plan.created,
         "root": plan.root,
-        "link": _link(decode_name(plan.root).rstrip("/") + "/"),
+        "link": f"file://{_quote(plan.root).rstrip('/')}/",
         "images": plan.images,
         "labels": figures["labels"],
         "isMultiLabel": card.activation == SIGMOID,
@@ -137,21 +133,12 @@ def _data(
 
 def _row(photograph: Photograph) -> list[Any]:
     path = photograph.path
-    link = urllib.parse.quote_from_bytes(os.fsencode(decode_name(path)))
-    return [
-        path,
-        photograph.split,
-        photograph.label,
-        photograph.predicted,
-        photograph.score,
-        photograph.label_score,
-        photograph.margin,
-        None if link == path else link,
-    ]
+    link = _quote(path)
+    return [*astuple(photograph), None if link == path else link]
 
 
-def _link(path: str) -> str:
-    return "file://" + urllib.parse.quote_from_bytes(os.fsencode(path))
+def _quote(name: str) -> str:
+    return urllib.parse.quote_from_bytes(os.fsencode(decode_name(name)))
 
 
 def _curve(steps: list[Step]) -> dict[str, list[float | None]]:
