@@ -18,6 +18,7 @@ from workers.backbones.loading import default_chunk
 from workers.backbones.table import DEFAULT_ARCHITECTURE, find_spec
 from workers.backbones.weights import find_weights
 from workers.errors import PoetsError
+from workers.leases import UNACKED
 from workers.processes import capacity
 from workers.settings import QUEUES, Settings
 from workers.storage.atomic import check_storage
@@ -65,7 +66,7 @@ def describe_services(settings: Settings) -> dict[str, Any]:
         broker = open_broker(attached)
         facts["broker"] = attached.shown_broker
         facts["queues"] = broker.queue_lengths(QUEUES)
-        facts["unacked"] = broker.unacked()
+        facts["unacked"] = int(broker.client.hlen(UNACKED))
         facts["workers"] = _ping_workers(broker)
         facts["coordinator"] = bool(broker.client.exists(ALIVE_KEY))
     return facts

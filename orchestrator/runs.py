@@ -19,7 +19,7 @@ from workers.errors import (
 from workers.heads.model_folder import read_card
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors
-from workers.storage.layout import RunFolder, Storage
+from workers.storage.layout import Storage
 from workers.storage.plan import Plan, list_runs, read_plan
 from workers.storage.run import Run
 
@@ -76,7 +76,9 @@ def _state(run: Run, drivers: Drivers | None) -> RunState:
         failure = read_failure(folder)
     if failure is not None:
         return replace(state, state="failed", reason=failure)
-    trouble = _read_trouble(folder)
+    trouble = ""
+    with contextlib.suppress(OSError):
+        trouble = folder.trouble.read_text("utf-8", "replace").rstrip(".")
     situation = find_situation(drivers, run, bool(trouble))
     return replace(state, state=situation.state, situation=situation, reason=trouble)
 
@@ -139,10 +141,3 @@ def find_model(storage: Storage, reference: str) -> Path:
     if "/" not in reference and (storage.runs / reference).is_dir():
         raise NoModelYetError(f"Run {reference!r} has no model yet.", reference)
     raise UnknownModelError(f"There is no run and no model folder {reference!r}.")
-
-
-def _read_trouble(folder: RunFolder) -> str:
-    try:
-        return folder.trouble.read_text("utf-8", "replace").rstrip(".")
-    except OSError:
-        return ""

@@ -111,7 +111,7 @@ class Lease:
         with _hints(), self.client.pipeline() as pipe:
             pipe.incr(keys.fence(self.item.key))
             pipe.hincrby(keys.starts, self.item.key, 1)
-            pipe.set(keys.lease(self.item.key), 0, px=_milliseconds())
+            self._take(pipe)
             pipe.expire(keys.fence(self.item.key), _FORGET_S)
             pipe.expire(keys.starts, _FORGET_S)
             self.token, self.attempt = pipe.execute()[:2]
@@ -145,11 +145,14 @@ class Lease:
             if self.token and newest is not None and int(str(newest)) > self.token:
                 raise LeaseLostError(f"{self.item.key} of run {self.run} was taken over.")
 
+    def _take(self, client: redis.Redis) -> None:
+        client.set(self._keys.lease(self.item.key), 0, px=int(LEASE_S * 1000))
+
     def _renew(self) -> None:
         while not self._ended.wait(_RENEW_S):
             if time.monotonic() - self._progress < STALL_S:
                 with _hints():
-                    self.client.set(self._keys.lease(self.item.key), 0, px=_milliseconds())
+                    self._take(self.client)
             elif self.ends_process:
                 _log.warning("batch %s of run %s hangs; this process ends", self.item.key, self.run)
                 # Nothing milder ends what hangs in native code.
@@ -189,7 +192,3 @@ def _hints() -> Iterator[None]:
         yield
     except redis.RedisError as error:
         _log.warning("the broker took no hint, so storage decides: %s", error)
-
-
-def _milliseconds() -> int:
-    return int(LEASE_S * 1000)

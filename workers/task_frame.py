@@ -5,12 +5,12 @@ import functools
 import json
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import redis
 
-from workers.backbones.loading import Backbone, open_backbone
+from workers.backbones.loading import open_backbone
 from workers.bottlenecks.batches import ImageResult, Request, complete_batch
 from workers.bottlenecks.computing import compute_results
 from workers.bottlenecks.isolated import compute_isolated
@@ -47,13 +47,12 @@ class Work:
         self.failed = len({image.path for image, result in rows if result.error is not None})
         return results
 
-    def _compute(self, images: list[Request]) -> Iterable[ImageResult]:
+    def _compute(self, images: list[Request]) -> Iterator[ImageResult]:
         storage, key = self.run.storage, self.run.plan.backbone
         if self.lease.attempt > 1:
-            return compute_isolated(storage, key, images, self.lease.heartbeat)
-        return self._compute_fast(images, open_backbone(storage, key, load_settings().device))
-
-    def _compute_fast(self, images: list[Request], backbone: Backbone) -> Iterator[ImageResult]:
+            yield from compute_isolated(storage, key, images, self.lease.heartbeat)
+            return
+        backbone = open_backbone(storage, key, load_settings().device)
         self.lease.heartbeat()
         self.lease.ends_process = True
         try:

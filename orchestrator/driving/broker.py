@@ -13,7 +13,7 @@ import redis
 
 from workers.errors import BrokerError, RunError
 from workers.items import Item
-from workers.leases import UNACKED, Keys, connect
+from workers.leases import Keys, connect
 from workers.settings import Settings
 
 _MINIMUM_VERSION = (6, 2)
@@ -59,10 +59,6 @@ class Broker:
     def queue_lengths(self, queues: Iterable[str]) -> dict[str, int]:
         """Return the number of messages that wait in each queue."""
         return {queue: int(self.client.llen(queue)) for queue in queues}
-
-    def unacked(self) -> int:
-        """Return the number of messages that workers have taken and not yet finished."""
-        return int(self.client.hlen(UNACKED))
 
     def send(self, run: str, items: Sequence[Item], kind: Literal["train", "label"]) -> None:
         """Send one message for each item, to the tasks of a run of this kind.

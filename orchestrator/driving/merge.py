@@ -1,6 +1,7 @@
 """Merge the prediction shards of a job into the one file that was asked for."""
 
 import filecmp
+import itertools
 import json
 import os
 import uuid
@@ -105,8 +106,7 @@ def _write_csv(file: IO[bytes], tables: Iterator[pa.Table]) -> None:
     file.write(",".join(first.schema.names).encode() + b"\n")
     options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
     with pyarrow.csv.CSVWriter(file, first.schema, write_options=options) as writer:
-        writer.write_table(first)
-        for table in tables:
+        for table in itertools.chain([first], tables):
             writer.write_table(table)
 
 
@@ -119,8 +119,7 @@ def _write_jsonl(file: IO[bytes], tables: Iterator[pa.Table]) -> None:
 def _write_parquet(file: IO[bytes], tables: Iterator[pa.Table]) -> None:
     first = next(tables)
     with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
-        writer.write_table(first)
-        for table in tables:
+        for table in itertools.chain([first], tables):
             writer.write_table(table)
 
 
