@@ -107,11 +107,10 @@ def print_result(result: "Result") -> None:
     """Print the result of a run as a few lines for a person."""
     from orchestrator.driving.result import TrainingResult
 
-    is_trained = isinstance(result, TrainingResult)
     lines = _trained(result) if isinstance(result, TrainingResult) else _labelled(result)
     if result.retried:
         still = f"{result.unreadable:,} failed again" if result.unreadable else "none failed again"
-        heading = "retried    " if is_trained else "retried "
+        heading = f"{'retried':<11}" if isinstance(result, TrainingResult) else f"{'retried':<8}"
         lines.insert(1, f"  {heading} {result.retried:,}: {result.repaired:,} repaired, {still}")
     click.echo("\n".join(line for line in lines if line))
 

@@ -85,11 +85,7 @@ _READ_BYTES = 1024**2
 
 
 def check_target(plan: Plan, target: Path) -> None:
-    """Refuse a folder that the images of a run cannot be copied to.
-
-    Raises:
-        UsageError: With what to do.
-    """
+    """Refuse a folder that the images of a run cannot be copied to (UsageError)."""
     check_utf8(str(target))
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is a file. Give a folder to copy the images to.")
@@ -140,7 +136,8 @@ def _copy(plan: Plan, image: BadImage, target: Path) -> str:
         return "not copied: a link leads out of the folder of copies"
     try:
         with open_regular(str(source)) as file:
-            return COPIED if _put(copy, lambda out: _pour(file, out)) else ALREADY_THERE
+            is_new = _put(copy, lambda out: out.writelines(_blocks(file)))
+            return COPIED if is_new else ALREADY_THERE
     except ImageError as error:
         return f"not copied: {error}"
 
@@ -161,14 +158,11 @@ def _put(path: Path, write: Callable[[IO[bytes]], object]) -> bool:
     return True
 
 
-def _pour(file: IO[bytes], out: IO[bytes]) -> None:
-    while content := _read(file):
-        out.write(content)
-
-
-def _read(file: IO[bytes]) -> bytes:
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    # Apart from the writing, whose errors are those of the storage.
     try:
-        return file.read(_READ_BYTES)
+        while content := file.read(_READ_BYTES):
+            yield content
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror}") from error
 

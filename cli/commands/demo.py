@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from workers.settings import Settings
 
 if TYPE_CHECKING:
     from orchestrator.driving.result import Result
+    from workers.storage.run import Run
 
 _PICTURES, _HOLIDAY_PICTURES = 80, 12
 # Without pretrained weights: small, and random weights are enough for such simple pictures.
@@ -93,10 +95,7 @@ def _submit(session: Session, pictures: Path) -> "Result":
     session = replace(session, started=time.monotonic())
     architecture, weights = _choose_backbone(session)
     request = TrainingRequest(pictures, architecture, TrainingOptions(), weights=weights)
-    with session.show_progress() as on_progress:
-        run = plan_submission(session.settings, request, on_progress)
-    session.say(f"poets submit-dataset {pictures}")
-    return attend(session, run)
+    return _carry_out(session, f"poets submit-dataset {pictures}", plan_submission, request)
 
 
 def _choose_backbone(session: Session) -> tuple[str, str | None]:
@@ -120,7 +119,13 @@ def _classify(session: Session, holiday: Path, output: Path) -> "Result":
 
     session = replace(session, started=time.monotonic())
     request = LabellingRequest(holiday, "latest", output, "csv", top_k=5, overwrite=True)
+    return _carry_out(session, f"poets classify-dir {holiday}", plan_classification, request)
+
+
+def _carry_out(
+    session: Session, command: str, plan: "Callable[..., Run]", request: object
+) -> "Result":
     with session.show_progress() as on_progress:
-        job = plan_classification(session.settings, request, on_progress)
-    session.say(f"poets classify-dir {holiday}")
-    return attend(session, job)
+        run = plan(session.settings, request, on_progress)
+    session.say(command)
+    return attend(session, run)

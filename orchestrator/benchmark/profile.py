@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.benchmark.batch_costs import scratch_storage, time_queue, time_shards
 from orchestrator.benchmark.timed_processes import make_timer, time_alone, time_together
-from orchestrator.dataset.sample import Sample, draw_sample
+from orchestrator.dataset.scan import Sample, draw_sample
 from orchestrator.planning.batches import choose_batch_size
 from orchestrator.planning.weights import resolve_backbone
 from orchestrator.progress import OnProgress, Progress

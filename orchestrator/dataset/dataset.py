@@ -49,11 +49,7 @@ def count_labels(images: Iterable[FoundImage], is_multi_label: bool) -> dict[str
 
 
 def check_labels(scan: Scan, labels: Collection[str], is_multi_label: bool) -> None:
-    """Refuse a folder whose labels cannot give a classifier.
-
-    Raises:
-        DatasetError: With what is needed.
-    """
+    """Refuse a folder whose labels cannot give a classifier (DatasetError)."""
     if is_multi_label:
         if not labels:
             raise DatasetError("The label file gives no image any label. Fill it in.")
@@ -175,11 +171,7 @@ class Dataset:
         return next(small, {})
 
     def check_usable(self) -> None:
-        """Raise the first refusal.
-
-        Raises:
-            DatasetError: With what is needed.
-        """
+        """Raise the first refusal."""
         if self.refusals:
             raise self.refusals[0]
 

@@ -52,11 +52,7 @@ class Split:
 
 
 def check_shares(options: TrainingOptions) -> None:
-    """Refuse percentages that leave too little for training.
-
-    Raises:
-        UsageError: With what is allowed.
-    """
+    """Refuse percentages that leave too little for training (UsageError)."""
     testing, validation = options.testing_percentage, options.validation_percentage
     # Phrased so that NaN is refused.
     if not (testing >= 0 and validation >= 0 and testing + validation <= 90):

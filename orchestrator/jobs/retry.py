@@ -18,7 +18,6 @@ from orchestrator.dataset.scan import FoundImage
 from orchestrator.driving.merge import check_output, merge_predictions
 from orchestrator.jobs.submit import check_surroundings
 from orchestrator.planning.plan import planned_images, write_plan
-from orchestrator.planning.run_names import check_name
 from orchestrator.progress import OnProgress
 from workers.errors import DatasetError, ShardError, UnfinishedRunError, UsageError
 from workers.images.files import version_of
@@ -42,8 +41,7 @@ def plan_retry(
     Raises:
         PoetsError: With what to do; nothing was started.
     """
-    storage = check_surroundings(settings, detach)
-    check_name(storage, name)
+    storage = check_surroundings(settings, detach, name)
     parent = Run.open(storage, run)
     earlier = parent.plan
     if not (parent.folder.result.exists() or parent.folder.failure.exists()):

@@ -68,13 +68,8 @@ class LabellingRequest:
 
 
 def plan_submission(settings: Settings, request: TrainingRequest, on_progress: OnProgress) -> Run:
-    """Check everything that can be checked before any work, and write the plan.
-
-    Raises:
-        PoetsError: When the run cannot be planned; nothing was written.
-    """
-    storage = check_surroundings(settings, request.detach)
-    check_name(storage, request.name)
+    """Check all that can be checked before any work, and write the plan; on an error, nothing."""
+    storage = check_surroundings(settings, request.detach, request.name)
     # Before a scan that may take minutes.
     find_spec(request.architecture)
     check_shares(request.options)
@@ -97,11 +92,7 @@ def plan_submission(settings: Settings, request: TrainingRequest, on_progress: O
 
 
 def check_target(options: TrainingOptions) -> None:
-    """Refuse a target precision that nothing could be measured against.
-
-    Raises:
-        UsageError: With what to do.
-    """
+    """Refuse a target precision that nothing could be measured against."""
     if options.target_precision is not None and not options.validation_percentage:
         raise UsageError(
             "A target precision needs validation images. Leave out --validation-percentage 0, "
@@ -112,13 +103,8 @@ def check_target(options: TrainingOptions) -> None:
 def plan_classification(
     settings: Settings, request: LabellingRequest, on_progress: OnProgress
 ) -> Run:
-    """Check everything that can be checked before any work, and write the plan.
-
-    Raises:
-        PoetsError: When the run cannot be planned; nothing was written.
-    """
-    storage = check_surroundings(settings, request.detach)
-    check_name(storage, request.name)
+    """Check all that can be checked before any work, and write the plan; on an error, nothing."""
+    storage = check_surroundings(settings, request.detach, request.name)
     # Refuses a bad folder before anything else; finds the images later.
     scan = stream_folder(request.folder, on_progress)
     check_output(request.output, request.overwrite)
@@ -183,28 +169,26 @@ def attend_run(
 
 
 def hand_over(settings: Settings, run: Run) -> None:
-    """Let a run continue in the background; without a configured broker, start the stack.
-
-    Raises:
-        BrokerError: When the embedded stack cannot be started.
-    """
+    """Let a run continue in the background; without a configured broker, start the stack."""
     run.folder.detached.touch()
     if settings.broker_url is None:
         keep_stack(settings)
 
 
-def check_surroundings(settings: Settings, detach: bool) -> Storage:
-    """Return the storage, if a run can be planned and driven here.
+def check_surroundings(settings: Settings, detach: bool, name: str | None = None) -> Storage:
+    """Return the storage, if a run of this name can be planned and driven here.
 
     Raises:
-        PoetsError: With what to do.
+        PoetsError: When it cannot.
     """
     check_storage(settings.storage)
     if settings.broker_url is not None:
         broker = open_broker(settings)
         if detach and not broker.client.exists(ALIVE_KEY):
             raise NoCoordinatorError("Nobody would drive a detached run.")
-    return Storage(settings.storage)
+    storage = Storage(settings.storage)
+    check_name(storage, name)
+    return storage
 
 
 def plan_retraining(
@@ -224,8 +208,7 @@ def plan_retraining(
     Raises:
         PoetsError: With what to do; nothing was started.
     """
-    storage = check_surroundings(settings, detach)
-    check_name(storage, name)
+    storage = check_surroundings(settings, detach, name)
     parent, training = open_training(storage, run)
     options = replace(training, **changes, evaluate_test=True)
     check_target(options)

@@ -11,7 +11,7 @@ from orchestrator.driving.several import Driving
 from orchestrator.embedded.users import use_broker
 from orchestrator.jobs.submit import check_surroundings, open_training
 from orchestrator.planning.plan import plan_again
-from orchestrator.planning.run_names import check_name, free_name
+from orchestrator.planning.run_names import free_name
 from orchestrator.planning.weights import resolve_backbone
 from orchestrator.progress import OnProgress
 from workers.backbones.store import read_description
@@ -25,6 +25,7 @@ from workers.storage.plan import OF_SGD, Plan, TrainingOptions
 from workers.storage.run import Run
 
 _MOST_TRIALS = 500
+_MEASURES = ("validation_accuracy", "validation_accuracy_interval", "validation_log_loss")
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,7 @@ def sweep_run(
     Raises:
         PoetsError: When there is nothing to sweep over, or no trial or the best run succeeded.
     """
-    storage = check_surroundings(settings, detach=False)
-    check_name(storage, name)
+    storage = check_surroundings(settings, detach=False, name=name)
     parent, training = open_training(storage, run)
     if not training.validation_percentage:
         raise UsageError(f"Run {run!r} holds out no validation images, which choose the best.")
@@ -115,17 +115,15 @@ def _trials(
     called: str,
     on_progress: OnProgress,
 ) -> list[Trial]:
-    backbones = [plan.backbone]
-    if "architecture" in grid:
-        backbones = [
-            backbones[0]
-            if architecture == plan.architecture
-            else resolve_backbone(settings, architecture, None, on_progress)
-            for architecture in dict.fromkeys(grid["architecture"])
-        ]
+    backbones = [
+        plan.backbone
+        if architecture == plan.architecture
+        else resolve_backbone(settings, architecture, None, on_progress)
+        for architecture in dict.fromkeys(grid.get("architecture", [plan.architecture]))
+    ]
     points = list(_points({key: grid[key] for key in grid if key != "architecture"}))
-    if len(backbones) * len(points) > _MOST_TRIALS:
-        count = len(backbones) * len(points)
+    count = len(backbones) * len(points)
+    if count > _MOST_TRIALS:
         raise UsageError(f"The grid has {count} points; a sweep has at most {_MOST_TRIALS}.")
     return [
         Trial(number, f"{called}.{number:03d}", backbone, replace(training, **changes), changes)
@@ -172,12 +170,8 @@ def _leader_board(
 
 
 def _row(run: Run, trial: Trial, result: Result | PoetsError) -> dict[str, Any]:
-    row = {
-        "trial": trial.number,
-        "run": trial.name,
-        "architecture": trial.backbone.architecture,
-        **trial.changes,
-    }
+    architecture = trial.backbone.architecture
+    row = {"trial": trial.number, "run": trial.name, "architecture": architecture, **trial.changes}
     if isinstance(result, PoetsError):
         return {**row, "error": str(result)}
     model = run.folder.model
@@ -186,9 +180,7 @@ def _row(run: Run, trial: Trial, result: Result | PoetsError) -> dict[str, Any]:
     speed = read_description(run.storage, trial.backbone.id).images_per_second
     return {
         **row,
-        "validation_accuracy": metrics["validation_accuracy"],
-        "validation_accuracy_interval": metrics["validation_accuracy_interval"],
-        "validation_log_loss": metrics["validation_log_loss"],
+        **{name: metrics[name] for name in _MEASURES},
         "size_bytes": sum(sizes),
         "images_per_second": speed,
     }

@@ -131,11 +131,8 @@ class _Lookup:
 
     def find(self, key: int) -> list[int]:
         """Return the locations with a hash, the last one first."""
-        found: list[int] = []
-        at = int(self.hashes.searchsorted(key))
-        while at < len(self.hashes) and self.hashes[at] == key:
-            found.insert(0, int(self.locations[at]))
-            at += 1
+        first, end = (self.hashes.searchsorted(key, side) for side in ("left", "right"))
+        found: list[int] = self.locations[first:end][::-1].tolist()
         return found
 
 

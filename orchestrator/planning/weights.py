@@ -66,11 +66,7 @@ def resolve_backbone(
 
 
 def fetch_weights(settings: Settings, architecture: str, on_progress: OnProgress) -> Path:
-    """Bring pretrained weights into storage, where later runs find them by themselves.
-
-    Raises:
-        WeightsError: As `locate_weights`.
-    """
+    """Bring pretrained weights into storage, where later runs find them by themselves."""
     spec = find_spec(architecture)
     digest = locate_weights(settings, spec, None, on_progress)
     kept = settings.storage / "downloads" / spec.weights_file

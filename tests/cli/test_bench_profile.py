@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cli.bench_profile import describe_forecast, print_profile, share_cells
 from orchestrator.benchmark import profile
 from orchestrator.benchmark.profile import STAGES, BenchRequest, Profile
-from orchestrator.dataset.sample import Sample
+from orchestrator.dataset.scan import Sample
 from tests.builders.backbones import ARCHITECTURE
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture

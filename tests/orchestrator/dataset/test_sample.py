@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from orchestrator.dataset.sample import draw_sample
+from orchestrator.dataset.scan import draw_sample
 from orchestrator.progress import ignore
 from tests.builders.datasets import make_data_set
 from workers.errors import DatasetError
