@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 
@@ -111,7 +110,11 @@ def _fit(
             run.folder.checkpoint,
             run.folder.heads,
         )
-    _check_finite(fit)
+    if not (np.isfinite(fit.head.weights).all() and np.isfinite(fit.head.bias).all()):
+        raise DatasetError(
+            "The solver diverged: its head holds numbers that are not finite. Train again "
+            "with a lower learning rate, or with the solver lbfgs."
+        )
     head, temperature = calibrate_head(fit.head, validation, heartbeat)
     return replace(fit, head=head, details={**fit.details, "temperature": temperature})
 
@@ -147,14 +150,6 @@ def _check_labels(plan: Plan, gathered: Gathered) -> None:
         )
 
 
-def _check_finite(fit: Fit) -> None:
-    if not (np.isfinite(fit.head.weights).all() and np.isfinite(fit.head.bias).all()):
-        raise DatasetError(
-            "The solver diverged: its head holds numbers that are not finite. Train again "
-            "with a lower learning rate, or with the solver lbfgs."
-        )
-
-
 def _card(
     run: Run,
     fit: Fit,
@@ -164,12 +159,12 @@ def _card(
 ) -> ModelCard:
     plan = run.plan
     backbone = read_description(run.storage, plan.backbone_id)
-    metrics: dict[str, Any] = {}
-    for split, evaluation in evaluations.items():
-        metrics[f"{split}_accuracy"] = evaluation.accuracy
-        metrics[f"{split}_accuracy_interval"] = evaluation.accuracy_interval
-        metrics[f"{split}_log_loss"] = evaluation.log_loss
-        metrics[f"{split}_mean_average_precision"] = evaluation.mean_average_precision
+    shown = ("accuracy", "accuracy_interval", "log_loss", "mean_average_precision")
+    metrics = {
+        f"{split}_{name}": getattr(evaluation, name)
+        for split, evaluation in evaluations.items()
+        for name in shown
+    }
     libraries = ("poets", "numpy", "scipy", "pillow", "ai-edge-litert")
     return ModelCard(
         name=plan.name,

@@ -7,6 +7,7 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -84,42 +85,30 @@ def examine_images(
     heartbeat: Heartbeat,
 ) -> Findings:
     """Return what looks wrong with the images that were gathered."""
+    sight = partial(_sight, gathered, labels)
     exact = list(_exact_copies(gathered, labels))
     near = find_near_copies(_number_sets(gathered.examples), heartbeat)
     known = {frozenset((pair.image, pair.other)) for pair in exact}
     duplicates = exact + [
         Duplicate(image, other, copy.similarity)
         for copy in near or []
-        if (image := _sight(gathered, labels, copy.split, copy.row))
-        and (other := _sight(gathered, labels, copy.other_split, copy.other_row))
+        if (image := sight(copy.split, copy.row))
+        and (other := sight(copy.other_split, copy.other_row))
         and frozenset((image, other)) not in known
     ]
+    errors = []
     # Confident learning is for one label an image.
-    errors = [] if options.multi_label else _label_errors(gathered, labels, fit, options, heartbeat)
+    if not options.multi_label:
+        strength = float(fit.details.get("l2", L2_WITHOUT_VALIDATION))
+        guesses = guess_unseen(gathered.examples, len(labels), strength, options, heartbeat)
+        for error in find_label_errors(guesses, len(labels)):
+            image, suggested = sight(error.split, error.row), labels[error.suggested]
+            reason = f"looks like {suggested!r} rather than {image.label!r}"
+            errors.append(Suspect(image, suggested, round(error.score, 6), reason))
     ranked = sorted([*_contradictions(duplicates), *errors], key=lambda one: -one.score)
     by_image = {suspect.image: suspect for suspect in reversed(ranked)}
     suspects = [suspect for suspect in ranked if by_image[suspect.image] is suspect]
     return Findings(suspects, duplicates, near is not None)
-
-
-def _label_errors(
-    gathered: Gathered,
-    labels: tuple[str, ...],
-    fit: Fit,
-    options: TrainingOptions,
-    heartbeat: Heartbeat,
-) -> list[Suspect]:
-    strength = float(fit.details.get("l2", L2_WITHOUT_VALIDATION))
-    guesses = guess_unseen(gathered.examples, len(labels), strength, options, heartbeat)
-    return [
-        Suspect(
-            image := _sight(gathered, labels, error.split, error.row),
-            labels[error.suggested],
-            round(error.score, 6),
-            f"looks like {labels[error.suggested]!r} rather than {image.label!r}",
-        )
-        for error in find_label_errors(guesses, len(labels))
-    ]
 
 
 def _number_sets(examples: dict[str, Examples]) -> dict[str, Examples]:

@@ -165,13 +165,9 @@ class Summaries(AbstractContextManager["Summaries"]):
         for split, evaluation in evaluations.items():
             if evaluation.accuracy is None or evaluation.log_loss is None:
                 continue
-            values = [
-                scalar(f"{split}_accuracy", evaluation.accuracy),
-                scalar(f"{split}_log_loss", evaluation.log_loss),
-            ]
-            if evaluation.mean_average_precision is not None:
-                mean = evaluation.mean_average_precision
-                values.append(scalar(f"{split}_mean_average_precision", mean))
+            shown = ("accuracy", "log_loss", "mean_average_precision")
+            figures = {name: getattr(evaluation, name) for name in shown}
+            values = [scalar(f"{split}_{n}", v) for n, v in figures.items() if v is not None]
             self._run.add(values, self._last)
         end = SessionEndInfo(status=STATUS_SUCCESS, end_time_secs=time.time())
         data = HParamsPluginData(session_end_info=end)

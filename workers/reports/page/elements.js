@@ -18,8 +18,11 @@ const photographs = data.photographs.map((row, index) => {
 });
 
 // Text is always set as text, never as HTML: labels and paths come from strangers.
-function element(name, properties = {}, ...children) {
-  const made = document.createElement(name);
+const element = (name, properties, ...children) => fill(document.createElement(name), properties, children);
+const drawing = (name, properties, ...children) =>
+  fill(document.createElementNS("http://www.w3.org/2000/svg", name), properties, children);
+
+function fill(made, properties = {}, children = []) {
   for (const [key, value] of Object.entries(properties)) {
     if (key === "text") made.textContent = value;
     else if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
@@ -28,16 +31,6 @@ function element(name, properties = {}, ...children) {
     else if (value !== null && value !== undefined && value !== false) made.setAttribute(key, value);
   }
   made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
-}
-
-function drawing(name, properties = {}, ...children) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(properties)) {
-    if (key === "text") made.textContent = value;
-    else made.setAttribute(key, value);
-  }
-  made.append(...children);
   return made;
 }
 
@@ -52,9 +45,9 @@ const percent = (value, digits = 1) => (isNumber(value) ? `${(100 * value).toFix
 const figures = () => data.splits[state.split];
 const held = () => `${state.split} photograph`;
 
-function matches(photograph) {
-  return state.filter.split(/\s+/).every((word) => photograph.text.includes(word));
-}
+// Whether a text, in lower case, has all words of the filter.
+const passesFilter = (text) => state.filter.split(/\s+/).every((word) => text.includes(word));
+const sum = (values) => values.reduce((a, b) => a + b, 0);
 
 function show(id, isShown) {
   section(id).hidden = !isShown;
@@ -62,6 +55,4 @@ function show(id, isShown) {
   if (link) link.parentElement.hidden = !isShown;
 }
 
-function note(text) {
-  return element("p", { class: "note", text });
-}
+const note = (text) => element("p", { class: "note", text });

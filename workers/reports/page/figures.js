@@ -83,8 +83,7 @@ const OPTIONAL = ["average_precision", "threshold"];
 function drawLabels() {
   const all = figures().per_label;
   show("labels", all.length > 0);
-  const words = state.filter.split(/\s+/);
-  const rows = all.filter((row) => words.every((word) => row.label.toLowerCase().includes(word)));
+  const rows = all.filter((row) => passesFilter(row.label.toLowerCase()));
   const { key, isDown } = order;
   // Undefined figures come last in either direction.
   const compare = (a, b) => (key === "label" ? a.label.localeCompare(b.label) : a[key] - b[key]) * (isDown ? -1 : 1);

@@ -13,7 +13,7 @@ function level(value, total, isHit) {
 function sentence(row, column) {
   const [label, predicted] = [data.labels[row], data.labels[column]];
   const value = figures().confusion[row][column];
-  const total = figures().confusion[row].reduce((a, b) => a + b, 0);
+  const total = sum(figures().confusion[row]);
   const share = `${plural(value, "photograph")} of ${count(total)}`;
   return row === column ? `${label}, recognised: ${share}` : `${label} taken for ${predicted}: ${share}`;
 }
@@ -25,7 +25,7 @@ function drawMatrix() {
   const head = element("tr", {}, element("th", { class: "corner" }, element("span", { text: "label ↓ · predicted →" })));
   head.append(...data.labels.map((text) => element("th", { scope: "col", title: text }, element("span", { text }))));
   const rows = confusion.map((values, row) => {
-    const total = values.reduce((a, b) => a + b, 0);
+    const total = sum(values);
     const cells = values.map((value, column) =>
       element("td", {
         class: level(value, total, row === column),
@@ -147,14 +147,13 @@ function closeCell() {
 function drawPairs() {
   const found = [];
   figures().confusion.forEach((values, row) => {
-    const total = values.reduce((a, b) => a + b, 0);
+    const total = sum(values);
     values.forEach((value, column) => {
       if (row !== column && value) found.push({ row, column, value, share: value / total });
     });
   });
-  const words = state.filter.split(/\s+/);
   const text = (pair) => `${data.labels[pair.row]}\n${data.labels[pair.column]}`.toLowerCase();
-  const passing = found.filter((pair) => words.every((word) => text(pair).includes(word)));
+  const passing = found.filter((pair) => passesFilter(text(pair)));
   passing.sort((a, b) => b.value - a.value || b.share - a.share);
   const items = passing.slice(0, MOST_CONFUSED).map(({ row, column, value, share }) =>
     element("li", {}, element(

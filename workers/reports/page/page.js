@@ -49,8 +49,7 @@ function drawFound() {
 }
 
 function dimMatrix() {
-  const words = state.filter.split(/\s+/);
-  const hits = data.labels.map((label) => words.every((word) => label.toLowerCase().includes(word)));
+  const hits = data.labels.map((label) => passesFilter(label.toLowerCase()));
   const isOn = state.filter && hits.some(Boolean);
   const table = document.querySelector(".matrix");
   table?.classList.toggle("filtered", Boolean(isOn));

@@ -24,7 +24,7 @@ function meter(value, isWrong) {
 
 // item: {photograph, lines (nodes), other (a second photograph, if any)}
 function card(item, items) {
-  const shown = [item.photograph, item.other].filter(Boolean);
+  const shown = photographsOf(item);
   const button = element(
     "button",
     { type: "button", class: shown.length > 1 ? "photo pair" : "photo", title: item.photograph.path },
@@ -35,9 +35,7 @@ function card(item, items) {
   return element("li", {}, button);
 }
 
-function line(...children) {
-  return element("span", { class: "line" }, ...children);
-}
+const line = (...children) => element("span", { class: "line" }, ...children);
 
 function scored(photograph) {
   const lines = [line(...verdict(photograph))];
@@ -68,11 +66,11 @@ function pair(row) {
   return { photograph, other, lines };
 }
 
-const passes = (item) => matches(item.photograph) || (item.other !== undefined && matches(item.other));
+const photographsOf = (item) => [item.photograph, item.other].filter(Boolean);
 
 // Draws the items that pass the filter into `target`, some at a time; returns how many pass.
 function gallery(target, items, whenNone) {
-  const passing = items.filter(passes);
+  const passing = items.filter((item) => photographsOf(item).some(({ text }) => passesFilter(text)));
   const list = element("ul", { class: "gallery" });
   const more = element("button", { type: "button", class: "more" });
   const extend = () => {
@@ -116,7 +114,7 @@ function facts(photograph) {
 function drawViewer() {
   const { items, index } = viewing;
   const item = items[index];
-  const shown = [item.photograph, item.other].filter(Boolean);
+  const shown = photographsOf(item);
   const stepButton = (by, text, label) =>
     element("button", { type: "button", "aria-label": label, text, disabled: !items[index + by], onclick: () => step(by) });
   viewer.replaceChildren(
