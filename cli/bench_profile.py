@@ -32,14 +32,17 @@ def print_profile(profile: "Profile") -> None:
     """Print a profile on stdout: in colours on a terminal, else as plain text."""
     found = profile.found
     first = "" if found.is_whole else "the first "
+    is_part = profile.sample < found.found
+    drawn = f"{profile.sample:,} of them tried, drawn at random" if is_part else "all of them tried"
     click.echo(
         f"{found.root}: {first}{found.found:,} images, {found.mean_bytes / 1e3:,.0f} kB each; "
-        f"{_drawn(profile)} ({profile.request.architecture})"
+        f"{drawn} ({profile.request.architecture})"
     )
     if profile.unreadable:
         click.echo(f"{profile.unreadable} of them cannot be read: {_reasons(profile.reasons)}")
     click.echo()
-    columns = {"1 process": profile.alone, _name_processes(profile.processes): profile.together}
+    again = f"{profile.processes} at once" if profile.processes > 1 else "again"
+    columns = {"1 process": profile.alone, again: profile.together}
     _print_bars(columns)
     click.echo("Microseconds an image")
     print_table(
@@ -73,12 +76,6 @@ def describe_forecast(profile: "Profile") -> str:
     )
 
 
-def _drawn(profile: "Profile") -> str:
-    if profile.sample < profile.found.found:
-        return f"{profile.sample:,} of them tried, drawn at random"
-    return "all of them tried"
-
-
 def _describe_rates(profile: "Profile") -> str:
     alone, together = profile.rate_alone, profile.rate_together
     bytes_a_second = together * profile.found.mean_bytes
@@ -102,10 +99,6 @@ def _reasons(reasons: dict[str, int]) -> str:
     shown = [f"{reason} ({count})" for reason, count in list(reasons.items())[:_REASONS]]
     more = len(reasons) - len(shown)
     return ", ".join(shown) + (f", and {more} other reasons" if more > 0 else "")
-
-
-def _name_processes(processes: int) -> str:
-    return f"{processes} at once" if processes > 1 else "again"
 
 
 def _print_bars(columns: dict[str, dict[str, float]]) -> None:

@@ -66,14 +66,17 @@ def complete_batch(run: Run, batch: Batch, compute: Compute) -> list[ImageResult
         StorageError: When the shard cannot be written, or the photographs are not there at
             all; the batch is as it was before.
     """
-    plan, found = run.plan, _look_up(run, batch)
-    results, missing = found.results, found.missing
-    if missing:
-        requests = [_request(plan, batch.images[i]) for i in missing]
+    plan = run.plan
+    results, in_own_shard = _look_up(run, batch)
+    if missing := _missing(results):
+        requests = [
+            Request(image_path(plan, image), (image.size, image.version), image_recipe(plan, image))
+            for image in (batch.images[i] for i in missing)
+        ]
         for i, result in zip(missing, compute(requests), strict=True):
             results[i] = result
         _check_root(plan, [results[i] for i in missing])
-        _write_own_shard(run, batch, results, sorted({*found.in_own_shard, *missing}))
+        _write_own_shard(run, batch, results, sorted({*in_own_shard, *missing}))
     (run.folder.redo / str(batch.number)).unlink(missing_ok=True)
     return [result for result in results if result is not None]
 
@@ -92,28 +95,17 @@ def read_results(run: Run, batch: Batch) -> list[ImageResult | None]:
     Raises:
         StorageError: When the storage refuses.
     """
-    return _look_up(run, batch).results
+    results, _ = _look_up(run, batch)
+    return results
 
 
-@dataclass(frozen=True)
-class _LookedUp:
-    """What storage has of a batch.
-
-    Attributes:
-        results: By image; None where it has nothing.
-        in_own_shard: Indices of the results that the batch's own shard has.
-    """
-
-    results: list[ImageResult | None]
-    in_own_shard: list[int]
-
-    @property
-    def missing(self) -> list[int]:
-        return [i for i, result in enumerate(self.results) if result is None]
+def _missing(results: list[ImageResult | None]) -> list[int]:
+    return [i for i, result in enumerate(results) if result is None]
 
 
-def _look_up(run: Run, batch: Batch) -> _LookedUp:
-    found = _LookedUp([None] * len(batch.images), [])
+def _look_up(run: Run, batch: Batch) -> tuple[list[ImageResult | None], list[int]]:
+    """Return what storage has by image, and the indices of what the batch's own shard has."""
+    results: list[ImageResult | None] = [None] * len(batch.images)
     by_shard: dict[str, list[int]] = defaultdict(list)
     for i, image in enumerate(batch.images):
         if image.is_cached:
@@ -122,22 +114,18 @@ def _look_up(run: Run, batch: Batch) -> _LookedUp:
     for name, indices in by_shard.items():
         shard = _read_if_whole(run.shard(name))
         for i in indices:
-            found.results[i] = _cached_result(shard, batch.images[i])
-    missing = found.missing
+            results[i] = _cached_result(shard, batch.images[i])
+    in_own_shard = []
+    missing = _missing(results)
     own = _read_if_whole(run.shard(_own_shard(run, batch))) if missing else None
     if own is not None:
         rows = {uri: row for row, uri in enumerate(own.uris)}
         for i in missing:
             row = rows.get(image_uri(run.plan, batch.images[i]))
             if row is not None:
-                found.results[i] = _result(own, row)
-                found.in_own_shard.append(i)
-    return found
-
-
-def _request(plan: Plan, image: PlannedImage) -> Request:
-    planned = (image.size, image.version)
-    return Request(image_path(plan, image), planned, image_recipe(plan, image))
+                results[i] = _result(own, row)
+                in_own_shard.append(i)
+    return results, in_own_shard
 
 
 def image_path(plan: Plan, image: PlannedImage) -> str:
