@@ -7,13 +7,12 @@ TensorFlow's 850 MB.
 import functools
 import hashlib
 import tempfile
-import time
+import timeit
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.store import BackboneDescription, has_backbone, write_backbone
@@ -118,16 +117,7 @@ def _check_agreement(content: bytes, model: Any, spec: BackboneSpec) -> float:
     tolerance = 0.25 if spec.is_quantized else 1e-3
     if not np.abs(found - expected).max() <= tolerance * np.abs(expected).max():
         raise WeightsError(f"The conversion of {spec.name} to LiteRT does not agree with Keras.")
-    return _measure_speed(backbone, noise)
-
-
-def _measure_speed(backbone: LiteRTBackbone, pixels: NDArray[np.uint8]) -> float:
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        backbone.compute(pixels)
-        seconds.append(time.perf_counter() - start)
-    return len(pixels) / min(seconds)
+    return len(noise) / min(timeit.repeat(lambda: backbone.compute(noise), number=1, repeat=5))
 
 
 def _answer(storage: Storage, key: BackboneKey, tell: Tell) -> None:

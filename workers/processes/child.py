@@ -73,7 +73,7 @@ class Child(Generic[Answer]):
         self._answer_type = answer_type
         self._heartbeat = heartbeat
         self._environment = {**os.environ, **(environment or {})}
-        self._process: _Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def ask(self, question: object, timeout_s: float = IMAGE_TIMEOUT_S) -> Answer:
         """Return the only answer to a question, of a second process if the first gave none.
@@ -97,28 +97,37 @@ class Child(Generic[Answer]):
             DeathError: When the process ends or hangs before its last answer.
             StorageError: When the process cannot even start working.
         """
-        process = self.wait_until_ready()
+        self.wait_until_ready()
         try:
-            process.write(_encode(question))
-            while line := process.read_line(timeout_s, self._heartbeat):
+            self._write(_encode(question))
+            while line := self._read_line(timeout_s):
                 yield msgspec.convert(json.loads(line), self._answer_type)
         except BaseException:
             # The next question must not meet answers to this one.
             self.stop()
             raise
 
-    def wait_until_ready(self) -> "_Process":
+    def wait_until_ready(self) -> None:
         """Start the process if there is none, and wait until it can take a question.
 
         Raises:
             StorageError: When it cannot even start working.
         """
         if self._process is not None:
-            return self._process
-        command = [sys.executable, "-P", "-m", self._module, *self._arguments, str(os.getpid())]
-        self._process = _Process(command, self._environment)
+            return
+        self._unread = b""
+        self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", self._module, *self._arguments, str(os.getpid())],
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._messages,
+        )
+        self._stdin = cast(IO[bytes], self._process.stdin)
+        self._stdout = cast(IO[bytes], self._process.stdout)
         try:
-            self._process.read_line(START_TIMEOUT_S, self._heartbeat)
+            self._read_line(START_TIMEOUT_S)
         except DeathError as died:
             self.stop()
             said = f": {died.last_words}" if died.last_words else "."
@@ -127,13 +136,19 @@ class Child(Generic[Answer]):
         except BaseException:
             self.stop()
             raise
-        return self._process
 
     def stop(self) -> None:
         """End the process, if there is one."""
-        if self._process:
-            self._process.stop()
-            self._process = None
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        # Closing flushes a question that the process did not read.
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.close()
+        self._stdout.close()
+        self._messages.close()
 
     def __enter__(self) -> "Child[Answer]":
         return self
@@ -141,24 +156,7 @@ class Child(Generic[Answer]):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-
-class _Process:
-    """A process and its pipes."""
-
-    def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
-        self._unread = b""
-        self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
-        self._process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._messages,
-        )
-        self._stdin = cast(IO[bytes], self._process.stdin)
-        self._stdout = cast(IO[bytes], self._process.stdout)
-
-    def write(self, question: bytes) -> None:
+    def _write(self, question: bytes) -> None:
         # The process shares the position in this file, which thus stays small.
         self._messages.seek(0)
         self._messages.truncate()
@@ -168,7 +166,7 @@ class _Process:
         except BrokenPipeError as error:
             raise self._death() from error
 
-    def read_line(self, timeout_s: float, heartbeat: Heartbeat) -> bytes:
+    def _read_line(self, timeout_s: float) -> bytes:
         """Return the next line without its end."""
         deadline = time.monotonic() + timeout_s
         while b"\n" not in self._unread:
@@ -178,23 +176,14 @@ class _Process:
                     raise self._death()
                 self._unread += found
                 continue
-            heartbeat()
+            self._heartbeat()
             if time.monotonic() > deadline:
                 raise DeathError(f"hangs: gave no result within {timeout_s:.0f} s", "")
         line, _, self._unread = self._unread.partition(b"\n")
         return line
 
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        # Closing flushes a question that the process did not read.
-        with contextlib.suppress(BrokenPipeError):
-            self._stdin.close()
-        self._stdout.close()
-        self._messages.close()
-
     def _death(self) -> DeathError:
-        code = self._process.wait()
+        code = cast("subprocess.Popen[bytes]", self._process).wait()
         self._messages.seek(0)
         lines = self._messages.read().decode("utf-8", "replace").strip().splitlines()
         how = f"ended the process that read it (exit code {code})"
@@ -226,18 +215,14 @@ def serve(question_type: type[Question], answer: Callable[[Question, Tell], None
     stdout = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
 
-    def tell(one: object) -> None:
-        stdout.write(_encode(one))
+    def send(line: bytes) -> None:
+        stdout.write(line)
         stdout.flush()
 
-    def say_ready() -> None:
-        stdout.write(b"\n")
-        stdout.flush()
-
-    say_ready()
+    send(b"\n")
     for line in sys.stdin.buffer:
-        answer(msgspec.convert(json.loads(line), question_type), tell)
-        say_ready()
+        answer(msgspec.convert(json.loads(line), question_type), lambda one: send(_encode(one)))
+        send(b"\n")
 
 
 def _encode(value: object) -> bytes:
