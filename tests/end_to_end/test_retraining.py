@@ -87,8 +87,8 @@ def test_ctrl_c_stops_all_trials_of_a_sweep(photos, tmp_path):
     _, err = process.communicate(timeout=60)
 
     assert process.returncode == 130
-    assert err.splitlines()[-1].startswith("Stopped. The same command begins anew")
+    assert err.splitlines()[-1].startswith("Stopped. The same command starts again")
     assert json.loads(poets("show", "best.001", "--json")[0])["state"] == "stopped"
-    anew = json.loads(poets("sweep", "first", "--steps", "5,6", "--name", "best", "--json")[0])
-    assert sorted(row["run"] for row in anew["trials"]) == ["best-2.001", "best-2.002"]
-    assert anew["best"]["run"] == "best"
+    again = json.loads(poets("sweep", "first", "--steps", "5,6", "--name", "best", "--json")[0])
+    assert sorted(row["run"] for row in again["trials"]) == ["best-2.001", "best-2.002"]
+    assert again["best"]["run"] == "best"

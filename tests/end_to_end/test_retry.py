@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests.builders.accounting import assert_all_accounted, assert_same_model
-from tests.builders.backbones import TINY_OPTIONS
+from tests.builders.backbones import TINY_OPTIONS, WEIGHTS, install_tiny
 from tests.builders.pictures import COLOURS, make_picture
 from tests.builders.programs import poets, poets_json, start, wait_until
 from tests.builders.reports import read_table
@@ -55,12 +55,9 @@ def test_mended_images_get_into_a_new_model_and_the_old_run_stays(photos, tmp_pa
     assert (again["retried"], again["repaired"], again["lost"]) == (3, 2, 0)
     assert_all_accounted(ready_storage.root, "spring-retry-1", quarantined=1)
     assert_all_accounted(ready_storage.root, "spring", quarantined=3)
-    anew = poets_json(
-        "submit-dataset", photos, *TINY_OPTIONS, POETS_STORAGE=str(tmp_path / "second")
-    )
-    assert_same_model(
-        model_of("spring-retry-1"), Storage(tmp_path / "second").run(anew["run"]).model
-    )
+    second = install_tiny(Storage(tmp_path / "second"), WEIGHTS)
+    fresh = poets_json("submit-dataset", photos, *TINY_OPTIONS, POETS_STORAGE=str(second.root))
+    assert_same_model(model_of("spring-retry-1"), second.run(fresh["run"]).model)
     table, err = poets("quarantine", "spring-retry-1")
     assert table.splitlines()[1].split() == ["red/empty.jpg", "red", "empty", "file"]
     assert "1 of 83 images of run spring-retry-1 are in quarantine." in err
