@@ -12,7 +12,7 @@ from workers.errors import AccuracyError
 if TYPE_CHECKING:
     from orchestrator.driving.result import LabellingResult, Result, TrainingResult
     from orchestrator.progress import Progress
-    from workers.storage.run import Run
+    from workers.storage.plan import Run
 
 
 def conduct(session: Session, run: "Run") -> "Result | None":

@@ -17,9 +17,8 @@ from workers.storage.csv_files import csv_bytes
 from workers.storage.layout import RunFolder
 from workers.storage.manifest import find_labels, read_batches
 from workers.storage.names import check_utf8, decode_name
-from workers.storage.plan import Plan
+from workers.storage.plan import Plan, Run
 from workers.storage.predictions import read_predictions
-from workers.storage.run import Run
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from workers.heads.model_folder import read_card
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import Storage
-from workers.storage.plan import Plan, list_runs, read_plan
-from workers.storage.run import Run
+from workers.storage.plan import Plan, Run, list_runs, read_plan
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,7 @@ from tests.builders.workers import work_in_thread
 from workers.heads.model_folder import load_model, read_card
 from workers.labelling import classify_files
 from workers.storage.layout import Storage
-from workers.storage.plan import read_plan
-from workers.storage.run import Run
+from workers.storage.plan import Run, read_plan
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="its photographs are below /proc")
 

@@ -12,8 +12,8 @@ from workers.heads.model_backbone import check_backbone
 from workers.heads.model_folder import Model, load_model
 from workers.storage.manifest import Batch
 from workers.storage.names import encode_name
+from workers.storage.plan import Run
 from workers.storage.predictions import Prediction, rank_labels, write_predictions
-from workers.storage.run import Run
 
 
 def predict_results(

@@ -21,7 +21,7 @@ from workers.settings import load_settings
 from workers.storage.atomic import write_whole
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import Batch
-from workers.storage.run import Run
+from workers.storage.plan import Run
 
 # These come back however often a task is tried, so they end the run.
 _FINAL_ERRORS = (DatasetError, WeightsError, ModelError, RunError)

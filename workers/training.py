@@ -23,8 +23,7 @@ from workers.reports.page.page import make_report
 from workers.reports.results import collect_results, write_tables
 from workers.reports.tensorboard_summaries import Summaries
 from workers.storage.atomic import storage_errors
-from workers.storage.plan import Plan, TrainingOptions
-from workers.storage.run import Run
+from workers.storage.plan import Plan, Run, TrainingOptions
 
 
 def train_run(run: Run, heartbeat: Heartbeat, may_commit: Callable[[], None]) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.driving.result import Result
     from orchestrator.exporting.codelab_files import FinalTest
     from workers.storage.layout import RunFolder
-    from workers.storage.run import Run
+    from workers.storage.plan import Run
 
 
 def keep_flags(run: "RunFolder", flags: RetrainFlags) -> None:

@@ -18,7 +18,7 @@ from workers.settings import Settings
 
 if TYPE_CHECKING:
     from orchestrator.driving.result import Result
-    from workers.storage.run import Run
+    from workers.storage.plan import Run
 
 _PICTURES, _HOLIDAY_PICTURES = 80, 12
 # Without pretrained weights: small, and random weights are enough for such simple pictures.

@@ -36,7 +36,7 @@ def command(session: Session, run: str, target: Path | None) -> None:
     """
     from orchestrator.bad_images import check_target, find_bad_images
     from workers.storage.layout import Storage
-    from workers.storage.run import Run
+    from workers.storage.plan import Run
 
     found = Run.open(Storage(session.settings.storage), run)
     plan = found.plan

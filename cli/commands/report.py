@@ -25,7 +25,7 @@ def command(settings: Settings, run: str, is_opened: bool, as_json: bool) -> Non
     """
     from workers.reports.page.page import complete_report
     from workers.storage.layout import Storage
-    from workers.storage.run import Run
+    from workers.storage.plan import Run
 
     path = complete_report(Run.open(Storage(settings.storage), run))
     if as_json:

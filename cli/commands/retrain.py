@@ -11,7 +11,7 @@ from cli.codelab.flags import RetrainFlags, retrain_flags
 from cli.console import Session
 
 if TYPE_CHECKING:
-    from workers.storage.run import Run
+    from workers.storage.plan import Run
 
 
 @click.command(

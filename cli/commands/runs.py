@@ -13,7 +13,7 @@ from cli.console import Session, print_json, print_table, say
 if TYPE_CHECKING:
     from orchestrator.driving.result import Result
     from orchestrator.runs import RunState
-    from workers.storage.run import Run
+    from workers.storage.plan import Run
 
 
 @click.command("runs")
@@ -78,7 +78,7 @@ def resume(session: Session, run: str) -> None:
     """
     from orchestrator.jobs.submit import check_surroundings
     from orchestrator.runs import reopen_run
-    from workers.storage.run import Run
+    from workers.storage.plan import Run
 
     opened = Run.open(check_surroundings(session.settings, session.detach), run)
     result = reopen_run(opened)
@@ -117,7 +117,7 @@ def cancel(session: Session, run: str) -> None:
 
 def _open(session: Session, run: str) -> "Run":
     from workers.storage.layout import Storage
-    from workers.storage.run import Run
+    from workers.storage.plan import Run
 
     return Run.open(Storage(session.settings.storage), run)
 

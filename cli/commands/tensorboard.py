@@ -9,7 +9,7 @@ from cli.console import say
 from workers.settings import Settings
 
 if TYPE_CHECKING:
-    from workers.storage.run import Run
+    from workers.storage.plan import Run
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -45,7 +45,7 @@ def command(settings: Settings, run: str | None, port: int, address: str) -> Non
     from orchestrator.dashboards.flower import check_port
     from orchestrator.dashboards.tensorboard import check_summaries, run_tensorboard
     from workers.storage.layout import Storage
-    from workers.storage.run import Run
+    from workers.storage.plan import Run
 
     if address not in _LOCAL:
         raise click.UsageError(

@@ -14,8 +14,7 @@ from workers.errors import PoetsError, UsageError
 from workers.leases import Keys
 from workers.settings import Settings, load_settings
 from workers.storage.layout import RunFolder, Storage
-from workers.storage.plan import list_runs
-from workers.storage.run import Run
+from workers.storage.plan import Run, list_runs
 
 ALIVE_KEY = "poets:coordinator"
 _TICK_S = 1.0

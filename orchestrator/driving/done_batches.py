@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from workers.bottlenecks.batches import ImageResult, Request, complete_batch
 from workers.labelling import write_batch_predictions
 from workers.storage.manifest import batch_sizes, own_shards, read_batch
-from workers.storage.run import Run
+from workers.storage.plan import Run
 
 
 @dataclass

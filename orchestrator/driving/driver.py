@@ -26,7 +26,7 @@ from workers.items import TRAIN, Item
 from workers.leases import Keys
 from workers.settings import QUEUES
 from workers.storage.atomic import create_once, write_whole
-from workers.storage.run import Run
+from workers.storage.plan import Run
 
 TICK_S = 0.2
 _HELP_AFTER_S = 20.0

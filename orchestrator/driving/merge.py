@@ -18,9 +18,8 @@ from workers.errors import OutputExistsError, ShardError, StorageError, UsageErr
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import put_new, storage_errors
 from workers.storage.names import check_utf8
-from workers.storage.plan import LabellingOptions
+from workers.storage.plan import LabellingOptions, Run
 from workers.storage.predictions import read_predictions
-from workers.storage.run import Run
 
 FORMATS = ("csv", "jsonl", "parquet")
 

@@ -13,8 +13,7 @@ from workers.heads.model_folder import read_card
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import create_once
 from workers.storage.layout import RunFolder
-from workers.storage.plan import LabellingOptions
-from workers.storage.run import Run
+from workers.storage.plan import LabellingOptions, Run
 
 # Fields of a result that are counts of the model's card.
 _COUNTED = (

@@ -11,7 +11,7 @@ from orchestrator.embedded.users import has_stopped
 from orchestrator.progress import OnProgress, Progress
 from workers.errors import PoetsError
 from workers.settings import Settings
-from workers.storage.run import Run
+from workers.storage.plan import Run
 
 # Runs at once; each asks the broker five times a second.
 _AT_ONCE = 16

@@ -11,8 +11,7 @@ from orchestrator.embedded.stack import find_stack
 from orchestrator.embedded.users import attach_broker
 from workers.leases import DRIVER_LOCKS, connect, run_of
 from workers.settings import Settings
-from workers.storage.plan import Plan
-from workers.storage.run import Run
+from workers.storage.plan import Plan, Run
 
 # A command that has planned its run starts the stack first; until then nobody drives it.
 _STARTS_WITHIN_S = 10.0

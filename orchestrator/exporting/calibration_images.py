@@ -3,7 +3,7 @@
 from workers.bottlenecks.batches import image_path
 from workers.errors import RunError
 from workers.storage.manifest import count_split, read_batches
-from workers.storage.run import Run
+from workers.storage.plan import Run
 
 _PHOTOGRAPHS = 200
 

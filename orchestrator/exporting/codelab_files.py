@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import RunFolder
-from workers.storage.run import Run
+from workers.storage.plan import Run
 
 
 @dataclass(frozen=True)

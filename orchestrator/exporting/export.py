@@ -24,8 +24,7 @@ from workers.processes.child import QUIET_TENSORFLOW, Child, DeathError
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors, sync_folder
 from workers.storage.layout import RunFolder, Storage
-from workers.storage.plan import read_plan
-from workers.storage.run import Run
+from workers.storage.plan import Run, read_plan
 
 _README = "README.md"
 FINAL_TENSOR = "final_result"

@@ -23,8 +23,7 @@ from workers.errors import DatasetError, ShardError, UnfinishedRunError, UsageEr
 from workers.images.files import version_of
 from workers.settings import Settings
 from workers.storage.names import decode_name
-from workers.storage.plan import LabellingOptions, Plan
-from workers.storage.run import Run
+from workers.storage.plan import LabellingOptions, Plan, Run
 
 
 def plan_retry(

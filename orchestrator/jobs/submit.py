@@ -27,8 +27,7 @@ from workers.heads.model_folder import read_card, read_head
 from workers.settings import Settings
 from workers.storage.atomic import check_storage
 from workers.storage.layout import Storage
-from workers.storage.plan import LabellingOptions, TrainingOptions
-from workers.storage.run import Run
+from workers.storage.plan import LabellingOptions, Run, TrainingOptions
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,7 @@ from workers.heads.model_folder import read_card
 from workers.settings import Settings
 from workers.storage.atomic import write_whole
 from workers.storage.layout import Storage
-from workers.storage.plan import OF_SGD, Plan, TrainingOptions
-from workers.storage.run import Run
+from workers.storage.plan import OF_SGD, Plan, Run, TrainingOptions
 
 _MOST_TRIALS = 500
 _MEASURES = ("validation_accuracy", "validation_accuracy_interval", "validation_log_loss")

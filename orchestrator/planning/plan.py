@@ -21,8 +21,7 @@ from workers.heads.model_folder import copy_model
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import Storage, check_run_name
 from workers.storage.manifest import PlannedImage, read_batches, write_manifest
-from workers.storage.plan import LabellingOptions, Plan, TrainingOptions
-from workers.storage.run import Run
+from workers.storage.plan import LabellingOptions, Plan, Run, TrainingOptions
 
 
 def plan_training(

@@ -12,8 +12,7 @@ from pathlib import Path
 from workers.errors import NameTakenError
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import Storage
-from workers.storage.plan import Plan
-from workers.storage.run import Run
+from workers.storage.plan import Plan, Run
 
 
 def check_name(storage: Storage, name: str | None) -> None:

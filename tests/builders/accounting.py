@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 from workers.bottlenecks.batches import ImageResult, image_uri, read_results
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import read_batches
-from workers.storage.plan import Plan, read_plan
-from workers.storage.run import Run
+from workers.storage.plan import Plan, Run, read_plan
 from workers.storage.shards import Shard, read_shard
 
 

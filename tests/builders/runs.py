@@ -18,8 +18,7 @@ from workers.bottlenecks.computing import compute_results
 from workers.processes.heartbeat import Heartbeat, no_heartbeat
 from workers.storage.layout import Storage
 from workers.storage.manifest import PlannedImage, read_batch, read_batches
-from workers.storage.plan import Plan, TrainingOptions
-from workers.storage.run import Run
+from workers.storage.plan import Plan, Run, TrainingOptions
 from workers.training import train_run
 
 # What `fail_some` cannot decode.

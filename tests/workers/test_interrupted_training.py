@@ -24,7 +24,7 @@ import sys, time
 from pathlib import Path
 from workers.heads import sgd
 from workers.storage.layout import Storage
-from workers.storage.run import Run
+from workers.storage.plan import Run
 from workers.training import train_run
 
 sgd.CHECKPOINT_EVERY_S = 0.01

@@ -17,8 +17,7 @@ from workers.images.files import is_folder_with_files
 from workers.storage.atomic import storage_errors
 from workers.storage.manifest import Batch, PlannedImage
 from workers.storage.names import decode_name
-from workers.storage.plan import Plan
-from workers.storage.run import Run
+from workers.storage.plan import Plan, Run
 from workers.storage.shards import Shard, read_shard, write_shard
 
 

@@ -19,8 +19,7 @@ from workers.storage.atomic import write_whole
 from workers.storage.label_sets import split_labels
 from workers.storage.layout import RunFolder
 from workers.storage.manifest import PlannedImage, count_split, read_batches
-from workers.storage.plan import Plan
-from workers.storage.run import Run
+from workers.storage.plan import Plan, Run
 
 SPLITS = ("training", "validation", "testing")
 # Larger sets of bottlenecks are gathered in a temporary file, and read from there.

@@ -20,8 +20,7 @@ from workers.images.loading import OpenImage
 from workers.storage.atomic import write_whole
 from workers.storage.layout import RunFolder
 from workers.storage.manifest import PlannedImage, batch_sizes, read_batch
-from workers.storage.plan import Plan
-from workers.storage.run import Run
+from workers.storage.plan import Plan, Run
 
 # The projector computes in the browser; more points make it slow.
 MAX_POINTS = 2_000

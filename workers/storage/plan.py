@@ -10,7 +10,7 @@ import msgspec
 from workers.backbones.table import BackboneKey
 from workers.errors import NoRunError, RunError
 from workers.images.distortions import Recipe
-from workers.storage.layout import RunFolder
+from workers.storage.layout import RunFolder, Storage
 
 PLAN_VERSION = 1
 # Fields of TrainingOptions that only "sgd" uses: those that shape the head, and those for
@@ -148,6 +148,33 @@ class Plan:
         if self.sweep is None:
             del values["sweep"]  # as every plan was before there was such a field
         return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A planned run. Its folder tells how far it is; its plan never changes."""
+
+    storage: Storage
+    folder: RunFolder
+    plan: Plan
+
+    @classmethod
+    def open(cls, storage: Storage, name: str) -> "Run":
+        """Return a run that was planned before.
+
+        Raises:
+            RunError: When there is no such run, or its plan cannot be read.
+        """
+        folder = storage.run(name)
+        return cls(storage, folder, read_plan(folder))
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def shard(self, name: str) -> Path:
+        """Return where the bottlenecks of a shard are, which other runs may share."""
+        return self.storage.shard(self.plan.backbone_id, name)
 
 
 @dataclass(frozen=True)

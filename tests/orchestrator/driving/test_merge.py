@@ -11,9 +11,8 @@ from orchestrator.driving.merge import check_output, merge_predictions
 from tests.builders.runs import make_plan
 from workers.errors import OutputExistsError, ShardError, UsageError
 from workers.storage.layout import Storage
-from workers.storage.plan import LabellingOptions
+from workers.storage.plan import LabellingOptions, Run
 from workers.storage.predictions import Prediction, write_predictions
-from workers.storage.run import Run
 
 ROWS = [
     [

@@ -17,8 +17,7 @@ from tests.builders.runs import images_of, make_plan, make_run
 from workers.bottlenecks.batches import ImageResult, complete_batch
 from workers.errors import UsageError
 from workers.storage.manifest import PlannedImage, read_batches
-from workers.storage.plan import TrainingOptions, read_plan
-from workers.storage.run import Run
+from workers.storage.plan import Run, TrainingOptions, read_plan
 
 CROPS = TrainingOptions(random_crop=10, variants=3)
 

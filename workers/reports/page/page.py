@@ -23,8 +23,7 @@ from workers.reports.page.thumbnails import make_thumbnails
 from workers.reports.results import CURVE_COLUMNS, Results, read_tables
 from workers.storage.atomic import create_once
 from workers.storage.names import decode_name
-from workers.storage.plan import OF_SGD, Plan
-from workers.storage.run import Run
+from workers.storage.plan import OF_SGD, Plan, Run
 
 # One program, in this order.
 _SCRIPTS = ("elements.js", "photographs.js", "matrix.js", "charts.js", "figures.js", "page.js")

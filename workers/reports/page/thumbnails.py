@@ -8,7 +8,7 @@ from workers.images.loading import load_thumbnail
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.manifest import find_versions
 from workers.storage.names import decode_name
-from workers.storage.run import Run
+from workers.storage.plan import Run
 
 HEIGHT, WIDEST = 180, 270  # pixels
 MOST = 400

@@ -282,7 +282,7 @@ def test_nothing_sticks_out_on_a_phone(opened):
 
 def test_a_hundred_labels_are_walked_inside_their_box(browser, page, tmp_path):
     from workers.storage.layout import Storage
-    from workers.storage.run import Run
+    from workers.storage.plan import Run
 
     labels = tuple(f"label {i:02d}" for i in range(100))
     rows = [
