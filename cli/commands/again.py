@@ -66,7 +66,7 @@ def retry(session: Session, run: str, name: str | None) -> None:
       poets retry flower_photos-1
       poets retry holiday_photos-labels-1 --json
     """
-    from orchestrator.jobs.retry import plan_retry
+    from orchestrator.jobs.retry_images import plan_retry
 
     with session.show_progress() as on_progress:
         new = plan_retry(

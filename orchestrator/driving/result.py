@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.driving.merge import merge_predictions
+from orchestrator.driving.output_formats import merge_predictions
 from workers.errors import RunError
 from workers.heads.model_folder import read_card
 from workers.processes.heartbeat import Heartbeat

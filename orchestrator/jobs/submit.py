@@ -12,7 +12,7 @@ from orchestrator.dataset.split import check_shares
 from orchestrator.driving.broker import open_broker
 from orchestrator.driving.coordinator import ALIVE_KEY
 from orchestrator.driving.driver import WatchInterrupt, drive_run
-from orchestrator.driving.merge import check_output
+from orchestrator.driving.output_formats import check_output
 from orchestrator.driving.result import Result, timed
 from orchestrator.embedded.users import has_stopped, keep_stack, use_broker
 from orchestrator.planning.plan import plan_again, plan_labelling, plan_training

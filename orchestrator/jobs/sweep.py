@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.driving.result import Result, TrainingResult
-from orchestrator.driving.several import Driving
+from orchestrator.driving.several_runs import Driving
 from orchestrator.embedded.users import use_broker
 from orchestrator.jobs.submit import check_surroundings, open_training
 from orchestrator.planning.plan import plan_again

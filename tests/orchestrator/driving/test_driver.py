@@ -10,7 +10,6 @@ import pytest
 from kombu.exceptions import BatchPublishError
 
 from orchestrator.dataset.scan import scan_folder
-from orchestrator.driving import merge
 from orchestrator.driving.broker import Broker, open_broker
 from orchestrator.driving.coordinator import ALIVE_KEY
 from orchestrator.driving.driver import drive_run
@@ -249,14 +248,14 @@ def test_the_lock_is_kept_while_the_labels_are_merged(
     drive(ready_storage, run)
     shutil.rmtree(ready_storage.bottlenecks(BACKBONE_ID))
     job = label(ready_storage, run, tmp_path / "photos", tmp_path / "labels.csv")
-    held, read = [], merge._read
+    held, read = [], output_formats._read
 
     def read_slowly(path):
         threading.Event().wait(1.1)
         held.append(connect(broker_url).exists(Keys(job.name).driver_lock))
         return read(path)
 
-    monkeypatch.setattr("orchestrator.driving.merge._read", read_slowly)
+    monkeypatch.setattr("orchestrator.driving.output_formats._read", read_slowly)
     monkeypatch.setattr("orchestrator.driving.driver_lock._LEASE_S", 2)
 
     drive(ready_storage, job)

@@ -7,7 +7,7 @@ import os
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.driving.merge import check_output, merge_predictions
+from orchestrator.driving.output_formats import check_output, merge_predictions
 from tests.builders.runs import make_plan
 from workers.errors import OutputExistsError, ShardError, UsageError
 from workers.storage.layout import Storage

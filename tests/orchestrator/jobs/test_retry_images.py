@@ -8,7 +8,7 @@ import pytest
 from orchestrator.bad_images import find_bad_images
 from orchestrator.dataset.scan import scan_folder
 from orchestrator.driving.result import finish_run
-from orchestrator.jobs.retry import plan_retry
+from orchestrator.jobs.retry_images import plan_retry
 from orchestrator.planning.plan import plan_labelling
 from tests.builders.backbones import BACKBONE
 from tests.builders.datasets import make_data_set

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from orchestrator.bad_images import find_bad_images
 from orchestrator.dataset.scan import FoundImage
-from orchestrator.driving.merge import check_output, merge_predictions
+from orchestrator.driving.output_formats import check_output, merge_predictions
 from orchestrator.jobs.submit import check_surroundings
 from orchestrator.planning.plan import planned_images, write_plan
 from orchestrator.progress import OnProgress
