@@ -10,6 +10,7 @@ import pytest
 from kombu.exceptions import BatchPublishError
 
 from orchestrator.dataset.scan import scan_folder
+from orchestrator.driving import output_formats
 from orchestrator.driving.broker import Broker, open_broker
 from orchestrator.driving.coordinator import ALIVE_KEY
 from orchestrator.driving.driver import drive_run
