@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workers.errors import (
+    FailedSweepError,
     LabellingJobError,
     NameTakenError,
     NoCoordinatorError,
@@ -33,6 +34,8 @@ _AFTER_ERROR: dict[type[PoetsError], str] = {
     "it: `poets resume {run}`.",
     UnfinishedRunError: "Bring it to its end with `poets resume {run}`, then try its failed "
     "images again.",
+    FailedSweepError: "`poets sweep {run}` with the same values starts again; no bottleneck is "
+    "computed twice.",
     NoCoordinatorError: "Start `poets coordinator` beside the workers, or leave out --detach.",
     LabellingJobError: "Give a run of `poets submit-dataset`; `poets runs` lists them.",
     OutputExistsError: "Use --force to overwrite it, or --output.",

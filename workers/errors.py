@@ -65,6 +65,10 @@ class UnfinishedRunError(RunError):
     """A run must have ended before this can be done."""
 
 
+class FailedSweepError(RunError):
+    """No trial of a sweep has given a head; `run` is what it was a sweep of."""
+
+
 class NoCoordinatorError(RunError):
     """Nobody would drive a detached run."""
 

@@ -23,10 +23,11 @@ def check_summaries(folder: RunFolder) -> None:
             "Give a training run; `poets runs` lists them."
         )
     if not folder.summaries.is_dir():
-        raise RunError(
-            f"Run {folder.name!r} has no summaries: its training has not begun. Try again when it "
-            "has, or leave out RUN to see runs as they come."
-        )
+        gone = "they were deleted. Train it again with `poets train`."
+        early = "its training has not begun. Try again when it has, or leave out RUN to see runs "
+        early += "as they come."
+        why = gone if folder.model.exists() else early
+        raise RunError(f"Run {folder.name!r} has no summaries: {why}")
 
 
 def run_tensorboard(storage: Storage, run: str | None, address: str, port: int) -> int:

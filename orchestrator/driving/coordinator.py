@@ -55,9 +55,11 @@ class UnfinishedRuns:
         except FileNotFoundError:
             changed_ns = 0
         if changed_ns != self._changed_ns:
-            self._changed_ns, self._changed = changed_ns, now
+            self._changed = now
         if now - self._changed <= _SAME_TIME_S or now - self._listed >= _LIST_EVERY_S:
             self._folders, self._listed = list_runs(self._runs), now
+            # Only now: a listing that fails must not use the change up.
+            self._changed_ns = changed_ns
         self._folders = [folder for folder in self._folders if _is_unfinished(folder)]
         return self._folders
 
@@ -100,7 +102,7 @@ def undriven_runs(
     """Return the runs that somebody should drive now, oldest first.
 
     Args:
-        retry_at: When each run that could not go on is due, in seconds of the monotonic clock.
+        retry_at: When each run that could not continue is due, in seconds of the monotonic clock.
             Runs that have ended are removed, so one that is reopened is due at once.
     """
     folders = unfinished.find()
@@ -130,9 +132,12 @@ def _drive(storage: Storage, settings: Settings, name: str, retry_at: dict[str, 
     except UsageError as error:
         # Its output has come to exist meanwhile: a retry will not help, a person must decide.
         folder.paused.touch()
-        _log.warning("%s The run is left alone until it is resumed.", error)
-    except (PoetsError, OSError) as error:
-        _log.warning("%s", error)
+        _log.warning("%s The run is left alone until `poets resume %s`.", error, name)
+    except PoetsError as error:
+        advice = f" Continue with `poets resume {name}`." if error.run else ""
+        _log.warning("%s%s", error, advice)
+    except OSError as error:
+        _log.warning("run %s: %s", name, error)
     finally:
         # Removed again if the run has ended.
         retry_at[name] = time.monotonic() + _RETRY_S

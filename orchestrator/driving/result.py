@@ -137,7 +137,7 @@ def read_result(run: Run) -> Result:
         if run.plan.labelling:
             return msgspec.json.decode(content, type=LabellingResult)
         result = msgspec.json.decode(content, type=TrainingResult)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"The result {run.folder.result} is damaged: {error}.") from error
     # The storage may have been moved.
     return replace(result, model=str(run.folder.model), report=str(run.folder.report))
@@ -161,7 +161,7 @@ def read_failure(folder: RunFolder) -> str | None:
         return msgspec.json.decode(folder.failure.read_bytes(), type=Failure).reason
     except FileNotFoundError:
         return None
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return f"the reason in {folder.failure} cannot be read"
 
 

@@ -69,6 +69,8 @@ class Driving:
         count = f"{done} of {self.total} heads"
         for progress in list(self._latest.values()):
             if progress.done < progress.total:
-                self.on_progress(replace(progress, note=progress.note or count))
+                # An unattended run gets its note from the command.
+                note = progress.note or ("" if progress.is_unattended else count)
+                self.on_progress(replace(progress, note=note))
                 return
         self.on_progress(Progress("training", min(done, self.total), self.total, unit="heads"))

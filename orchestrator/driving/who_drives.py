@@ -96,6 +96,6 @@ def find_situation(drivers: Drivers | None, run: Run, has_trouble: bool) -> Situ
 
 def sweep_of(plan: Plan) -> str | None:
     """Return what the trials of its sweep are called, but for their number; None for no trial."""
-    # Plans of before 0.1.0 do not name it. A retry of a trial has its options, but is none.
+    # Plans of version 0.1.0 do not name it. A retry of a trial has its options, but is none.
     hides_test = plan.training is not None and not plan.training.evaluate_test
     return plan.sweep or (plan.name.rpartition(".")[0] if hides_test and not plan.retried else None)

@@ -16,7 +16,7 @@ from orchestrator.planning.weights import resolve_backbone
 from orchestrator.progress import OnProgress
 from workers.backbones.store import read_description
 from workers.backbones.table import BackboneKey
-from workers.errors import PoetsError, RunError, UsageError
+from workers.errors import FailedSweepError, PoetsError, UsageError
 from workers.heads.model_folder import read_card
 from workers.settings import Settings
 from workers.storage.atomic import write_whole
@@ -83,7 +83,8 @@ def sweep_run(
         driving = Driving(connected, settings, on_progress, len(trials))
         board = _leader_board(parent, trials, driving, called)
         if "error" in board[0]:
-            raise RunError(f"Every trial has failed. The first: {board[0]['error']}")
+            first = board[0]["error"]
+            raise FailedSweepError(f"Every trial has failed. The first: {first}", run)
         best = trials[board[0]["trial"] - 1]
         final = plan_again(parent, best.backbone, best.options, name=sweep)
         [result] = driving.drive([final])

@@ -66,7 +66,7 @@ def test_a_server_without_password_off_loopback_is_refused_at_start(few, tmp_pat
         said = refusal(few, f"redis://{address}:{port}/0")
 
     assert said == (
-        f"Error: The broker at {address} has no password: whoever reaches it could send "
+        f"Error: The broker at {address} has no password: anybody who reaches it could send "
         "tasks. Set one, and put it into POETS_BROKER_URL."
     )
 

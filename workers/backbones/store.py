@@ -47,7 +47,7 @@ def read_description(storage: Storage, backbone_id: str) -> BackboneDescription:
     path = storage.backbone(backbone_id) / "backbone.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=BackboneDescription)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"The backbone {backbone_id} is not in storage: {error}.") from error
 
 
@@ -59,7 +59,12 @@ def whole_backbone(storage: Storage, backbone_id: str) -> Path:
         StorageError: When it is damaged; from then on it counts as missing.
     """
     path = storage.backbone(backbone_id) / "backbone.tflite"
-    expected = read_description(storage, backbone_id).sha256
+    try:
+        expected = read_description(storage, backbone_id).sha256
+    except ModelError:
+        if not has_backbone(storage, backbone_id):
+            raise
+        expected = ""  # the description itself is damaged
     if not path.is_file() or digest_file(path) != expected:
         with storage_errors(f"remove {path}"):
             (path.parent / "backbone.json").unlink(missing_ok=True)

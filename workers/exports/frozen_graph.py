@@ -134,7 +134,7 @@ def _read_pixels(path: Path, given: GraphInput) -> NDArray[np.float32]:
         reason = re.sub(r"^\{\{.*?\}\} | \[Op:\w+\]", "", first).rstrip(".")
         raise ImageError(
             f"The image {path} cannot be decoded: {reason}. TensorFlow reads JPEG, PNG, GIF and "
-            "BMP; poets itself reads more."
+            "BMP; `poets classify` reads more."
         ) from error
     # As TensorFlow 1 resizes; TensorFlow 2 samples other pixels.
     resized = tf.raw_ops.ResizeBilinear(images=pixels, size=[given.height, given.width])
@@ -158,12 +158,12 @@ def _run(
     except (DecodeError, ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise ModelError(f"{path} is not a frozen TensorFlow graph: {reason}.") from error
-    source = _find_layer(graph, path, given.input_layer, "input layer")
-    target = _find_layer(graph, path, given.output_layer, "output layer")
+    source = _find_layer(graph, path, given.input_layer, "input_layer")
+    target = _find_layer(graph, path, given.output_layer, "output_layer")
     if not source.shape.is_compatible_with(pixels.shape):
         raise ModelError(
             f"{given.input_layer!r} of {path} takes {source.shape}, not {pixels.shape}. "
-            "Give the input height and width of this graph."
+            "Give --input_height and --input_width of this graph."
         )
     with quiet_stderr(), tf.compat.v1.Session(graph=graph) as session:
         start = time.perf_counter()
@@ -185,5 +185,5 @@ def _find_layer(graph: Any, path: Path, name: str, role: str) -> Any:
     ]
     raise ModelError(
         f"{path} has no layer {name!r}. It begins with {', '.join(inputs[:5]) or 'nothing'} and "
-        f"ends with {', '.join(outputs[-5:]) or 'nothing'}; give one of these as the {role}."
+        f"ends with {', '.join(outputs[-5:]) or 'nothing'}; give one of these as --{role}."
     )

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from workers.errors import ModelError
 from workers.heads.head import SOFTMAX, Activation, Head
 from workers.storage.atomic import storage_errors, sync_folder
+from workers.storage.versioned_json import OtherVersionError, decode_versioned
 
 MODEL_VERSION = 1
 MODEL_FILES = ("model.json", "head.npz", "labels.txt", "backbone.tflite")
@@ -141,11 +141,6 @@ def copy_model(source: Path, target: Path) -> None:
         shutil.copyfile(source / name, target / name)
 
 
-@dataclass(frozen=True)
-class _Versioned:
-    version: int
-
-
 def read_card(folder: Path) -> ModelCard:
     """Return what a model is, checked: a model folder may come from anywhere.
 
@@ -154,16 +149,15 @@ def read_card(folder: Path) -> ModelCard:
     """
     try:
         content = (folder / "model.json").read_bytes()
-        version = msgspec.json.decode(content, type=_Versioned).version
-        if version != MODEL_VERSION:
-            raise ModelError(
-                f"Model {folder} has version {version}; this poets reads {MODEL_VERSION}. "
-                "Use the version of poets that made it."
-            )
-        return msgspec.json.decode(content, type=ModelCard)
+        return decode_versioned(content, ModelCard, MODEL_VERSION)
     except FileNotFoundError as error:
         raise ModelError(
             f"{folder} holds no model (no model.json). Give a run, a model folder, or 'latest'."
+        ) from error
+    except OtherVersionError as error:
+        raise ModelError(
+            f"Model {folder} has version {error}; this poets reads {MODEL_VERSION}. "
+            "Use the version of poets that made it."
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"The model {folder} is damaged: {error}.") from error

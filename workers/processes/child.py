@@ -23,6 +23,7 @@ import msgspec
 from workers.errors import StorageError
 from workers.processes.heartbeat import Heartbeat, no_heartbeat
 from workers.processes.parent_death import end_with_parent
+from workers.storage.atomic import storage_errors
 
 IMAGE_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 120.0
@@ -116,14 +117,16 @@ class Child(Generic[Answer]):
         if self._process is not None:
             return
         self._unread = b""
-        self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", self._module, *self._arguments, str(os.getpid())],
-            env=self._environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._messages,
-        )
+        # A fault of the machine, so that it counts against no image.
+        with storage_errors(f"start the process {self._module}"):
+            self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", self._module, *self._arguments, str(os.getpid())],
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._messages,
+            )
         self._stdin = cast(IO[bytes], self._process.stdin)
         self._stdout = cast(IO[bytes], self._process.stdout)
         try:

@@ -95,11 +95,15 @@ def read_batch(folder: RunFolder, number: int) -> Batch:
         RunError: When the manifest is missing or damaged, or has no such batch.
         StorageError: When the storage refuses.
     """
-    if not 0 <= number < len(batch_sizes(folder)):
+    if not 0 <= number < _read(folder, lambda file: file.num_row_groups):
         raise RunError(f"Run {folder.name!r} has no batch {number}.")
-    table = _read_group(folder, number, _SCHEMA.names)
-    rows = zip(*(table.column(name).to_pylist() for name in _SCHEMA.names), strict=True)
-    return Batch(number, tuple(PlannedImage(*values) for values in rows))
+
+    def read(file: pq.ParquetFile) -> tuple[PlannedImage, ...]:
+        table = file.read_row_group(number, columns=_SCHEMA.names)
+        rows = zip(*(table.column(name).to_pylist() for name in _SCHEMA.names), strict=True)
+        return tuple(PlannedImage(*values) for values in rows)
+
+    return Batch(number, _read(folder, read))
 
 
 def read_batches(folder: RunFolder) -> Iterator[Batch]:

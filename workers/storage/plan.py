@@ -5,12 +5,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
 from workers.backbones.table import BackboneKey
 from workers.errors import NoRunError, RunError
 from workers.images.distortions import Recipe
 from workers.storage.layout import RunFolder, Storage
+from workers.storage.versioned_json import OtherVersionError, decode_versioned
 
 PLAN_VERSION = 1
 # Fields of TrainingOptions that only "sgd" uses: those that shape the head, and those for
@@ -177,11 +176,6 @@ class Run:
         return self.storage.shard(self.plan.backbone_id, name)
 
 
-@dataclass(frozen=True)
-class _Versioned:
-    version: int
-
-
 def read_plan(folder: RunFolder) -> Plan:
     """Return the plan of a run.
 
@@ -189,20 +183,18 @@ def read_plan(folder: RunFolder) -> Plan:
         RunError: When there is no such run, or a newer poets wrote it.
     """
     try:
-        content = folder.plan.read_bytes()
-        version = msgspec.json.decode(content, type=_Versioned).version
-        if version == PLAN_VERSION:
-            return msgspec.json.decode(content, type=Plan)
+        return decode_versioned(folder.plan.read_bytes(), Plan, PLAN_VERSION)
     except FileNotFoundError as error:
         raise NoRunError(f"There is no run {folder.name!r} in {folder.path.parent}.") from error
     except OSError as error:
         raise RunError(f"The plan {folder.plan} cannot be read: {error}.") from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except OtherVersionError as error:
+        raise RunError(
+            f"Run {folder.name!r} has plan version {error}; this poets reads {PLAN_VERSION}. "
+            "Use the version of poets that made it."
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise RunError(f"The plan {folder.plan} is damaged: {error}.") from error
-    raise RunError(
-        f"Run {folder.name!r} has plan version {version}; this poets reads {PLAN_VERSION}. "
-        "Use the version of poets that made it."
-    )
 
 
 def list_runs(runs: Path) -> list[RunFolder]:

@@ -56,14 +56,14 @@ def test_other_formats_of_tensorflow_are_read_too(daisy, graph, labels, tmp_path
 
 
 def test_an_unknown_layer_is_refused_with_those_there_are(daisy, graph, labels):
-    with pytest.raises(ModelError, match=rf"no layer 'final_result'.*{OUTPUT}.* output layer"):
+    with pytest.raises(ModelError, match=rf"no layer 'final_result'.*{OUTPUT}.* --output_layer"):
         label_image(daisy, graph, labels, given(output_layer="final_result"))
     with pytest.raises(ModelError, match=r"no layer 'Mul'. It begins with input .* input layer"):
         label_image(daisy, graph, labels, given(input_layer="Mul"))
 
 
 def test_another_size_than_the_graphs_is_refused_with_what_to_give(daisy, graph, labels):
-    with pytest.raises(ModelError, match="Give the input height and width"):
+    with pytest.raises(ModelError, match="Give --input_height and --input_width"):
         label_image(daisy, graph, labels, given(height=64))
 
 
@@ -87,7 +87,7 @@ def test_what_is_missing_is_named(daisy, graph, labels, tmp_path):
 def test_what_is_no_image_is_said(graph, labels, tmp_path):
     (tmp_path / "text.jpg").write_text("hello")
 
-    with pytest.raises(ImageError, match=r"cannot be decoded: [^{\[]*poets itself reads more"):
+    with pytest.raises(ImageError, match=r"cannot be decoded: [^{\[]*`poets classify` reads more"):
         label_image(tmp_path / "text.jpg", graph, labels, given())
 
 

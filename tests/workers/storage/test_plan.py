@@ -78,11 +78,12 @@ def test_a_plan_with_a_value_of_another_type_is_refused(storage, path, value):
         read_plan(folder)
 
 
-def test_what_later_versions_add_to_a_plan_is_passed_over(storage):
+def test_a_key_that_no_plan_has_is_damage(storage):
     folder = write_plan(storage, "run")
     folder.plan.write_text(json.dumps({**json.loads(folder.plan.read_text()), "new": 1}))
 
-    assert read_plan(folder) == TRAINING
+    with pytest.raises(RunError, match="damaged: there is no key 'new'"):
+        read_plan(folder)
 
 
 def test_runs_are_listed_oldest_first(storage):

@@ -49,7 +49,9 @@ def complete_report(run: Run) -> Path:
         StorageError: When the storage refuses.
     """
     if run.plan.training is None:
-        raise RunError(f"Run {run.name!r} labels images, so it has no report. Give another run.")
+        raise RunError(
+            f"Run {run.name!r} labels images, so it has no report. Give a run that trained."
+        )
     path, model = run.folder.report, run.folder.model
     if not path.exists():
         card, results = read_card(model), read_tables(model)
