@@ -58,7 +58,7 @@ def test_other_formats_of_tensorflow_are_read_too(daisy, graph, labels, tmp_path
 def test_an_unknown_layer_is_refused_with_those_there_are(daisy, graph, labels):
     with pytest.raises(ModelError, match=rf"no layer 'final_result'.*{OUTPUT}.* --output_layer"):
         label_image(daisy, graph, labels, given(output_layer="final_result"))
-    with pytest.raises(ModelError, match=r"no layer 'Mul'. It begins with input .* input layer"):
+    with pytest.raises(ModelError, match=r"no layer 'Mul'. It begins with input .* --input_layer"):
         label_image(daisy, graph, labels, given(input_layer="Mul"))
 
 
