@@ -1,7 +1,7 @@
 # Two commands for a bare machine; each sets up an environment of its own first.
 #   make demo    run the main job on pictures that poets draws itself
 #   make test    run every check: format, lint, spelling, types, tests with coverage
-# Beside them, what is for who works on poets:
+# For those who work on poets:
 #   make check        what to run after each change: format, lint, types, spelling, and every
 #                     test that needs neither TensorFlow nor a server nor a browser
 #   make lint, types  one part of it alone
@@ -11,7 +11,7 @@
 #   make bench        poets beside what others use, into docs/performance.md (12 min);
 #                     BENCH_IMAGES=DIR names a folder of LABEL/NAME.jpg, else poets draws some
 #   make bench-quick  the same with few images, printed only (3 min)
-#   make lock         requirements.lock anew: the newest of every dependency, with hashes (needs uv)
+#   make lock         renews requirements.lock: the newest of every dependency, with hashes (needs uv)
 
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench

@@ -1,1 +1,1 @@
-"""One file a command, imported only when the command is called."""
+"""One file per command or group of commands, imported only when one of them is called."""

@@ -1,4 +1,5 @@
 """The files in shared storage: where they lie, what they hold, how they are written whole.
 
-Never imports anything else of `workers` but `workers.errors`.
+Of the rest of `workers` it imports only the errors, the key of a backbone and the recipe of
+distortions.
 """
