@@ -58,7 +58,7 @@ def strange_messages(tmp_path):
         "names batch 99 of run 'spring', which has 3": message(batch, "spring", 99),
         "unexpected keyword argument 'model'": message(batch, "spring", 0, model="/etc"),
         "'/etc/passwd' is not allowed": message("poets.train_head", "/etc/passwd"),
-        "invalid literal for int": message(batch, "spring", "../0"),
+        "'../0' is no piece of a run": message(batch, "spring", "../0"),
         "unknown message": envelope(b'{"version": 99}', {"version": 99}),
     }
 
