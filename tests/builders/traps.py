@@ -128,7 +128,7 @@ def set_values(module, values={values!r}):
 after_import({module!r}, set_values)
 """
 # Attempts that the storage refused follow each other after 0.3, 0.6 and 1.2 s.
-IMPATIENT = SET.format(module="orchestrator.driving.reconcile", values={"_TROUBLE_WAIT_S": 0.3})
+IMPATIENT = SET.format(module="orchestrator.driving.reconcile", values={"_RETRY_WAIT_S": 0.3})
 # What hangs is found out after three seconds, not after a minute.
 QUICK_VERDICTS = """
 def make_quick(module):
