@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.driving.reconcile import MOST_STARTS
 from tests.builders.backbones import TINY_OPTIONS
 from tests.builders.datasets import make_data_set
 from tests.builders.once import make_once
@@ -17,7 +18,11 @@ from tests.faults.rack import children_of
 from tests.faults.undisturbed import Undisturbed, run_undisturbed
 from workers.leases import Keys
 
-pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.usefixtures("ready_storage"),
+    pytest.mark.timeout(1800),
+]
 JOB = (*TINY_OPTIONS, "--batch-size", "8")
 EVERY_S = 3.0
 
@@ -49,8 +54,17 @@ class Crew:
     def start_worker(self):
         return self.rack.worker(**self.slow)
 
+    def wait_until_no_verdict_is_near(self):
+        """Wait while another death would be the verdict on an item.
+
+        Where the machine is busy an item takes longer than the time between two deaths.
+        """
+        starts = Keys("spring").starts
+        wait_until(lambda: all(int(n) < MOST_STARTS - 1 for n in self.rack.client.hvals(starts)))
+
     def kill_one(self, chance):
         """Kill one of them, or one child, and return what it was."""
+        self.wait_until_no_verdict_is_near()
         what, which = chance.choice(["worker", "child", "coordinator"]), chance.randrange(2)
         if what == "worker":
             self.workers[which].kill()
@@ -84,7 +98,6 @@ def test_whatever_is_killed_the_run_ends_as_if_nothing_had_happened(
     began, killed = time.monotonic(), []
     wait_until(lambda: list(storage.glob("bottlenecks/*/*/*.arrow")))
     while not result.exists():
-        assert time.monotonic() - began < 400, killed
         killed.append(crew.kill_one(chance))
         done = len(list(storage.glob("bottlenecks/*/*/*.arrow")))
         if restarts and done >= restarts[0]:

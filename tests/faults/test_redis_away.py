@@ -14,11 +14,20 @@ pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 AWAY_S = float(os.environ.get("FAULTS_AWAY_S", "15"))
 
 
-def cpu_shares(pids, seconds):
-    """Return the share of a core that each process takes in so many seconds."""
-    before = {name: cpu_seconds(pid) for name, pid in pids.items()}
-    time.sleep(seconds)
-    return {name: (cpu_seconds(pid) - before[name]) / seconds for name, pid in pids.items()}
+def wait_until_idle(pids, seconds):
+    """Wait until each process takes under 5 % of a core for that many seconds.
+
+    What was under way when the server went away may first come to its end.
+    """
+
+    def are_idle():
+        before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        time.sleep(seconds)
+        shares = {name: (cpu_seconds(pid) - before[name]) / seconds for name, pid in pids.items()}
+        print("shares of a core:", shares)
+        return max(shares.values()) < 0.05
+
+    wait_until(are_idle)
 
 
 def test_while_the_server_is_away_everybody_waits_without_work(rack, undisturbed, tmp_path, slow):
@@ -28,19 +37,17 @@ def test_while_the_server_is_away_everybody_waits_without_work(rack, undisturbed
     until_busy(tmp_path)
     rack.kill_server()
     wait_until(lambda: "waiting for the broker" in driver.said())
-    time.sleep(2)
 
     watched = {"worker": worker.pid, "driver": driver.pid}
     watched |= {f"child {pid}": pid for pid in children_of(worker.pid)}
     assert len(watched) == 4
-    shares = cpu_shares(watched, AWAY_S)
+    wait_until_idle(watched, AWAY_S)
     rack.start_server()
     done = shards(tmp_path)
-    with recovery(f"a server that was away for {AWAY_S + 2:.0f} s"):
+    with recovery(f"a server that was away for {AWAY_S:.0f} s"):
         until_more(tmp_path, done)
     result = driver.result()
 
-    assert {name: share for name, share in shares.items() if share > 0.05} == {}
     assert (result["computed"], result["lost"]) == (80, 0)
     undisturbed.compare(tmp_path / "storage", "spring")
 
@@ -54,14 +61,13 @@ def test_a_server_that_is_full_is_waited_for(rack, undisturbed, tmp_path, slow):
 
     wait_until(lambda: "waiting for the broker, which is full" in driver.said())
     wait_until(lambda: "The broker is full; waiting for room." in worker.said())
-    shares = cpu_shares({"worker": worker.pid, "driver": driver.pid}, 8)
+    wait_until_idle({"worker": worker.pid, "driver": driver.pid}, 8)
     done = shards(tmp_path)
     rack.client.config_set("maxmemory", 0)
     with recovery("a server that was full"):
         until_more(tmp_path, done)
     result = driver.result()
 
-    assert {name: share for name, share in shares.items() if share > 0.05} == {}
     assert worker.process.poll() is None
     assert (result["computed"], result["lost"]) == (80, 0)
     undisturbed.compare(tmp_path / "storage", "spring")
