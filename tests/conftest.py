@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from orchestrator.embedded.stack import find_stack
 from orchestrator.embedded.supervisor import find_server
@@ -24,7 +24,7 @@ from workers.settings import Settings
 from workers.storage.layout import Storage
 
 # How long an example takes says how busy the machine is.
-settings.register_profile("poets", deadline=None)
+settings.register_profile("poets", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("poets")
 # A job in the background of a script begins with Ctrl-C ignored, and so would all programs
 # that the tests start.

@@ -30,7 +30,7 @@ def valkey(folder: Path, *options: str, address: str = "127.0.0.1") -> Iterator[
     place = ["--bind", address, "--port", str(port), "--dir", str(folder), "--save", ""]
     process = subprocess.Popen([find_server(), *place, *options], stdout=subprocess.DEVNULL)
     try:
-        wait_until(lambda: process.poll() is not None or _answers(address, port), 20)
+        wait_until(lambda: process.poll() is not None or _answers(address, port))
         assert process.poll() is None, "the server ended at once"
         yield port
     finally:

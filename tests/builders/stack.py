@@ -22,7 +22,7 @@ def no_orphans(_settings_of_nobody: None, runtime: str) -> Iterator[None]:
     """Fail when a process of the stack outlives the test."""
     yield
     try:
-        wait_until(lambda: not our_processes(runtime), 25)
+        wait_until(lambda: not our_processes(runtime))
     except AssertionError:
         poets("down")
         raise

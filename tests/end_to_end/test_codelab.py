@@ -69,7 +69,7 @@ def tf_files(tmp_path, real_storage, monkeypatch):
     shutil.copytree(real_storage.root / "backbones", bottlenecks / "backbones")
     yield folder
     stack = find_stack(Settings(bottlenecks))
-    wait_until(lambda: not our_processes(str(stack.folder)), 25)
+    wait_until(lambda: not our_processes(str(stack.folder)))
     shutil.rmtree(stack.folder)
 
 
@@ -101,7 +101,7 @@ def shell(tmp_path):
                 start_new_session=True,
             )
             started.append(process)
-            code = process.wait(timeout=150)
+            code = process.wait()
             output.seek(0)
             text = output.read()
         assert code == 0, text
@@ -131,7 +131,7 @@ def with_group_gone(group: int) -> None:
             return True
         return False
 
-    wait_until(is_gone, 30)
+    wait_until(is_gone)
 
 
 def test_the_same_commands_run(tf_files, shell, monkeypatch):
@@ -265,7 +265,7 @@ def test_resume_leaves_the_files_of_a_retrain_that_was_stopped(tf_files, tmp_pat
     run = tf_files / "bottlenecks" / "runs" / "flower_photos-1"
     wait_until((run / "retrain.json").exists)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate()
     assert process.returncode == 130, err
     assert not (out / "graph.pb").exists()
 

@@ -84,7 +84,7 @@ def test_ctrl_c_stops_all_trials_of_a_sweep(photos, tmp_path):
     wait_until((runs / "best.001" / "steps.csv").exists)
 
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate()
 
     assert process.returncode == 130
     assert err.splitlines()[-1].startswith("Stopped. The same command starts again")

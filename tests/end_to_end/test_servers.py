@@ -150,7 +150,7 @@ def test_workers_and_a_coordinator_on_a_shared_broker(photos, broker_url, tmp_pa
     finally:
         for process in (worker, coordinator):
             process.send_signal(signal.SIGTERM)
-        outputs = [process.communicate(timeout=60) for process in (worker, coordinator)]
+        outputs = [process.communicate() for process in (worker, coordinator)]
     assert all("Traceback" not in err for _, err in outputs)
 
 
@@ -163,7 +163,7 @@ def test_a_run_whose_workers_have_another_storage_ends_with_that_reason(
         _, err = poets("submit-dataset", photos, *TINY_OPTIONS, exit_code=1)
     finally:
         worker.send_signal(signal.SIGTERM)
-        worker.communicate(timeout=60)
+        worker.communicate()
 
     assert f"has the storage {elsewhere}" in err.splitlines()[-1]
     assert "POETS_STORAGE" in err.splitlines()[-1]
@@ -183,7 +183,7 @@ def test_flower_shows_the_workers_and_lets_nobody_change_anything(photos, runtim
         assert fetch(port, "/api/worker/shutdown/celery@x", data=b"") is None
     finally:
         flower.send_signal(number)
-        flower.communicate(timeout=30)
+        flower.communicate()
         poets("down")
     assert our_processes(runtime) == []
 
@@ -219,7 +219,7 @@ def test_down_under_a_submit_ends_it_with_what_to_do(photos, tmp_path, runtime):
     wait_until(trap.with_name(trap.name + ".pid").exists)
 
     poets("down")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate()
 
     assert process.returncode == 1
     assert err.splitlines()[-1].endswith("continue with `poets resume spring`.")
@@ -231,18 +231,18 @@ def test_a_submit_while_another_stack_is_ending_gets_one_of_its_own(photos):
     poets("up", "-q")
     down = start("down")
     result = poets_json("submit-dataset", photos, *TINY_OPTIONS)
-    down.communicate(timeout=60)
+    down.communicate()
 
     assert result["lost"] == 0
 
 
 def test_a_stack_whose_supervisor_was_killed_is_not_kept_up_by_the_next_command(photos, runtime):
     kill(poets_json("up")["pid"])
-    wait_until(lambda: not our_processes(runtime), 30)
+    wait_until(lambda: not our_processes(runtime))
 
     poets("submit-dataset", photos, *TINY_OPTIONS, "-q")
 
-    assert wait_until(lambda: not our_processes(runtime), 15)
+    assert wait_until(lambda: not our_processes(runtime))
 
 
 def test_files_in_the_current_folder_are_never_run(photos, tmp_path, monkeypatch):

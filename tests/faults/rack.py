@@ -45,9 +45,9 @@ class Program:
         self.process.kill()
         self.process.wait()
 
-    def end(self, exit_code: int = 0, timeout_s: float = 120.0) -> str:
+    def end(self, exit_code: int = 0) -> str:
         """Wait for its end and return what it printed."""
-        assert self.process.wait(timeout_s) == exit_code, self.said()
+        assert self.process.wait() == exit_code, self.said()
         return self.out.read_text("utf-8")
 
     def result(self) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class Rack:
                 program.process.send_signal(signal.SIGCONT)
             program.kill()
         self.kill_server()
-        wait_until(lambda: not self.processes(), 10)
+        wait_until(lambda: not self.processes())
         shutil.rmtree(self.folder)
 
     def _answers(self) -> bool:

@@ -142,7 +142,7 @@ def test_a_run_through_tls_is_as_any_other(few, certificates, front, tmp_path, u
         result = poets_json("submit-dataset", few, *SMALL, POETS_BROKER_URL=url)
     finally:
         worker.send_signal(signal.SIGTERM)
-        worker.communicate(timeout=60)
+        worker.communicate()
 
     assert tls.plain == 0
     assert tls.passed > 2

@@ -118,7 +118,7 @@ def test_images_that_change_under_a_run_are_rows_and_never_mixed_with_what_they_
     make_picture(red / "100.jpg", COLOURS["red"], 100)
 
     let_go(tmp_path / "traps")
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate()
 
     assert process.returncode == 0, err
     result = json.loads(out)

@@ -56,7 +56,7 @@ def test_a_batch_that_was_committed_and_never_acknowledged_is_counted_once(
     before = committed.stat()
     with recovery(f"a {victim} that died before it acknowledged"):
         if victim == "worker":
-            worker.process.wait(10)
+            worker.process.wait()
             rack.worker()
         result = driver.result()
 

@@ -41,7 +41,7 @@ def test_a_batch_whose_process_was_killed_is_done_again(undisturbed, tmp_path, v
     with recovery(f"{victim} killed in the middle of a batch, embedded stack"):
         kill(child if victim == "child" else parent_of(child))
         wait_until(lambda: len(list(tmp_path.glob("storage/bottlenecks/*/*/*.arrow"))) == 10)
-    result = json.loads(process.communicate(timeout=120)[0])
+    result = json.loads(process.communicate()[0])
 
     assert (result["computed"], result["quarantined"], result["lost"]) == (80, 0, 0)
     undisturbed.compare(tmp_path / "storage", "spring")
@@ -83,10 +83,10 @@ def test_a_supervisor_that_is_killed_takes_its_busy_worker_with_it(photos, tmp_p
     wait_until(trap.with_name(trap.name + ".pid").exists)
 
     kill(find_stack(load_settings()).supervisor())
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate()
 
     assert err.splitlines()[-1].endswith("continue with `poets resume spring`.")
-    wait_until(lambda: not our_processes(runtime), 5)
+    wait_until(lambda: not our_processes(runtime))
 
 
 def test_images_that_kill_their_worker_become_rows_and_take_no_neighbour(photos, tmp_path):
@@ -129,9 +129,9 @@ def test_ctrl_c_on_a_command_that_only_watches_leaves_the_run_to_its_driver(phot
     wait_until(lambda: "driven by another process" in watcher.stderr.readline())
 
     watcher.send_signal(signal.SIGINT)
-    _, err = watcher.communicate(timeout=60)
+    _, err = watcher.communicate()
     kill(child)
-    out, _ = driver.communicate(timeout=120)
+    out, _ = driver.communicate()
 
     assert watcher.returncode == 130
     assert err.splitlines()[-1] == (
@@ -151,7 +151,7 @@ def test_a_command_that_is_killed_leaves_no_process(photos, tmp_path, runtime):
     process.kill()
     process.communicate()
 
-    assert wait_until(lambda: not our_processes(runtime), 20)
+    assert wait_until(lambda: not our_processes(runtime))
     result = poets_json("resume", "photos-1")
     assert (result["computed"], result["lost"]) == (81, 0)
     assert_all_accounted(tmp_path / "storage", "photos-1")

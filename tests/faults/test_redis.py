@@ -46,7 +46,7 @@ def test_the_embedded_server_is_started_again(undisturbed, tmp_path, slow):
         [server] = filter(is_server, children_of(find_stack(load_settings()).supervisor()))
         kill(server)
         until_more(tmp_path, shards(tmp_path) + 2)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate()
 
     assert json.loads(out)["lost"] == 0
     assert "has forgotten" not in err

@@ -49,7 +49,7 @@ def elsewhere(home, *arguments):
     }
     done = subprocess.run(
         [*other_host_name(), sys.executable, "-m", "cli.main", *map(str, arguments)],
-        env=environment, capture_output=True, text=True, timeout=200, cwd=ROOT,
+        env=environment, capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -116,7 +116,7 @@ def test_a_run_whose_driver_is_killed_is_stalled_and_not_running(photos, broker_
         assert poets_json("resume", "spring")["lost"] == 0
     finally:
         worker.terminate()
-        worker.communicate(timeout=60)
+        worker.communicate()
     assert poets_json("show", "spring")["state"] == "finished"
 
 

@@ -40,7 +40,7 @@ def test_memory_stays_flat_however_many_batches_there_are(rack, undisturbed, fil
 
     def wait_for(share):
         count = BATCHES * share
-        wait_until(lambda: len(list(predictions.glob("*.parquet"))) >= count, 1500)
+        wait_until(lambda: len(list(predictions.glob("*.parquet"))) >= count)
         return peak_megabytes(driver.pid)
 
     early, late = wait_for(0.1), wait_for(0.9)

@@ -59,7 +59,7 @@ def test_a_task_that_outlasts_the_grace_is_back_in_the_queue_at_once(rack, undis
 
     worker.process.send_signal(signal.SIGTERM)
     with recovery("a task that outlasted the grace of SIGTERM (1 s), until it is queued again"):
-        worker.process.wait(20)
+        worker.process.wait()
         assert rack.client.llen("bottleneck") == 10
 
     assert temporaries(tmp_path) == []
@@ -87,12 +87,12 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed_and_no_process(
     wait_until(trap.with_name(trap.name + ".pid").exists)
 
     interrupt(process, times)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate()
 
     assert process.returncode == 130
     assert out == ""
     assert err.splitlines()[-1] == "Stopped. Continue with `poets resume spring`."
-    assert wait_until(lambda: not our_processes(runtime), 5)
+    assert wait_until(lambda: not our_processes(runtime))
     assert json.loads(poets("show", "spring", "--json")[0])["state"] == "stopped"
     assert not output.exists()
 
@@ -119,7 +119,7 @@ def test_ctrl_c_ends_a_classification_of_single_images_at_once(undisturbed, tmp_
     wait_until(trap.with_name(trap.name + ".pid").exists)
 
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate()
 
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err

@@ -76,7 +76,7 @@ def test_strange_messages_are_refused_and_logged_and_the_worker_goes_on(
         again = poets_json("submit-dataset", few, *SMALL, "--seed", "1")
     finally:
         worker.send_signal(signal.SIGTERM)
-        _, log = worker.communicate(timeout=60)
+        _, log = worker.communicate()
 
     assert again["lost"] == 0
     assert not (tmp_path / "run").exists()
@@ -99,6 +99,6 @@ def test_text_that_is_no_message_at_all_does_not_end_a_worker(few, broker_url, t
         assert worker.poll() is None
     finally:
         worker.send_signal(signal.SIGTERM)
-        worker.communicate(timeout=60)
+        worker.communicate()
 
     assert (again["lost"], worker.returncode) == (0, 0)

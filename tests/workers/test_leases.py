@@ -1,10 +1,12 @@
 """Leases: hints in Redis that say who works, how often it was tried, and who may commit."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 import redis
 
+from tests.builders.programs import wait_until
 from workers import leases
 from workers.app import make_app
 from workers.errors import ImageError, LeaseLostError
@@ -55,32 +57,37 @@ def test_a_lease_ends_by_itself_when_nobody_renews_it(client, monkeypatch):
     monkeypatch.setattr(leases, "LEASE_S", 0.05)
 
     with Lease(client, "run", Item.parse("7")):
-        time.sleep(0.1)
-
-        assert not client.exists(KEYS.lease("7"))
+        wait_until(lambda: not client.exists(KEYS.lease("7")))
 
 
 def test_a_lease_is_renewed_while_the_work_goes_on(client, monkeypatch):
-    monkeypatch.setattr(leases, "LEASE_S", 0.4)
     monkeypatch.setattr(leases, "_RENEW_S", 0.02)
 
-    with Lease(client, "run", Item.parse("7")) as lease:
-        for _ in range(12):
-            time.sleep(0.05)
-            lease.heartbeat()
-
-            assert client.exists(KEYS.lease("7"))
+    with Lease(client, "run", Item.parse("7")):
+        for _ in range(3):
+            client.set(KEYS.lease("7"), "nearly over", ex=100)
+            wait_until(lambda: client.get(KEYS.lease("7")) == "0")
 
 
 def test_a_lease_is_not_renewed_for_work_that_hangs(client, monkeypatch):
-    monkeypatch.setattr(leases, "LEASE_S", 0.1)
-    monkeypatch.setattr(leases, "_RENEW_S", 0.02)
-    monkeypatch.setattr(leases, "STALL_S", 0.1)
+    looks = []
 
-    with Lease(client, "run", Item.parse("7")):
-        time.sleep(0.3)
+    def monotonic():
+        looks.append(time.monotonic() + leases.STALL_S)
+        return looks[-1]
 
-        assert not client.exists(KEYS.lease("7"))
+    monkeypatch.setattr(leases, "_RENEW_S", 0.01)
+
+    with Lease(client, "run", Item.parse("7")) as lease:
+        monkeypatch.setattr(leases, "time", SimpleNamespace(monotonic=monotonic))
+        wait_until(lambda: len(looks) > 1)
+        client.set(KEYS.lease("7"), "nearly over", ex=100)
+        seen = len(looks)
+        wait_until(lambda: len(looks) > seen + 2)
+        assert client.get(KEYS.lease("7")) == "nearly over"
+
+        lease.heartbeat()
+        wait_until(lambda: client.get(KEYS.lease("7")) == "0")
 
 
 def test_the_first_start_is_the_first_attempt(client):

@@ -75,7 +75,7 @@ def test_the_conversion_ends_with_who_asked_for_it(storage):
     kill(parent.pid)
     parent.wait()
 
-    wait_until(lambda: has_ended(child), 5)
+    wait_until(lambda: has_ended(child))
 
 
 def test_the_process_for_single_images_ends_with_who_asked_for_it(ready_storage, tmp_path):
@@ -87,7 +87,7 @@ def test_the_process_for_single_images_ends_with_who_asked_for_it(ready_storage,
     kill(parent.pid)
     parent.wait()
 
-    wait_until(lambda: has_ended(child), 5)
+    wait_until(lambda: has_ended(child))
 
 
 def test_a_process_whose_parent_has_gone_already_ends_at_once():

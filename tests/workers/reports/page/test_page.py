@@ -3,11 +3,11 @@
 import json
 import os
 import shutil
-import time
 
 import pytest
 
 from tests.builders.datasets import make_data_set, make_shapes
+from tests.builders.programs import wait_until
 from tests.builders.reports import make_prediction, make_results, write_page
 from tests.builders.runs import make_run, trained
 
@@ -109,7 +109,8 @@ def type_filter(browser, text):
     box = browser.find_element("id", "filter")
     box.clear()
     box.send_keys(text)
-    time.sleep(0.4)  # the page waits until the typing has stopped
+    # The page waits until the typing has stopped.
+    wait_until(lambda: browser.execute_script("return state.filter") == text.lower())
 
 
 def press(browser, *keys):
