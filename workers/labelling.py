@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from workers.backbones.litert import CHUNK, LiteRTBackbone
-from workers.bottlenecks.batches import ImageResult, Request
+from workers.bottlenecks.requests import ImageResult, Request
 from workers.heads.model_backbone import check_backbone
 from workers.heads.model_folder import Model, load_model
 from workers.storage.manifest import Batch

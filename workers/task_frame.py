@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import redis
 
 from workers.backbones.loading import open_backbone
-from workers.bottlenecks.batches import ImageResult, Request, complete_batch
+from workers.bottlenecks.batches import complete_batch
 from workers.bottlenecks.computing import compute_results
 from workers.bottlenecks.isolated import compute_isolated
+from workers.bottlenecks.requests import ImageResult, Request
 from workers.errors import DatasetError, ModelError, PoetsError, RunError, WeightsError
 from workers.items import Item
 from workers.leases import Lease, connect, report_done, report_failed_attempt

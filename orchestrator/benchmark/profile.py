@@ -15,7 +15,7 @@ from workers.backbones.convert import convert_backbone
 from workers.backbones.store import has_backbone
 from workers.backbones.table import BackboneKey, find_spec
 from workers.bottlenecks import timing
-from workers.bottlenecks.batches import Request
+from workers.bottlenecks.requests import Request
 from workers.bottlenecks.timing import Timing
 from workers.errors import BrokerError, DatasetError
 from workers.processes.capacity import default_concurrency

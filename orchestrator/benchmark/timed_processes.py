@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, field
 
 from workers.backbones.table import BackboneKey
-from workers.bottlenecks.batches import Request
+from workers.bottlenecks.requests import Request
 from workers.bottlenecks.timing import Timing, TimingRequest, sum_timings
 from workers.errors import PoetsError
 from workers.processes.child import START_TIMEOUT_S, Child, DeathError

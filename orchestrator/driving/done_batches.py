@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from workers.bottlenecks.batches import ImageResult, Request, complete_batch
+from workers.bottlenecks.batches import complete_batch
+from workers.bottlenecks.requests import ImageResult, Request
 from workers.labelling import write_batch_predictions
 from workers.storage.manifest import batch_sizes, own_shards, read_batch
 from workers.storage.plan import Run

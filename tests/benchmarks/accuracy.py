@@ -22,8 +22,8 @@ from orchestrator.dataset.split import Shares, split_images
 from orchestrator.planning.weights import resolve_backbone
 from workers.backbones.convert import convert_backbone
 from workers.backbones.loading import Backbone, open_backbone
-from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
+from workers.bottlenecks.requests import Request
 from workers.heads.evaluate import evaluate_head
 from workers.heads.fit import fit_head
 from workers.heads.head import Examples

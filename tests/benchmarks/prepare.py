@@ -14,8 +14,8 @@ from tests.benchmarks.network import Layer, compute_in_tensorflow, fold_network,
 from workers.backbones.convert import convert_backbone
 from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.table import BackboneKey
-from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
+from workers.bottlenecks.requests import Request
 from workers.exports.frozen_graph import write_frozen_graph
 
 

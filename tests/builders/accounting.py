@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from workers.bottlenecks.batches import ImageResult, image_uri, read_results
+from workers.bottlenecks.batches import image_uri, read_results
+from workers.bottlenecks.requests import ImageResult
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import read_batches
 from workers.storage.plan import Plan, Run, read_plan

@@ -13,8 +13,9 @@ from orchestrator.planning.plan import plan_training
 from tests.builders.backbones import ARCHITECTURE, BACKBONE, BACKBONE_ID, WEIGHTS
 from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.table import BackboneKey
-from workers.bottlenecks.batches import ImageResult, Request, complete_batch
+from workers.bottlenecks.batches import complete_batch
 from workers.bottlenecks.computing import compute_results
+from workers.bottlenecks.requests import ImageResult, Request
 from workers.processes.heartbeat import Heartbeat, no_heartbeat
 from workers.storage.layout import Storage
 from workers.storage.manifest import PlannedImage, read_batch, read_batches

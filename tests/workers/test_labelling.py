@@ -13,7 +13,7 @@ from tests.builders.pictures import make_picture
 from workers.backbones.loading import open_backbone
 from workers.backbones.store import has_backbone
 from workers.backbones.weights import seed_of
-from workers.bottlenecks.batches import ImageResult
+from workers.bottlenecks.requests import ImageResult
 from workers.errors import ModelError
 from workers.heads.head import Head
 from workers.heads.model_backbone import check_backbone, install_backbone

@@ -16,9 +16,9 @@ from tests.builders.reports import read_table
 from tests.builders.runs import compute_run, images_of, make_run, train, trained
 from workers.backbones.litert import LiteRTBackbone
 from workers.bottlenecks import gathering
-from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
 from workers.bottlenecks.gathering import SPLITS, gather_bottlenecks
+from workers.bottlenecks.requests import Request
 from workers.errors import BottlenecksMissingError, DatasetError, LeaseLostError, ModelError
 from workers.heads import temperature
 from workers.heads.learning_curve import read_steps

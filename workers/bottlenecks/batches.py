@@ -3,14 +3,12 @@
 import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workers.backbones.table import find_spec
+from workers.bottlenecks.requests import ImageResult, Request
 from workers.errors import ShardError, StorageError
 from workers.images.distortions import Recipe, variant_uri
 from workers.images.files import is_folder_with_files
@@ -19,37 +17,6 @@ from workers.storage.manifest import Batch, PlannedImage
 from workers.storage.names import decode_name
 from workers.storage.plan import Plan, Run
 from workers.storage.shards import Shard, read_shard, write_shard
-
-
-@dataclass(frozen=True)
-class ImageResult:
-    """What came out of one image: a bottleneck (float32, shape (k,)) or an error."""
-
-    bottleneck: NDArray[np.float32] | None
-    digest: bytes | None = None
-    error: str | None = None
-
-
-class Request(NamedTuple):
-    """One image to compute, or one variant of it.
-
-    Attributes:
-        planned: Size in bytes and version in ns; None when they were not planned.
-    """
-
-    path: str
-    planned: tuple[int, int] | None = None
-    recipe: Recipe | None = None
-
-    @property
-    def file(self) -> tuple[str, tuple[int, int] | None]:
-        """Equal for requests that can share one decoded file."""
-        return self.path, self.planned
-
-    def identify(self, digest: bytes) -> bytes:
-        """Return the digest of the image or variant, given that of the file."""
-        return self.recipe.identify(digest) if self.recipe else digest
-
 
 # Computes images in order: `computing` does so quickly, `isolated` carefully.
 Compute = Callable[[list[Request]], Iterable[ImageResult]]

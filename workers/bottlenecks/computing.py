@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from workers.backbones.loading import Backbone
-from workers.bottlenecks.batches import ImageResult, Request
+from workers.bottlenecks.requests import ImageResult, Request
 from workers.errors import ImageError
 from workers.images.distortions import PLAIN, Draw
 from workers.images.loading import STEPS, ContentError, OpenImage, Steps

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.backbones.store import read_description
-from workers.bottlenecks.batches import ImageResult, read_results
+from workers.bottlenecks.batches import read_results
+from workers.bottlenecks.requests import ImageResult
 from workers.errors import BottlenecksMissingError, RunError
 from workers.heads.head import Examples
 from workers.processes.heartbeat import Heartbeat

@@ -14,8 +14,8 @@ import numpy as np
 
 from workers.backbones.loading import open_backbone
 from workers.backbones.table import BackboneKey
-from workers.bottlenecks.batches import ImageResult, Request
 from workers.bottlenecks.computing import compute_results
+from workers.bottlenecks.requests import ImageResult, Request
 from workers.processes.child import (
     IMAGE_TIMEOUT_S,
     Child,

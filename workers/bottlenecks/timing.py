@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from workers.backbones.loading import Backbone, open_backbone
 from workers.backbones.table import BackboneKey
-from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
+from workers.bottlenecks.requests import Request
 from workers.images.loading import STEPS, Steps
 from workers.processes.child import Tell, begin, serve
 from workers.storage.layout import Storage

@@ -7,8 +7,8 @@ from tests.benchmarks.material import Material
 from tests.benchmarks.rivals.meter import Meter
 from tests.benchmarks.rivals.processes import Work, compute_in_pool, open_pool
 from workers.backbones.litert import LiteRTBackbone
-from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
+from workers.bottlenecks.requests import Request
 
 
 def open_loop(material: Material) -> Work:

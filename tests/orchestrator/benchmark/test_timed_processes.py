@@ -7,7 +7,7 @@ import pytest
 from orchestrator.benchmark.timed_processes import make_timer, time_alone, time_together
 from tests.builders.backbones import BACKBONE, BACKBONE_ID
 from tests.builders.pictures import make_picture
-from workers.bottlenecks.batches import Request
+from workers.bottlenecks.requests import Request
 from workers.bottlenecks.timing import STAGES
 from workers.errors import PoetsError
 from workers.settings import Settings

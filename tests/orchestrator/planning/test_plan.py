@@ -14,7 +14,8 @@ from tests.builders.backbones import BACKBONE, BACKBONE_ID
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture
 from tests.builders.runs import make_run, pretend_run
-from workers.bottlenecks.batches import ImageResult, complete_batch
+from workers.bottlenecks.batches import complete_batch
+from workers.bottlenecks.requests import ImageResult
 from workers.errors import DatasetError, NameTakenError, RunError
 from workers.heads.model_folder import MODEL_FILES
 from workers.settings import load_settings

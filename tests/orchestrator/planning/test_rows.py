@@ -14,7 +14,8 @@ from orchestrator.planning.batches import choose_variants, cut_batches
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import COLOURS, make_picture
 from tests.builders.runs import images_of, make_plan, make_run
-from workers.bottlenecks.batches import ImageResult, complete_batch
+from workers.bottlenecks.batches import complete_batch
+from workers.bottlenecks.requests import ImageResult
 from workers.errors import UsageError
 from workers.storage.manifest import PlannedImage, read_batches
 from workers.storage.plan import Run, TrainingOptions, read_plan

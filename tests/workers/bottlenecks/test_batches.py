@@ -9,8 +9,9 @@ from tests.builders.backbones import BACKBONE_ID
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture
 from tests.builders.runs import make_run, pretend
-from workers.bottlenecks.batches import ImageResult, Request, complete_batch, read_results
+from workers.bottlenecks.batches import complete_batch, read_results
 from workers.bottlenecks.computing import compute_results
+from workers.bottlenecks.requests import ImageResult, Request
 from workers.errors import StorageError
 from workers.images.loading import OpenImage
 from workers.storage.manifest import read_batch, read_batches

@@ -9,8 +9,8 @@ import pytest
 from tests.builders.backbones import BACKBONE_ID
 from tests.builders.pictures import make_picture
 from workers.backbones.litert import LiteRTBackbone
-from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
+from workers.bottlenecks.requests import Request
 from workers.images.distortions import Recipe
 from workers.images.loading import STEPS, OpenImage
 

@@ -13,9 +13,9 @@ import pytest
 from tests.builders.backbones import BACKBONE, BACKBONE_ID
 from tests.builders.pictures import make_picture
 from workers.backbones.litert import LiteRTBackbone
-from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
 from workers.bottlenecks.isolated import compute_isolated
+from workers.bottlenecks.requests import Request
 from workers.errors import StorageError
 from workers.images.distortions import Recipe
 
@@ -139,7 +139,7 @@ BREAK_OFF = """
 import json, os, sys
 from pathlib import Path
 from workers.backbones.table import BackboneKey
-from workers.bottlenecks.batches import Request
+from workers.bottlenecks.requests import Request
 from workers.bottlenecks.isolated import compute_isolated
 from workers.storage.layout import Storage
 

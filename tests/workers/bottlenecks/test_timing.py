@@ -9,8 +9,8 @@ import pytest
 from tests.builders.backbones import BACKBONE
 from tests.builders.pictures import make_picture
 from workers.backbones.loading import open_backbone
-from workers.bottlenecks.batches import Request
 from workers.bottlenecks.computing import compute_results
+from workers.bottlenecks.requests import Request
 from workers.bottlenecks.timing import (
     STAGES,
     StageClock,

@@ -32,7 +32,7 @@ from workers.backbones.convert import convert_backbone
 convert_backbone(storage, key, lambda: None)
 """
 ISOLATE = """
-from workers.bottlenecks.batches import Request
+from workers.bottlenecks.requests import Request
 from workers.bottlenecks.isolated import compute_isolated
 list(compute_isolated(storage, key, [Request(sys.argv[3])], lambda: None))
 """
