@@ -20,6 +20,9 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	$$name -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& command -v $$name && break; done)
 BIN := $(VENV)/bin
+# Python keeps what it compiles, whatever the environment says (empty means so): the tests start
+# hundreds of programs, and each would compile poets anew.
+export PYTHONDONTWRITEBYTECODE :=
 # Most tests of the whole wait more than they compute, so four keep two cores busy. A file's tests
 # share what they prepare; in their own order, the files that take longest do not come last.
 PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
