@@ -66,6 +66,7 @@ def command(
     from orchestrator.embedded.users import start_ahead
 
     with start_ahead(session.settings):
+        from orchestrator.dataset.scan import describe_ignored
         from orchestrator.jobs.submit import LabellingRequest, plan_classification
 
         request = LabellingRequest(
@@ -74,7 +75,7 @@ def command(
         with session.show_progress() as on_progress:
             job = plan_classification(session.settings, request, on_progress)
         plan = job.plan
-        ignored = f", {sum(plan.ignored.values())} other files ignored" if plan.ignored else ""
+        ignored = f", ignored: {describe_ignored(plan.ignored)}" if plan.ignored else ""
         labelled_by = plan.labelling.model if plan.labelling else ""
         session.say(f"Job {job.name}: {plan.images:,} images{ignored}, labelled by {labelled_by}")
         conduct(session, job)

@@ -88,7 +88,9 @@ def command(
 
 
 def _say_plan(session: Session, plan: "Plan") -> None:
-    ignored = f", {sum(plan.ignored.values())} other files ignored" if plan.ignored else ""
+    from orchestrator.dataset.scan import describe_ignored
+
+    ignored = f", ignored: {describe_ignored(plan.ignored)}" if plan.ignored else ""
     distorted = (
         f", {plan.variants:,} variants of training images, {plan.cached_variants:,} of them known"
         if plan.variants

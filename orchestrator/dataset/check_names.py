@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from orchestrator.dataset.concerns import FEW_IMAGES, AffectedFile, Concern
 from orchestrator.dataset.dataset import Dataset, find_alike_labels
+from orchestrator.dataset.scan import is_entered
 from workers.images.files import MAX_BYTES
 from workers.storage.names import decode_name, encode_name
 
@@ -44,10 +45,11 @@ def check_sizes(dataset: Dataset) -> Iterator[Concern]:
 
 def _empty_folders(dataset: Dataset) -> list[str]:
     """Return the folders that would be labels if they held an image."""
-    with os.scandir(decode_name(dataset.scan.root)) as entries:
+    root = decode_name(dataset.scan.root)
+    with os.scandir(root) as entries:
         names = [
             encode_name(entry.name)
             for entry in entries
-            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+            if entry.is_dir(follow_symlinks=False) and is_entered(root, entry.name)
         ]
     return sorted(set(names) - set(dataset.labels))

@@ -5,14 +5,21 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.dataset.service_files import (
+    name_library_folder,
+    name_service_file,
+    name_service_folder,
+)
 from orchestrator.progress import OnProgress, Progress, counted, ignore
 from workers.errors import DatasetError
 from workers.images.files import ENDINGS, looks_like_image, version_of
 from workers.storage.names import encode_name
+
+_MOST_KINDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +54,21 @@ class Scan:
     ignored: Counter[str]
     unopened: list[tuple[str, str]] | None = None
 
-    @property
-    def ignored_text(self) -> str:
-        """Such as ``3 (.txt 2, links 1)``."""
-        kinds = ", ".join(f"{kind} {count}" for kind, count in self.ignored.most_common(6))
-        return f"{self.ignored.total()} ({kinds})"
+
+def describe_ignored(ignored: Mapping[str, int]) -> str:
+    """Return how much was ignored, most first: ``3 (.txt 2, links 1)``."""
+    most = sorted(ignored.items(), key=lambda item: -item[1])
+    more = f" and {len(most) - _MOST_KINDS} more kinds" if len(most) > _MOST_KINDS else ""
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in most[:_MOST_KINDS])
+    return f"{sum(ignored.values()):,} ({kinds}{more})"
 
 
 def scan_folder(folder: Path, on_progress: OnProgress = ignore) -> Scan:
     """Return every image below `folder`.
 
     The extension decides; only files without one are opened. Links are not followed (they
-    could lead out of the folder), and hidden folders are not entered.
+    could lead out of the folder), and neither hidden folders nor those of a system (see
+    `orchestrator.dataset.service_files`) are entered.
 
     Raises:
         DatasetError: When the folder is missing, is a file, or cannot be read.
@@ -114,10 +124,22 @@ def _walk(root: str, scan: Scan) -> Iterator[os.DirEntry[str]]:
             scan.ignored[kind] += 1
             if scan.unopened is not None:
                 scan.unopened.append((_path_below(root, entry), kind))
-        elif entry.name.startswith("."):
-            scan.ignored["hidden folders"] += 1
+        elif ignored_as := _name_unentered(root, entry.name, is_top=len(folders) == 1):
+            scan.ignored[ignored_as] += 1
         else:
             folders.append(_sorted_entries(entry.path))
+
+
+def is_entered(root: str, name: str) -> bool:
+    """Whether images are looked for in the folder `name` at the top of `root`."""
+    return _name_unentered(root, name, is_top=True) is None
+
+
+def _name_unentered(root: str, name: str, is_top: bool) -> str | None:
+    """Return as what a folder is counted that is not entered; None for one that is."""
+    if is_top and (kind := name_library_folder(os.path.basename(root), name)):
+        return kind
+    return name_service_folder(name) or ("hidden folders" if name.startswith(".") else None)
 
 
 def _sorted_entries(folder: str) -> Iterator[os.DirEntry[str]]:
@@ -131,11 +153,10 @@ def _sorted_entries(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def _examine(entry: os.DirEntry[str], root: str, ignored: Counter[str]) -> FoundImage | None:
-    suffix = os.path.splitext(entry.name)[1].lower()
-    # macOS leaves "._IMG_1.jpg" beside a photograph on disks of other systems.
-    if entry.name.startswith("._"):
-        ignored["._*"] += 1
+    if kind := name_service_file(entry.name):
+        ignored[kind] += 1
         return None
+    suffix = os.path.splitext(entry.name)[1].lower()
     if suffix not in ENDINGS and (suffix or not looks_like_image(entry.path)):
         # An odd one might not fit into JSON, or upset a terminal.
         ignored[(suffix or "no ending") if suffix.isprintable() else "odd endings"] += 1
@@ -157,7 +178,7 @@ def _path_below(root: str, entry: os.DirEntry[str]) -> str:
 
 def describe_no_images(scan: Scan) -> str:
     """Return what to say of a folder without images."""
-    ignored = f" Ignored: {scan.ignored_text}." if scan.ignored else ""
+    ignored = f" Ignored: {describe_ignored(scan.ignored)}." if scan.ignored else ""
     return f"There are no images in {scan.root}.{ignored} Give the folder that holds them."
 
 

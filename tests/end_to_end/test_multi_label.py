@@ -52,7 +52,7 @@ def test_a_person_is_told_what_was_ignored_and_how_good_it_is(table):
     out, err = poets("submit-dataset", table.with_suffix(""), "--multi-label", table, *TINY_OPTIONS)
 
     assert "238 images, 3 labels" in err
-    assert "2 other files ignored" in err
+    assert "ignored: 2 (images that the label file does not name 2)" in err
     assert "Warning: 1 of 239 rows" in err
     assert "'gone.jpg'" in err
     assert "mean AP" in out

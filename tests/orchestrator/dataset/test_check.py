@@ -238,6 +238,18 @@ def test_what_is_not_opened_or_not_in_a_label_has_a_row(photos, check, storage):
     ]
 
 
+def test_folders_of_a_system_are_neither_labels_nor_empty_folders(photos, check):
+    make_picture(photos / "@eaDir" / "000.jpg" / "SYNOPHOTO_THUMB_M.jpg", RED)
+    shutil.copytree(photos / "@eaDir", photos / "red" / "@eaDir")
+    (photos / "lost+found").mkdir()
+
+    found = check(photos)
+
+    assert found.concerns == []
+    assert found.dataset.labels == {"blue": 20, "red": 20}
+    assert found.to_json()["ignored"] == {"@eaDir/": 2, "lost+found/": 1}
+
+
 def test_submit_warns_of_files_whose_size_says_enough(photos, storage):
     (photos / "red" / "empty.jpg").touch()
     with (photos / "red" / "huge.jpg").open("wb") as file:

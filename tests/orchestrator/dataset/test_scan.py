@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from orchestrator.dataset.scan import scan_folder, stream_folder
+from orchestrator.dataset.scan import describe_ignored, scan_folder, stream_folder
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture
 from tests.builders.runs import make_run
@@ -49,7 +49,97 @@ def test_other_files_are_ignored_with_a_count(tmp_path):
         "links": 1,
         "devices and pipes": 1,
     }
-    assert scan.ignored_text.startswith("7 (")
+    assert describe_ignored(scan.ignored).startswith("7 (odd endings 2, ")
+
+
+@pytest.mark.parametrize(("name", "counted_as"), [
+    ("@eaDir", "@eaDir/"),
+    ("#recycle", "#recycle/"),
+    ("@Recycle", "@Recycle/"),
+    (".@__thumb", ".@__thumb/"),
+    ("$RECYCLE.BIN", "$RECYCLE.BIN/"),
+    ("$Recycle.Bin", "$RECYCLE.BIN/"),
+    ("System Volume Information", "System Volume Information/"),
+    ("__MACOSX", "__MACOSX/"),
+    (".AppleDouble", ".AppleDouble/"),
+    ("lost+found", "lost+found/"),
+    (".Trash-1000", ".Trash-1000/"),
+    (".thumbnails", ".thumbnails/"),
+    (".picasaoriginals", ".picasaoriginals/"),
+    (".dtrash", ".dtrash/"),
+    ("Catalog Previews.lrdata", "*.lrdata/"),
+    ("Photos Library.photoslibrary", "*.photoslibrary/"),
+    (".cache", "hidden folders"),
+])  # fmt: skip
+def test_folders_of_a_system_hold_no_photographs_and_are_counted_by_name(
+    tmp_path, name, counted_as
+):
+    make_picture(tmp_path / name / "deep" / "a.jpg", RED)
+    make_picture(tmp_path / "daisy" / name / "b.jpg" / "SYNOPHOTO_THUMB_M.jpg", RED)
+    make_picture(tmp_path / "daisy" / "b.jpg", RED)
+
+    scan = scan_folder(tmp_path)
+
+    assert [image.path for image in scan.images] == ["daisy/b.jpg"]
+    assert scan.ignored == {counted_as: 2}
+
+
+@pytest.mark.parametrize(("name", "counted_as"), [
+    ("Thumbs.db", "Thumbs.db"),
+    ("THUMBS.DB", "Thumbs.db"),
+    (".DS_Store", ".DS_Store"),
+    ("desktop.ini", "desktop.ini"),
+    ("._a.jpg", "._*"),
+    (".trashed-1700000000-a.jpg", ".trashed-*"),
+    (".pending-1700000000-a.jpg", ".pending-*"),
+    ("SYNOPHOTO_THUMB_XL.jpg", "SYNOPHOTO_*"),
+    (".nfs00000000004f2b", ".nfs0*"),
+])  # fmt: skip
+def test_files_of_a_system_are_no_photographs_whatever_they_hold(tmp_path, name, counted_as):
+    make_picture(tmp_path / "daisy" / "b.jpg", RED)
+    make_picture(tmp_path / "a.jpg", RED).rename(tmp_path / "daisy" / name)
+
+    scan = scan_folder(tmp_path)
+
+    assert [image.path for image in scan.images] == ["daisy/b.jpg"]
+    assert scan.ignored == {counted_as: 1}
+
+
+@pytest.mark.parametrize("name", [
+    "eaDir", "recycle", "lost and found", "lrdata", "photoslibrary", "thumbs", ".Trash-me.jpg",
+])  # fmt: skip
+def test_folders_with_similar_names_are_labels(tmp_path, name):
+    folder = name.removeprefix(".")
+    make_picture(tmp_path / folder / "a.jpg", RED)
+
+    assert [image.label for image in scan_folder(tmp_path).images] == [folder]
+
+
+def test_a_folder_of_a_system_that_is_asked_for_itself_is_read(tmp_path):
+    make_picture(tmp_path / "@eaDir" / "a.jpg", RED)
+
+    assert [image.path for image in scan_folder(tmp_path / "@eaDir").images] == ["a.jpg"]
+
+
+def test_of_a_photo_library_only_the_originals_are_photographs(tmp_path):
+    library = tmp_path / "Mine.photoslibrary"
+    make_picture(library / "originals" / "A" / "a.jpg", RED)
+    make_picture(library / "resources" / "derivatives" / "a.jpg", RED)
+    make_picture(library / "originals" / "resources" / "b.jpg", RED)
+
+    scan = scan_folder(library)
+
+    assert [image.path for image in scan.images] == [
+        "originals/A/a.jpg",
+        "originals/resources/b.jpg",
+    ]
+    assert scan.ignored == {"folders of the photo library": 1}
+
+
+def test_what_was_ignored_is_named_the_most_frequent_first():
+    assert describe_ignored({"links": 2, "@eaDir/": 1200}) == "1,202 (@eaDir/ 1,200, links 2)"
+    many = {f".{number}": 1 for number in range(11)}
+    assert describe_ignored(many).endswith(".7 1 and 3 more kinds)")
 
 
 def test_a_file_without_ending_is_an_image_if_it_begins_like_one(tmp_path):
