@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.dataset.label_file import read_label_file
+from tests.builders.jpegs import jpegs_of_every_kind
 from tests.builders.paths import DATA
 from tests.builders.pictures import decode_image, make_picture
 from tests.builders.runs import make_plan
@@ -68,6 +69,17 @@ def _images() -> list[bytes]:
     files = sorted(AWKWARD.iterdir()) if AWKWARD.is_dir() else []
     small = (path for path in files if path.is_file() and path.stat().st_size < _LARGEST_SEED)
     return made + [path.read_bytes() for path in small]
+
+
+def read_a_scaled_jpeg(content: bytes) -> None:
+    # The seeds have 66 rows, of which libjpeg-turbo leaves out most.
+    for size in (1, 8, 16, 33, 66):
+        with contextlib.suppress(ImageError):
+            assert decode_image(content, (size, size)).shape == (size, size, 3)
+
+
+def _jpegs() -> list[bytes]:
+    return [jpeg.content for jpeg in jpegs_of_every_kind()]
 
 
 def read_a_shard(content: bytes) -> None:
@@ -188,6 +200,7 @@ _CARD = ModelCard(
 )
 TARGETS = {
     "image": Target(read_image, _images),
+    "scaled-jpeg": Target(read_a_scaled_jpeg, _jpegs),
     "shard": Target(read_a_shard, _shards),
     "manifest": Target(read_a_manifest, _manifests),
     "plan": Target(read_a_plan, _plans),

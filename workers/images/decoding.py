@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
-import simplejpeg
 from billiard.exceptions import SoftTimeLimitExceeded
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from workers.errors import ImageError
 from workers.images.distortions import PLAIN
 from workers.images.files import FORMATS
+from workers.images.jpeg import Frame, decode_jpeg, read_frame
 from workers.images.resizing import ORIENTATIONS, Picture, Pixels, cut_pixels
 
 _FORMAT_NAMES = tuple(FORMATS)
@@ -107,11 +107,14 @@ def _decode(content: bytes, least: int) -> Picture:
             raise ImageError(
                 f"too large: {image.width}x{image.height} pixels, the limit is {MAX_PIXELS}"
             )
-        if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
-            # Whatever it refuses, Pillow judges.
-            with contextlib.suppress(ValueError):
-                return Picture(_decode_jpeg(content, image, least), _orientation(image))
-        image.draft(image.mode, (least, least))
+        if image.format in ("JPEG", "MPO"):
+            frame = _check_frame(content, image)
+            if frame and frame.is_scalable and image.mode in ("RGB", "L"):
+                # Whatever it refuses, Pillow judges.
+                with contextlib.suppress(ValueError):
+                    return Picture(decode_jpeg(content, frame, least), _orientation(image))
+            if frame and frame.is_scalable:
+                image.draft(image.mode, (least, least))
         image.load()
         # Asked earlier, it would decode some formats itself, and hide what is wrong with them.
         orientation = _orientation(image)
@@ -132,15 +135,12 @@ def _reduce(image: Image.Image, least: int) -> Pixels:
     return np.asarray(image if factor == (1, 1) else image.reduce(factor))
 
 
-def _decode_jpeg(content: bytes, image: Image.Image, least: int) -> Pixels:
-    # At 1/2, 1/4 or 1/8 where that leaves enough: five times as fast on 12-megapixel
-    # photographs. Other eighths are slower than the whole: they have no SIMD.
-    shortest = min(image.size)
-    factor = next(factor for factor in (8, 4, 2, 1) if shortest >= factor * least or factor == 1)
-    colours = "RGB" if image.mode == "RGB" else "GRAY"
-    height, width = -(-image.height // factor), -(-image.width // factor)
-    values: Pixels = simplejpeg.decode_jpeg(content, colours, min_height=height, min_width=width)
-    return values if colours == "RGB" else values[..., 0]
+def _check_frame(content: bytes, image: Image.Image) -> Frame | None:
+    frame = read_frame(content)
+    # Pillow makes room for the size that it has read, libjpeg fills what it reads itself.
+    if frame and (frame.width, frame.height) != image.size:
+        raise ImageError("cannot be decoded: its headers give two sizes")
+    return frame
 
 
 def _orientation(image: Image.Image) -> int:
