@@ -136,18 +136,18 @@ def sweep(session: Session, run: str, name: str | None, **grid: Any) -> None:
     try:
         with session.show_progress() as on_progress:
             shown = with_advice(on_progress, session.settings)
-            found = sweep_run(session.settings, run, given, name, shown)
+            trials, best = sweep_run(session.settings, run, given, name, shown)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             "Stopped. The same command starts again; no bottleneck is computed twice."
         ) from None
     if session.as_json:
-        best = to_dict(found.best)
-        print_json({"sweep": found.name, "trials": found.trials, "best": best})
+        facts = to_dict(best)
+        print_json({"sweep": facts["run"], "trials": trials, "best": facts})
         return
-    _print_board(found.trials, list(given))
+    _print_board(trials, list(given))
     click.echo()
-    print_result(found.best)
+    print_result(best)
 
 
 def _print_board(trials: list[dict[str, Any]], varied: list[str]) -> None:

@@ -6,10 +6,8 @@ another version may read what this one could not. Only the files that failed are
 """
 
 import contextlib
-import filecmp
 import os
 import re
-import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,13 +49,7 @@ def plan_retry(
     if not os.path.isdir(decode_name(earlier.root)):
         raise DatasetError(f"The folder {earlier.root} of the photographs is not there.")
     labelling = earlier.labelling and _take_output_over(parent, earlier.labelling)
-    draft = replace(
-        earlier,
-        parent=earlier.name,
-        labelling=labelling,
-        retried=len(bad),
-        sweep=None,
-    )
+    draft = replace(earlier, parent=earlier.name, labelling=labelling, retried=len(bad), sweep=None)
     images = (
         (_refresh(earlier, image) if image.path in bad else image, split)
         for image, split in planned_images(parent, on_progress)
@@ -66,11 +58,11 @@ def plan_retry(
         storage,
         draft,
         images,
+        on_progress,
         name=name,
         # The retry of a retry is another one of the same run.
         base=re.sub(r"-retry-\d+$", "", earlier.name) + "-retry",
         model=parent.folder.model if labelling else None,
-        on_progress=on_progress,
     )
 
 
@@ -90,21 +82,14 @@ def _take_output_over(run: Run, options: LabellingOptions) -> LabellingOptions:
     """
     output = Path(options.output)
     check_output(output, overwrite=True)
-    if output.exists() and not _is_as_written(run, options):
-        raise UsageError(
-            f"{output} is not as job {run.name!r} has written it, and would be overwritten. "
-            "Move it away, then try again."
-        )
+    if output.exists():
+        try:
+            # Takes an output with exactly the content of the job for its own, and no other.
+            merge_predictions(run, replace(options, overwrite=False), lambda: None)
+        # A damaged batch: nobody can tell.
+        except (UsageError, ShardError) as error:
+            raise UsageError(
+                f"{output} is not as job {run.name!r} has written it, and would be overwritten. "
+                "Move it away, then try again."
+            ) from error
     return replace(options, overwrite=True)
-
-
-def _is_as_written(run: Run, options: LabellingOptions) -> bool:
-    output = Path(options.output)
-    copy = output.parent / f".{output.name}.{uuid.uuid4().hex}.tmp"
-    try:
-        merge_predictions(run, replace(options, output=str(copy)), lambda: None)
-        return filecmp.cmp(copy, output, shallow=False)
-    except ShardError:
-        return False  # a batch of it is damaged: nobody can tell
-    finally:
-        copy.unlink(missing_ok=True)

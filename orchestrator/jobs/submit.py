@@ -15,8 +15,7 @@ from orchestrator.driving.driver import WatchInterrupt, drive_run
 from orchestrator.driving.output_formats import check_output
 from orchestrator.driving.result import Result, timed
 from orchestrator.embedded.users import has_stopped, keep_stack, use_broker
-from orchestrator.planning.plan import plan_again, plan_labelling, plan_training
-from orchestrator.planning.run_names import check_name
+from orchestrator.planning.plan import check_name, plan_again, plan_labelling, plan_training
 from orchestrator.planning.weights import resolve_backbone
 from orchestrator.progress import OnProgress
 from orchestrator.runs import find_model

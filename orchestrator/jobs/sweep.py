@@ -3,17 +3,18 @@
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator.driving.result import Result, TrainingResult
-from orchestrator.driving.several_runs import Driving
-from orchestrator.embedded.users import use_broker
+from orchestrator.driving.broker import open_broker
+from orchestrator.driving.driver import TICK_S, drive_run
+from orchestrator.driving.result import Result
+from orchestrator.embedded.users import has_stopped, use_broker
 from orchestrator.jobs.submit import check_surroundings, open_training
-from orchestrator.planning.plan import plan_again
-from orchestrator.planning.run_names import free_name
+from orchestrator.planning.plan import free_name, plan_again
 from orchestrator.planning.weights import resolve_backbone
-from orchestrator.progress import OnProgress
+from orchestrator.progress import OnProgress, Progress
 from workers.backbones.store import read_description
 from workers.backbones.table import BackboneKey
 from workers.errors import FailedSweepError, PoetsError, UsageError
@@ -27,23 +28,12 @@ _MOST_TRIALS = 500
 _MEASURES = ("validation_accuracy", "validation_accuracy_interval", "validation_log_loss")
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """What a sweep found.
-
-    Attributes:
-        name: Of the sweep, and of the run that the best became.
-        trials: The leader board, best first.
-        best: The result of that run.
-    """
-
-    name: str
-    trials: list[dict[str, Any]]
-    best: TrainingResult
+# Runs at once; each asks the broker five times a second.
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class Trial:
+class _Trial:
     """One point of the grid: its backbone, and the options that differ from the run's."""
 
     number: int
@@ -53,13 +43,72 @@ class Trial:
     changes: Mapping[str, Any]
 
 
+@dataclass
+class _Driving:
+    """Drives several runs at once, and shows them as one piece of work.
+
+    Attributes:
+        connected: Settings with a broker.
+        settings: As the user gave them.
+        total: Number of runs in all calls.
+    """
+
+    connected: Settings
+    settings: Settings
+    on_progress: OnProgress
+    total: int
+    _done: int = field(default=0, init=False)
+    _latest: dict[str, Progress] = field(default_factory=dict, init=False)
+
+    def drive(self, runs: Sequence[Run]) -> list[Result | PoetsError]:
+        """Return the result of each run, or why it has none; one does not end the others.
+
+        Ctrl-C stops all of them.
+        """
+        self._latest = {}
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            futures = [pool.submit(self._drive_one, run) for run in runs]
+            try:
+                while wait(futures, TICK_S).not_done:
+                    self._report(futures)
+            except KeyboardInterrupt:
+                # Each driver checks for it, so none continues behind the user's back.
+                for run in runs:
+                    run.folder.paused.touch()
+                pool.shutdown(cancel_futures=True)
+                raise
+        self._done += len(runs)
+        return [future.result() for future in futures]
+
+    def _drive_one(self, run: Run) -> Result | PoetsError:
+        def on_progress(progress: Progress) -> None:
+            self._latest[run.name] = progress
+
+        broker = open_broker(self.connected)
+        try:
+            return drive_run(run, broker, on_progress, has_ended=lambda: has_stopped(self.settings))
+        except PoetsError as error:
+            return error
+
+    def _report(self, futures: list["Future[Result | PoetsError]"]) -> None:
+        done = self._done + sum(future.done() for future in futures)
+        count = f"{done} of {self.total} heads"
+        for progress in list(self._latest.values()):
+            if progress.done < progress.total:
+                # An unattended run gets its note from the command.
+                note = progress.note or ("" if progress.is_unattended else count)
+                self.on_progress(replace(progress, note=note))
+                return
+        self.on_progress(Progress("training", min(done, self.total), self.total, unit="heads"))
+
+
 def sweep_run(
     settings: Settings,
     run: str,
     grid: Mapping[str, Sequence[Any]],
     name: str | None,
     on_progress: OnProgress,
-) -> Sweep:
+) -> tuple[list[dict[str, Any]], Result]:
     """Train a head for each point of `grid` on the photographs of `run`.
 
     No trial sees the test split. The best by validation accuracy is trained once more,
@@ -68,6 +117,9 @@ def sweep_run(
     Args:
         grid: Field of TrainingOptions, or "architecture", -> the values to try.
         name: None for RUN-sweep-1, RUN-sweep-2, ...
+
+    Returns:
+        The leader board, best first, and the result of the run that the best became.
 
     Raises:
         PoetsError: When there is nothing to sweep over, or no trial or the best run succeeded.
@@ -80,7 +132,7 @@ def sweep_run(
     called = _name_trials(storage, sweep)
     trials = _trials(settings, parent.plan, training, grid, called, on_progress)
     with use_broker(settings) as connected:
-        driving = Driving(connected, settings, on_progress, len(trials))
+        driving = _Driving(connected, settings, on_progress, len(trials))
         board = _leader_board(parent, trials, driving, called)
         if "error" in board[0]:
             first = board[0]["error"]
@@ -90,12 +142,10 @@ def sweep_run(
         [result] = driving.drive([final])
     if isinstance(result, PoetsError):
         raise result
-    if not isinstance(result, TrainingResult):
-        raise ValueError(f"{sweep} trains no head")
-    board[0]["test_accuracy"] = result.test_accuracy
+    board[0]["test_accuracy"] = read_card(final.folder.model).metrics["test_accuracy"]
     content = json.dumps(board, indent=2, ensure_ascii=False) + "\n"
     write_whole(final.folder.path / "leaderboard.json", content.encode())
-    return Sweep(sweep, board, result)
+    return board, result
 
 
 def _name_trials(storage: Storage, sweep: str) -> str:
@@ -114,7 +164,7 @@ def _trials(
     grid: Mapping[str, Sequence[Any]],
     called: str,
     on_progress: OnProgress,
-) -> list[Trial]:
+) -> list[_Trial]:
     backbones = [
         plan.backbone
         if architecture == plan.architecture
@@ -126,7 +176,7 @@ def _trials(
     if count > _MOST_TRIALS:
         raise UsageError(f"The grid has {count} points; a sweep has at most {_MOST_TRIALS}.")
     return [
-        Trial(number, f"{called}.{number:03d}", backbone, replace(training, **changes), changes)
+        _Trial(number, f"{called}.{number:03d}", backbone, replace(training, **changes), changes)
         for number, (backbone, changes) in enumerate(itertools.product(backbones, points), 1)
     ]
 
@@ -146,7 +196,7 @@ def _points(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _leader_board(
-    parent: Run, trials: list[Trial], driving: Driving, called: str
+    parent: Run, trials: list[_Trial], driving: _Driving, called: str
 ) -> list[dict[str, Any]]:
     """Return one row for each trial, the best first."""
     rows = []
@@ -169,7 +219,7 @@ def _leader_board(
     return sorted(rows, key=_rank)
 
 
-def _row(run: Run, trial: Trial, result: Result | PoetsError) -> dict[str, Any]:
+def _row(run: Run, trial: _Trial, result: Result | PoetsError) -> dict[str, Any]:
     architecture = trial.backbone.architecture
     row = {"trial": trial.number, "run": trial.name, "architecture": architecture, **trial.changes}
     if isinstance(result, PoetsError):

@@ -1,5 +1,9 @@
 """Make the immutable plan of a run: run.json and manifest.parquet, before the first task."""
 
+import itertools
+import re
+import shutil
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -13,10 +17,9 @@ from orchestrator.dataset.scan import FoundImage, Scan, describe_no_images
 from orchestrator.dataset.split import TRAINING
 from orchestrator.planning.batches import choose_batch_size, cut_batches, plan_rows
 from orchestrator.planning.cache import CacheIndex
-from orchestrator.planning.run_names import claim_name, name_after, temporary_folder
 from orchestrator.progress import OnProgress, Progress, counted, ignore
 from workers.backbones.table import BackboneKey
-from workers.errors import DatasetError
+from workers.errors import DatasetError, NameTakenError
 from workers.heads.model_folder import copy_model
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import Storage, check_run_name
@@ -34,14 +37,7 @@ def plan_training(
     batch_size: int | None,
     on_progress: OnProgress = ignore,
 ) -> Run:
-    """Plan a run that trains a head; nothing is written unless the whole plan is.
-
-    Args:
-        dataset: One without refusals.
-
-    Raises:
-        RunError: When the name is taken or not allowed.
-    """
+    """Plan a run that trains a head on a data set without refusals; see `write_plan`."""
     scan, total = dataset.scan, len(dataset.images) - dataset.splits.count(None)
     ignored = scan.ignored + Counter({"images without a label": len(dataset.images) - total})
     rows = total + options.variants * dataset.splits.count(TRAINING)
@@ -59,8 +55,7 @@ def plan_training(
         ((image, split) for image, split in pairs if split is not None),
         lambda n: on_progress(Progress("planning", n, total)),
     )
-    base = name_after(scan.root)
-    return write_plan(storage, draft, planned, name=name, base=base, on_progress=on_progress)
+    return write_plan(storage, draft, planned, on_progress, name=name, base=_name_after(scan.root))
 
 
 def plan_again(
@@ -72,14 +67,7 @@ def plan_again(
     sweep: str | None = None,
     on_progress: OnProgress = ignore,
 ) -> Run:
-    """Plan a run on the images, labels and splits of another; what is cached is not computed.
-
-    Args:
-        sweep: What the trials of a sweep are called when this is one; see `Plan`.
-
-    Raises:
-        RunError: When the name is taken or not allowed.
-    """
+    """Plan a run on the images, labels and splits of another; for errors, see `write_plan`."""
     earlier = parent.plan
     draft = replace(
         _draft(earlier.root, earlier.ignored, backbone, earlier.batch_size),
@@ -88,14 +76,8 @@ def plan_again(
         parent=earlier.name,
         sweep=sweep,
     )
-    return write_plan(
-        parent.storage,
-        draft,
-        planned_images(parent, on_progress),
-        name=name,
-        base=earlier.name,
-        on_progress=on_progress,
-    )
+    images = planned_images(parent, on_progress)
+    return write_plan(parent.storage, draft, images, on_progress, name=name, base=earlier.name)
 
 
 def planned_images(run: Run, on_progress: OnProgress) -> Iterator[tuple[FoundImage, str | None]]:
@@ -120,24 +102,16 @@ def plan_labelling(
     batch_size: int | None,
     on_progress: OnProgress = ignore,
 ) -> Run:
-    """Plan a job that labels every image of a folder.
-
-    Args:
-        model: Folder of the model, which is copied.
-
-    Raises:
-        DatasetError: When the folder holds no image.
-        RunError: When the name is taken or not allowed.
-    """
+    """Plan a job that labels every image of a folder; see `write_plan`."""
     return write_plan(
         storage,
         replace(_draft(scan.root, {}, backbone, batch_size or 0), labelling=options),
         ((image, None) for image in scan.images),
+        on_progress,
         name=name,
-        base=f"{name_after(scan.root)}-labels",
+        base=f"{_name_after(scan.root)}-labels",
         scan=scan,
         model=model,
-        on_progress=on_progress,
     )
 
 
@@ -162,10 +136,10 @@ def write_plan(
     storage: Storage,
     draft: Plan,
     images: Iterable[tuple[FoundImage, str | None]],
+    on_progress: OnProgress,
     *,
     name: str | None,
     base: str,
-    on_progress: OnProgress,
     scan: Scan | None = None,
     model: Path | None = None,
 ) -> Run:
@@ -179,10 +153,12 @@ def write_plan(
         DatasetError: When the scan found no image.
         RunError: When the name is taken or not allowed.
     """
-    chosen = base if name is None else name
-    check_run_name(chosen)
+    check_run_name(base if name is None else name)
     draft = replace(draft, created=datetime.now(UTC).isoformat(timespec="milliseconds"))
-    with temporary_folder(storage) as temporary:
+    temporary = storage.runs / f".tmp-{uuid.uuid4().hex}"
+    with storage_errors(f"write {storage.runs}"):
+        temporary.mkdir(parents=True)
+    try:
         if model:
             with storage_errors(f"write {storage.runs}"):
                 copy_model(model, temporary / "model")
@@ -191,7 +167,9 @@ def write_plan(
             if not plan.images:
                 raise DatasetError(describe_no_images(scan))
             plan = replace(plan, ignored=dict(scan.ignored))
-        return claim_name(storage, temporary, plan, chosen, is_exact=name is not None)
+        return _claim_name(storage, temporary, plan, name, base)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_manifest(
@@ -223,3 +201,43 @@ def _write_manifest(
         variants=counts["variants"],
         cached_variants=counts["cached_variants"],
     )
+
+
+def _claim_name(storage: Storage, temporary: Path, plan: Plan, name: str | None, base: str) -> Run:
+    """Give the finished plan its name; renaming a folder is atomic and never overwrites."""
+    while True:
+        check_name(storage, name)
+        named = replace(plan, name=name or free_name(storage, base))
+        (temporary / "run.json").write_bytes(named.to_json())
+        folder = storage.run(named.name)
+        with storage_errors(f"write {folder.path}"):
+            try:
+                temporary.rename(folder.path)
+                return Run(storage, folder, named)
+            except OSError:
+                # Another process may have taken the name meanwhile.
+                if not folder.path.exists():
+                    raise
+
+
+def check_name(storage: Storage, name: str | None) -> None:
+    """Refuse a name that a new run cannot have.
+
+    Raises:
+        NameTakenError: When another run has it.
+        RunError: When it is not allowed.
+    """
+    if name is not None and storage.run(name).path.exists():
+        raise NameTakenError(f"There is a run {name!r} already.", name)
+
+
+def free_name(storage: Storage, base: str) -> str:
+    """Return the first of BASE-1, BASE-2, ... that no run has yet."""
+    names = (f"{base}-{number}" for number in itertools.count(1))
+    return next(name for name in names if not storage.run(name).path.exists())
+
+
+def _name_after(root: str) -> str:
+    """Return what a run over this folder is called, but for its number."""
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", root.rstrip("/").rsplit("/", 1)[-1]).strip("-._")
+    return slug[:60] or "run"

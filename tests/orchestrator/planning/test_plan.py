@@ -8,8 +8,7 @@ from orchestrator.dataset.dataset import open_dataset
 from orchestrator.dataset.scan import scan_folder
 from orchestrator.jobs.submit import TrainingRequest, plan_submission
 from orchestrator.planning.batches import choose_batch_size
-from orchestrator.planning.plan import plan_labelling, plan_training
-from orchestrator.planning.run_names import check_name
+from orchestrator.planning.plan import check_name, plan_labelling, plan_training
 from tests.builders.backbones import BACKBONE, BACKBONE_ID
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture
