@@ -45,10 +45,24 @@ def read_flags(run: "RunFolder") -> RetrainFlags | None:
 
 
 def follow(session: Session, run: "Run") -> "Result":
-    """Attend a run until it is done, printing each step of its learning curve."""
-    steps = _Steps(run.folder, session.quiet)
-    result = attend(session, run, steps.print_new)
-    steps.print_new()
+    """Attend a run until it is done, printing each step of its learning curve once."""
+    from workers.heads.learning_curve import describe_step, read_steps
+
+    path, size, last = run.folder.steps, 0, -1
+
+    def print_new() -> None:
+        nonlocal size, last
+        found = path.stat().st_size if path.exists() else 0
+        if found == size:
+            return
+        size = found
+        for step in read_steps(path):
+            if step.step > last:
+                last = step.step
+                session.say("\n".join(describe_step(step)))
+
+    result = attend(session, run, print_new)
+    print_new()
     return result
 
 
@@ -95,30 +109,6 @@ def leave_files(session: Session, run: "Run", flags: RetrainFlags, result: "Resu
     session.say(f"What it gets wrong: {folder.report}")
     if session.as_json:
         print_json({**to_dict(result), **_describe(test, flags, list(heads))})
-
-
-class _Steps:
-    """Prints each step of a run's learning curve once, as soon as it is there."""
-
-    def __init__(self, run: "RunFolder", quiet: bool) -> None:
-        self._path = run.steps
-        self._quiet = quiet
-        self._size = 0
-        self._last = -1
-
-    def print_new(self) -> None:
-        from workers.heads.learning_curve import describe_step, read_steps
-
-        if self._quiet:
-            return
-        size = self._path.stat().st_size if self._path.exists() else 0
-        if size == self._size:
-            return
-        self._size = size
-        for step in read_steps(self._path):
-            if step.step > self._last:
-                self._last = step.step
-                say("\n".join(describe_step(step)))
 
 
 def _print_test(test: "FinalTest", flags: RetrainFlags) -> None:
