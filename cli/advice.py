@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workers.errors import (
+    EarlierExportError,
     FailedSweepError,
     LabellingJobError,
     NameTakenError,
@@ -16,6 +17,7 @@ from workers.errors import (
     OutputExistsError,
     PoetsError,
     StorageGoneError,
+    TargetError,
     UnfinishedRunError,
     UnknownModelError,
 )
@@ -39,6 +41,8 @@ _AFTER_ERROR: dict[type[PoetsError], str] = {
     NoCoordinatorError: "Start `poets coordinator` beside the workers, or leave out --detach.",
     LabellingJobError: "Give a run of `poets submit-dataset`; `poets runs` lists them.",
     OutputExistsError: "Use --force to overwrite it, or --output.",
+    EarlierExportError: "Give another folder with --to, or --force.",
+    TargetError: "Give another folder with --to.",
     NoModelError: "Make one with `poets submit-dataset DIR`, or give one with --model.",
     NoModelYetError: "See `poets show {run}`.",
     UnknownModelError: "`poets runs` lists the runs.",

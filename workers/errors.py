@@ -81,6 +81,14 @@ class OutputExistsError(UsageError):
     """The output exists already, and may not be overwritten."""
 
 
+class TargetError(UsageError):
+    """The folder to export to holds something else."""
+
+
+class EarlierExportError(TargetError):
+    """The folder to export to holds an earlier export, which may be replaced."""
+
+
 class ModelError(PoetsError):
     """A model folder is missing, damaged, or does not fit."""
 

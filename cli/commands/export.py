@@ -6,14 +6,12 @@ from typing import Any
 import click
 
 from cli import options
-from cli.console import print_json, say, show_progress
-from workers.errors import UsageError
+from cli.console import Session, print_json
 from workers.exports.formats import FORMATS
-from workers.settings import Settings
 
 
 @click.command("export")
-@click.argument("run", metavar="RUN|PATH|latest")
+@click.argument("model", metavar="RUN|PATH|latest")
 @click.option(
     "--to",
     "target",
@@ -36,20 +34,9 @@ from workers.settings import Settings
     metavar="NAME",
     help="Name of the output in the frozen graph.",
 )
-@click.option("--force", is_flag=True, help="Replace an earlier export in DIR.")
-@options.as_json
-@options.quiet
-@options.with_settings
-def command(
-    settings: Settings,
-    run: str,
-    target: Path,
-    formats: tuple[str, ...],
-    final_tensor_name: str,
-    force: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+@click.option("--force", "overwrite", is_flag=True, help="Replace an earlier export in DIR.")
+@options.with_session()
+def command(session: Session, **asked: Any) -> None:
     """Export the model of RUN to TensorFlow, Keras, LiteRT and ONNX.
 
     Each export is compared with `poets classify` first. DIR also gets a model card, and the
@@ -60,21 +47,16 @@ def command(
       poets export latest --to flowers-model
       poets export flowers-1 --to phone --format tflite --format tflite-int8
     """
-    from orchestrator.exporting.export import ExportOptions, TargetError, export_model
+    from orchestrator.exporting.export import ExportOptions, export_model
 
-    asked = ExportOptions(run, target, tuple(dict.fromkeys(formats)), force, final_tensor_name)
-    try:
-        with show_progress(quiet) as on_progress:
-            result = export_model(settings, asked, on_progress)
-    except TargetError as error:
-        or_force = ", or --force" if error.is_export else ""
-        raise UsageError(f"{error} Give another folder with --to{or_force}.") from error
-    if as_json:
+    with session.show_progress() as on_progress:
+        result = export_model(session.settings, ExportOptions(**asked), on_progress)
+    if session.as_json:
         print_json(result)
         return
     for report in result["formats"]:
         if "reason" in report:
-            say(f"No {report['format']}: {report['reason']}.", quiet)
+            session.say(f"No {report['format']}: {report['reason']}.")
     click.echo(f"Model {result['model']} is in {result['folder']}.")
     for report in result["formats"]:
         if "reason" not in report:

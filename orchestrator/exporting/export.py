@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,15 @@ from orchestrator.progress import OnProgress, Progress, ignore
 from orchestrator.runs import find_model
 from workers.backbones.table import find_spec
 from workers.backbones.weights import digest_file, seed_of
-from workers.errors import ExportError, UsageError, WeightsError
+from workers.errors import (
+    EarlierExportError,
+    ExportError,
+    TargetError,
+    UsageError,
+    WeightsError,
+)
 from workers.exports.formats import FORMATS, ExportRequest
-from workers.exports.model_readme import ReadmeContent, write_readme
+from workers.exports.model_readme import write_readme
 from workers.heads.model_backbone import check_backbone
 from workers.heads.model_folder import MODEL_FILES, ModelCard, read_card, read_head
 from workers.processes.child import QUIET_TENSORFLOW, Child, DeathError
@@ -31,18 +37,6 @@ FINAL_TENSOR = "final_result"
 _TENSOR_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/-]*")
 # Names that the graph has already.
 _TAKEN_NAMES = ("input", "Mul")
-
-
-class TargetError(UsageError):
-    """The folder to export to is taken.
-
-    Attributes:
-        is_export: Whether it holds an earlier export, which may be replaced.
-    """
-
-    def __init__(self, message: str, is_export: bool = False) -> None:
-        super().__init__(message)
-        self.is_export = is_export
 
 
 @dataclass(frozen=True)
@@ -76,37 +70,68 @@ def export_model(
         UsageError: When the folder is taken, or the tensor cannot have this name.
         ExportError: When a format that was asked for by name is not possible.
         ModelError: When there is no such model, or it is damaged.
-        WeightsError: See `find_source_weights`.
+        WeightsError: See `open_model`.
         StorageError: When the storage refuses.
     """
-    check_tensor_name(options.final_tensor_name)
-    folder, card = open_model(settings, options.model)
     target = options.target.expanduser().absolute()
     _check_target(target, options.overwrite)
-    weights = find_source_weights(settings, card, on_progress)
+    card, run, request = open_model(settings, options.model, options.final_tensor_name, on_progress)
     temporary = target.parent / f".tmp-{uuid.uuid4().hex}"
+    formats = tuple(dict.fromkeys(options.formats)) or tuple(FORMATS)
+    request = replace(request, target=str(temporary), formats=formats)
     with storage_errors(f"write {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         try:
-            reports = _write(settings, folder, card, weights, temporary, options, on_progress)
+            for name in MODEL_FILES:
+                shutil.copyfile(Path(request.model, name), temporary / name)
+            reports = run_export([request], on_progress)
+            refused = [report for report in reports if "reason" in report]
+            if refused and (options.formats or len(refused) == len(reports)):
+                first = refused[0]
+                raise ExportError(f"No {first['format']} of {card.name}: {first['reason']}.")
+            data_set = os.path.basename(run.plan.root) if run else ""
+            text = write_readme(card, data_set, reports, options.final_tensor_name)
+            (temporary / _README).write_text(text, "utf-8")
             _put(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return {"model": card.name, "folder": str(target), "formats": reports}
 
 
-def open_model(settings: Settings, model: str) -> tuple[Path, ModelCard]:
-    """Return the folder of a model and its card, after checking all that poets uses of it.
+def open_model(
+    settings: Settings, reference: str, final_tensor_name: str, on_progress: OnProgress
+) -> tuple[ModelCard, Run | None, ExportRequest]:
+    """Check all that an export uses of a model.
+
+    Returns:
+        Its card; its run, None where it is not in this storage; and a request without a target
+        and formats.
 
     Raises:
+        UsageError: When the tensor cannot have this name.
         ModelError: When there is no such model, or it is damaged.
+        WeightsError: When the weights of its backbone cannot be found, or were altered.
     """
-    folder = find_model(Storage(settings.storage), model)
+    check_tensor_name(final_tensor_name)
+    storage = Storage(settings.storage)
+    folder = find_model(storage, reference)
     card = read_card(folder)
     read_head(folder, card)
     check_backbone(folder, card)
-    return folder, card
+    home = RunFolder(folder.parent)
+    run = Run(storage, home, read_plan(home)) if home.plan.exists() else None
+    photographs, no_photographs = choose_photographs(run)
+    request = ExportRequest(
+        model=str(folder),
+        target="",
+        formats=(),
+        weights=_find_weights(settings, card, on_progress),
+        final_tensor_name=final_tensor_name,
+        photographs=tuple(photographs),
+        no_photographs=no_photographs,
+    )
+    return card, run, request
 
 
 def check_tensor_name(name: str) -> None:
@@ -129,17 +154,11 @@ def _check_target(target: Path, overwrite: bool) -> None:
             f"{target} holds other files ({min(found - ours)}), but an export needs its own folder."
         )
     if found and not overwrite:
-        raise TargetError(f"{target} exists.", is_export=True)
+        raise EarlierExportError(f"{target} exists.")
 
 
-def find_source_weights(
-    settings: Settings, card: ModelCard, on_progress: OnProgress
-) -> Path | None:
-    """Return the weights file of a model's backbone; None for random weights.
-
-    Raises:
-        WeightsError: When it cannot be found, or was altered.
-    """
+def _find_weights(settings: Settings, card: ModelCard, on_progress: OnProgress) -> str | None:
+    """Return the weights file of a model's backbone; None for random weights."""
     if seed_of(card.weights) is not None:
         return None
     stored = Storage(settings.storage).weights(card.weights)
@@ -154,49 +173,7 @@ def find_source_weights(
             )
     if digest_file(stored) != card.weights:
         raise WeightsError(f"The weights {stored} were altered. Delete the file and export again.")
-    return stored
-
-
-def _write(
-    settings: Settings,
-    folder: Path,
-    card: ModelCard,
-    weights: Path | None,
-    target: Path,
-    options: ExportOptions,
-    on_progress: OnProgress,
-) -> list[dict[str, Any]]:
-    for name in MODEL_FILES:
-        shutil.copyfile(folder / name, target / name)
-    run = find_run(settings, folder)
-    photographs, no_photographs = choose_photographs(run)
-    formats = options.formats or tuple(FORMATS)
-    request = ExportRequest(
-        model=str(folder),
-        target=str(target),
-        formats=formats,
-        weights=str(weights) if weights else None,
-        final_tensor_name=options.final_tensor_name,
-        photographs=tuple(photographs),
-        no_photographs=no_photographs,
-    )
-    reports = run_export([request], on_progress)
-    refused = [report for report in reports if "reason" in report]
-    if refused and (options.formats or len(refused) == len(reports)):
-        first = refused[0]
-        raise ExportError(f"No {first['format']} of {card.name}: {first['reason']}.")
-    data_set = os.path.basename(run.plan.root) if run else ""
-    text = write_readme(ReadmeContent(card, data_set, reports, options.final_tensor_name))
-    (target / _README).write_text(text, "utf-8")
-    return reports
-
-
-def find_run(settings: Settings, model: Path) -> Run | None:
-    """Return the run that a model folder lies in, None where it lies elsewhere."""
-    folder = RunFolder(model.parent)
-    return (
-        Run(Storage(settings.storage), folder, read_plan(folder)) if folder.plan.exists() else None
-    )
+    return str(stored)
 
 
 def run_export(requests: list[ExportRequest], on_progress: OnProgress) -> list[dict[str, Any]]:

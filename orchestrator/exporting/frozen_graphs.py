@@ -3,21 +3,14 @@
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from orchestrator.exporting.calibration_images import choose_photographs
-from orchestrator.exporting.export import (
-    FINAL_TENSOR,
-    check_tensor_name,
-    find_run,
-    find_source_weights,
-    open_model,
-    run_export,
-)
+from orchestrator.exporting.export import FINAL_TENSOR, open_model, run_export
 from orchestrator.progress import OnProgress, ignore
 from workers.errors import ExportError, UsageError
-from workers.exports.formats import GRAPH, LABELS, ExportRequest
+from workers.exports.formats import GRAPH, LABELS
 from workers.heads.model_folder import MODEL_FILES, ModelCard, read_head
 from workers.settings import Settings
 from workers.storage.atomic import write_whole
@@ -69,35 +62,25 @@ def export_graphs(
         ExportError: When a graph is not right.
         PoetsError: See `orchestrator.exporting.export.export_model`.
     """
-    check_tensor_name(final_tensor_name)
-    folder, card = open_model(settings, model)
-    photographs, _ = choose_photographs(find_run(settings, folder))
-    weights = find_source_weights(settings, card, on_progress)
+    card, _, request = open_model(settings, model, final_tensor_name, on_progress)
     with tempfile.TemporaryDirectory() as scratch:
-        models = {graph: folder}
-        for number, (path, head) in enumerate(heads.items()):
-            models[path] = _with_head(folder, card, head, Path(scratch, f"model-{number}"))
-        made = {path: Path(scratch, f"graph-{number}") for number, path in enumerate(models)}
-        requests = []
-        for path, source in models.items():
-            made[path].mkdir()
-            requests.append(
-                ExportRequest(
-                    model=str(source),
-                    target=str(made[path]),
-                    formats=("graph",),
-                    weights=str(weights) if weights else None,
-                    final_tensor_name=final_tensor_name,
-                    # The others differ by their heads only, which noise can check.
-                    photographs=tuple(photographs) if source == folder else (),
+        requests = {}
+        for number, path in enumerate((graph, *heads)):
+            made = Path(scratch, f"graph-{number}")
+            made.mkdir()
+            requests[path] = replace(request, target=str(made), formats=("graph",))
+            if path in heads:
+                other = _with_head(
+                    Path(request.model), card, heads[path], Path(scratch, f"model-{number}")
                 )
-            )
-        for report in run_export(requests, on_progress):
+                # It differs by its head only, which noise can check.
+                requests[path] = replace(requests[path], model=str(other), photographs=())
+        for report in run_export(list(requests.values()), on_progress):
             if "reason" in report:
                 raise ExportError(f"No graph of {card.name}: {report['reason']}.")
-        for path, source in made.items():
-            write_whole(path, partial(shutil.copyfile, source / GRAPH))
-        write_whole(labels, partial(shutil.copyfile, made[graph] / LABELS))
+        for path, asked in requests.items():
+            write_whole(path, partial(shutil.copyfile, Path(asked.target, GRAPH)))
+        write_whole(labels, partial(shutil.copyfile, Path(requests[graph].target, LABELS)))
 
 
 def _with_head(folder: Path, card: ModelCard, head: Path, target: Path) -> Path:

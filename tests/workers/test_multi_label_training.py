@@ -14,7 +14,7 @@ from tests.builders.reports import data_of, read_table
 from tests.builders.runs import compute_run, images_of, make_run, train, trained
 from workers.bottlenecks.gathering import SPLITS, gather_bottlenecks
 from workers.errors import DatasetError
-from workers.exports.model_readme import ReadmeContent, write_readme
+from workers.exports.model_readme import write_readme
 from workers.heads.model_folder import load_model
 from workers.labelling import classify_files
 from workers.storage.label_sets import split_labels
@@ -198,7 +198,7 @@ def test_the_report_and_the_model_card_know_what_it_is(finished):
     assert data["isMultiLabel"] is True
     assert data["splits"]["test"]["confusion"] is None
     card = load_model(finished.folder.model).card
-    text = write_readme(ReadmeContent(card, "shapes", [], "final_result"))
+    text = write_readme(card, "shapes", [], "final_result")
     assert "a logistic regression for each label" in text
     assert (
         "| split | accuracy | log loss | mean average precision |\n| --- | --- | --- | --- |"

@@ -1,7 +1,6 @@
 """The model card of an exported model: what it is, what it is worth, how to load it."""
 
 import string
-from dataclasses import dataclass
 from importlib.resources import files as resources
 from typing import Any
 
@@ -42,22 +41,6 @@ poets itself computes with the 8-bit weights of `backbone.tflite`. The formats a
 network with its full weights, so their scores differ a little from those of `poets classify`."""
 
 
-@dataclass(frozen=True)
-class ReadmeContent:
-    """What the model card is written from.
-
-    Attributes:
-        data_set: Name of the folder of photographs; "" where it is not known.
-        reports: What became of each format, as `workers.exports.program` yields it.
-        final_tensor_name: Output of the frozen graph.
-    """
-
-    card: ModelCard
-    data_set: str
-    reports: list[dict[str, Any]]
-    final_tensor_name: str
-
-
 def licence_of(card: ModelCard) -> str:
     """Return the licence of the backbone's weights, in words."""
     if seed_of(card.weights) is not None:
@@ -66,9 +49,17 @@ def licence_of(card: ModelCard) -> str:
     return f"{licence}, if the weights are those that Keras publishes for {card.architecture}"
 
 
-def write_readme(content: ReadmeContent) -> str:
-    """Return the text of the model card."""
-    card, counts = content.card, content.card.counts
+def write_readme(
+    card: ModelCard, data_set: str, reports: list[dict[str, Any]], final_tensor_name: str
+) -> str:
+    """Return the text of the model card.
+
+    Args:
+        data_set: Name of the folder of photographs; "" where it is not known.
+        reports: What became of each format, as `workers.exports.program` yields it.
+        final_tensor_name: Output of the frozen graph.
+    """
+    counts = card.counts
     spec = find_spec(card.architecture)
     height, width = card.preprocessing.input_size
     template = resources("workers.exports").joinpath("model_readme.md").read_text("utf-8")
@@ -87,15 +78,13 @@ def write_readme(content: ReadmeContent) -> str:
         height=height,
         width=width,
         labels=", ".join(f"`{label}`" for label in card.labels),
-        folder=f"The folder `{content.data_set}`"
-        if content.data_set
-        else "A folder not known here",
+        folder=f"The folder `{data_set}`" if data_set else "A folder not known here",
         quarantined=f"{counts.get('quarantined', 0):,}",
         left_out=f"{counts.get('left_out', 0):,}",
         splits="\n".join(f"| {name} | {counts[name]:,} |" for name in SPLITS if name in counts),
         figures=_figures(card),
-        formats=_formats(content.reports) + (_QUANTIZED if spec.is_quantized else ""),
-        loading=_loading(content),
+        formats=_formats(reports) + (_QUANTIZED if spec.is_quantized else ""),
+        loading=_loading(reports, final_tensor_name),
         licence=licence_of(card),
     )
 
@@ -137,11 +126,11 @@ def _formats(reports: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, *([""] if refused else []), *refused])
 
 
-def _loading(content: ReadmeContent) -> str:
+def _loading(reports: list[dict[str, Any]], final_tensor_name: str) -> str:
     parts = []
-    for report in content.reports:
+    for report in reports:
         if "reason" not in report:
             row = FORMATS[report["format"]]
-            code = row.loading.replace("{final_tensor_name}", content.final_tensor_name)
+            code = row.loading.replace("{final_tensor_name}", final_tensor_name)
             parts.append(f"{row.title[0].upper()}{row.title[1:]}:\n\n```python\n{code}\n```\n")
     return "\n".join(parts)

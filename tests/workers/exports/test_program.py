@@ -17,7 +17,7 @@ from workers.exports import program
 from workers.exports.formats import ExportRequest
 from workers.exports.frozen_graph import write_frozen_graph
 from workers.exports.loaders import LOADERS
-from workers.exports.model_readme import ReadmeContent, write_readme
+from workers.exports.model_readme import write_readme
 from workers.exports.program import export_formats
 from workers.heads.head import Head
 from workers.heads.model_folder import ModelCard, Preprocessing, load_model, save_model
@@ -181,14 +181,14 @@ def test_the_formats_of_an_8_bit_architecture_hold_the_network_it_came_from(mode
         assert np.abs(found - expected).max() < 1e-3
         assert report["difference"] > 1e-3
     card = load_model(model).card
-    assert "8-bit weights" in write_readme(ReadmeContent(card, "", reports, "final_result"))
+    assert "8-bit weights" in write_readme(card, "", reports, "final_result")
 
 
 def test_the_model_card_says_what_is_not_there(model):
     card = dataclasses.replace(load_model(model).card, labels=("a", "b"))
     reports = [{"format": "onnx", "reason": "the package tf2onnx is missing"}]
 
-    text = write_readme(ReadmeContent(card, "", reports, "final_result"))
+    text = write_readme(card, "", reports, "final_result")
 
     assert "- Not here: ONNX, opset 17; the package tf2onnx is missing." in text
     assert "random, from seed 0" in text
