@@ -15,10 +15,12 @@ from hypothesis import HealthCheck, settings
 from orchestrator.embedded.stack import find_stack
 from orchestrator.embedded.supervisor import find_server
 from tests.builders.backbones import BACKBONE, WEIGHTS, install_tiny
+from tests.builders.inspection import keep_inspector
 from tests.builders.once import make_once
 from tests.builders.paths import DATA
 from tests.builders.traps import DEADLY_IMAGES, lay
 from workers.errors import BrokerError
+from workers.images.inspection import Inspector
 from workers.leases import connect
 from workers.settings import Settings
 from workers.storage.layout import Storage
@@ -131,6 +133,18 @@ def poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the names of files decide what opening them does to a new process."""
     for name, value in lay(tmp_path / "poison", DEADLY_IMAGES).items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def _kept_inspector() -> Iterator[type[Inspector]]:
+    with keep_inspector() as kept:
+        yield kept
+
+
+@pytest.fixture
+def kept_inspector(_kept_inspector: type[Inspector], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let checks of folders share a process, of which each would start two."""
+    monkeypatch.setattr("orchestrator.dataset.inspect_files.Inspector", _kept_inspector)
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ def test_a_clean_folder_is_exit_code_0_and_says_what_comes_next(photos):
     assert last == f"Nothing would spoil a run: poets submit-dataset {photos}"
 
 
-def test_remarks_alone_are_exit_code_0(photos):
+def test_remarks_alone_are_exit_code_0(photos, kept_inspector):
     for number in range(5):
         (photos / "red" / f"empty{number}.jpg").touch()
 
@@ -47,7 +47,7 @@ def test_remarks_alone_are_exit_code_0(photos):
     assert result.stderr.startswith("checking: ")
 
 
-def test_what_would_spoil_a_run_is_exit_code_1(photos):
+def test_what_would_spoil_a_run_is_exit_code_1(photos, kept_inspector):
     shutil.copy(photos / "red" / "000.jpg", photos / "blue" / "a[b]\n.jpg")
 
     result = invoke("check", photos)
@@ -58,7 +58,7 @@ def test_what_would_spoil_a_run_is_exit_code_1(photos):
     assert "Something would spoil a run" in result.stdout
 
 
-def test_json_lists_everything_and_nothing_else_is_on_stdout(photos):
+def test_json_lists_everything_and_nothing_else_is_on_stdout(photos, kept_inspector):
     for number in range(5):
         (photos / "red" / f"empty{number}.jpg").touch()
 
@@ -73,7 +73,7 @@ def test_json_lists_everything_and_nothing_else_is_on_stdout(photos):
     assert found["counts"]["unreadable"] == len(found["concerns"]) == 5
 
 
-def test_a_quick_check_says_what_it_does_not_know(photos):
+def test_a_quick_check_says_what_it_does_not_know(photos, kept_inspector):
     result = invoke("check", photos, "--quick")
 
     assert result.exit_code == 0
@@ -92,7 +92,7 @@ def test_percentages_that_cannot_be_are_refused_before_anything_is_read(photos):
     assert invoke("check", photos, "--testing-percentage", 95).exit_code == 2
 
 
-def test_awkward_photographs(data):
+def test_awkward_photographs(data, kept_inspector):
     result = invoke("check", data / "awkward", "--json")
 
     found = json.loads(result.stdout)
