@@ -1,7 +1,6 @@
-"""A trainer that is killed in the middle of gradient sgd, and the one that comes after it."""
+"""A trainer that is killed in the middle of gradient descent, and the one that comes after it."""
 
 import csv
-import os
 import signal
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import sys
 import pytest
 
 from tests.builders.datasets import make_data_set
+from tests.builders.heads import CLOCK_OF_STEPS
 from tests.builders.paths import ROOT
 from tests.builders.runs import compute_run, make_run, train
 from workers.errors import LeaseLostError
@@ -17,21 +17,28 @@ from workers.heads.learning_curve import read_steps
 from workers.heads.model_folder import load_model
 from workers.storage.plan import TrainingOptions
 
-OPTIONS = TrainingOptions(solver="sgd", steps=3000, learning_rate=0.1)
-# A trainer that takes its time and leaves checkpoints often.
-PROGRAM = """
-import sys, time
+OPTIONS = TrainingOptions(solver="sgd", steps=600, learning_rate=0.1)
+# A trainer that says when it is in the middle, and stays there.
+PROGRAM = (
+    CLOCK_OF_STEPS
+    + """
+import sys
 from pathlib import Path
-from workers.heads import sgd
+from workers.heads.learning_curve import read_steps
 from workers.storage.layout import Storage
 from workers.storage.plan import Run
 from workers.training import train_run
 
-sgd.CHECKPOINT_EVERY_S = 0.01
-storage = Storage(Path(sys.argv[1]))
-run = Run.open(storage, sys.argv[2])
-train_run(run, lambda: time.sleep(0.0003), lambda: None)
+run = Run.open(Storage(Path(sys.argv[1])), sys.argv[2])
+
+def heartbeat():
+    if run.folder.checkpoint.exists() and len(read_steps(run.folder.steps)) > 20:
+        print("here", flush=True)
+        time.sleep(600)
+
+train_run(run, heartbeat, lambda: None)
 """
+)
 
 
 @pytest.fixture
@@ -47,14 +54,15 @@ def planned(storage, photos, name):
 
 def kill_in_the_middle(storage, run):
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(storage.root), run.name], cwd=ROOT
+        [sys.executable, "-c", PROGRAM, str(storage.root), run.name],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    while process.poll() is None:
-        steps = read_steps(run.folder.steps)
-        if steps and steps[-1].step >= 1000 and run.folder.checkpoint.exists():
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    assert process.wait() == -signal.SIGKILL
+    with process:
+        assert process.stdout.readline() == "here\n"
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
 
 
 def curve_of(run):
@@ -78,11 +86,11 @@ def test_the_next_trainer_goes_on_and_the_model_is_the_same(ready_storage, photo
     assert not run.folder.checkpoint.exists()
     # The files of the killed one stay, and what it told on the way is told once.
     assert len(list((run.folder.summaries / "train").iterdir())) == before + 1
-    assert [step.step for step in read_steps(run.folder.steps)] == [*range(0, 3000, 10), 2999]
+    assert [step.step for step in read_steps(run.folder.steps)] == [*range(0, 600, 10), 599]
 
 
 def test_a_trainer_that_may_not_commit_leaves_the_checkpoint(ready_storage, photos, monkeypatch):
-    monkeypatch.setattr(sgd, "CHECKPOINT_EVERY_S", 0.01)
+    monkeypatch.setattr(sgd, "CHECKPOINT_EVERY_S", 0)
     run = planned(ready_storage, photos, "run")
 
     def refuse():
