@@ -18,7 +18,7 @@ from tests.builders.backbones import BACKBONE, WEIGHTS, install_tiny
 from tests.builders.inspection import keep_inspector
 from tests.builders.once import make_once
 from tests.builders.paths import DATA
-from tests.builders.traps import DEADLY_IMAGES, lay
+from tests.builders.traps import DEADLY_IMAGES, Impatience, lay
 from workers.errors import BrokerError
 from workers.images.inspection import Inspector
 from workers.leases import connect
@@ -133,6 +133,12 @@ def poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the names of files decide what opening them does to a new process."""
     for name, value in lay(tmp_path / "poison", DEADLY_IMAGES).items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def impatience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up at once on what hangs by `poison`, however much time it has."""
+    monkeypatch.setattr("workers.processes.child.time", Impatience(tmp_path))
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ def lay(folder: Path, *traps: str) -> dict[str, str]:
 
 
 # Opening an image does what real files do to real decoders: the end of its name says what.
-# An image that acts once leaves the process id in NAME.pid.
+# An image that acts once leaves the process id in NAME.pid; one that hangs, a byte in NAME.hangs.
 DEADLY_IMAGES = """
 def opens_first(name):
     if os.path.exists(name + ".pid"):
@@ -70,12 +70,34 @@ def act_on_image(name):
     if name.endswith("aborts.jpg"): os.abort()
     if name.endswith("kills.jpg"): os.kill(os.getpid(), signal.SIGKILL)
     if name.endswith("exits.jpg"): os._exit(7)
-    if name.endswith("hangs.jpg"): time.sleep(3600)
+    if name.endswith("hangs.jpg"):
+        with open(name + ".hangs", "a") as file:
+            file.write("!")
+        time.sleep(3600)
     if name.endswith("aborts_once.jpg") and opens_first(name): os.abort()
     if name.endswith("hangs_once.jpg") and opens_first(name): time.sleep(3600)
 
 on_open(act_on_image)
 """
+
+
+class Impatience:
+    """A clock by which an hour goes by while an image hangs in a folder, and else no time.
+
+    It takes the hour at its next look, so that whoever begins to wait while the image hangs
+    already waits for an hour too.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._hangs, self._now = folder, 0, 0.0
+
+    def monotonic(self) -> float:
+        now = self._now
+        if sum(path.stat().st_size for path in self._folder.rglob("*.hangs")) > self._hangs:
+            self._hangs += 1
+            self._now += 3600
+        return now
+
 
 # A process that opens a file that exists and has this ending waits until the test lets go.
 _HOLD = """

@@ -118,26 +118,23 @@ def test_another_process_says_the_same(tmp_path, is_quick):
     assert found[3].error == "empty file"
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("aborts.jpg", "killed the process that read it (SIGABRT)"),
-        ("exits.jpg", "ended the process that read it (exit code 7)"),
-        ("hangs.jpg", "hangs: gave no result within 1 s"),
-        ("aborts_once.jpg", None),
-    ],
-)
-def test_an_image_that_ends_or_hangs_its_process_is_named(poison, tmp_path, name, reason):
-    make_picture(tmp_path / name, RED)
-    make_picture(tmp_path / "good.jpg", RED)
+def test_images_that_end_or_hang_their_process_are_named(poison, impatience, tmp_path):
+    reasons = {
+        "aborts.jpg": "killed the process that read it (SIGABRT)",
+        "exits.jpg": "ended the process that read it (exit code 7)",
+        "hangs.jpg": "hangs: gave no result within 60 s",
+        "aborts_once.jpg": None,
+        "good.jpg": None,
+    }
+    paths = [str(make_picture(tmp_path / name, RED)) for name in reasons]
     one = inspector()
 
     try:
-        found = [one.inspect(str(tmp_path / n), timeout_s=1) for n in (name, "good.jpg")]
+        found = [one.inspect(path) for path in paths]
     finally:
         one.stop()
 
-    assert [seen.error for seen in found] == [reason, None]
+    assert [seen.error for seen in found] == [*reasons.values()]
 
 
 def test_trouble_of_the_machine_is_no_fault_of_an_image(tmp_path, monkeypatch):
