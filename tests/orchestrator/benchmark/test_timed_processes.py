@@ -7,6 +7,7 @@ import pytest
 from orchestrator.benchmark.timed_processes import make_timer, time_alone, time_together
 from tests.builders.backbones import BACKBONE, BACKBONE_ID
 from tests.builders.pictures import make_picture
+from tests.builders.traps import lay
 from workers.bottlenecks.requests import Request
 from workers.bottlenecks.timing import STAGES
 from workers.errors import PoetsError
@@ -65,12 +66,34 @@ def test_a_folder_full_of_deadly_images_comes_to_an_end(poison, ready_storage, t
     assert alone.timing.images == 0
 
 
-def test_several_processes_share_and_repeat_the_images(ready_storage, tmp_path):
-    wanted = images(tmp_path, *(f"{n}.jpg" for n in range(9)))
+# Each process notes the pictures that it opens, and by its clock a second goes by at each look: how
+# far it comes does not depend on the machine.
+NOTED = """
+import itertools
 
-    timing = time_together([timer(ready_storage), timer(ready_storage)], wanted, 0.5)
+def note(name):
+    if name.endswith(".jpg"): write_note(f"opened.{os.getpid()}", os.path.basename(name))
 
-    assert timing.images >= 16
+on_open(note)
+time.perf_counter = itertools.count().__next__
+"""
+
+
+def test_several_processes_share_and_repeat_the_images(ready_storage, tmp_path, monkeypatch):
+    names = [f"{n}.jpg" for n in range(9)]
+    wanted = images(tmp_path, *names)
+    for name, value in lay(tmp_path / "traps", NOTED).items():
+        monkeypatch.setenv(name, value)
+
+    timing = time_together([timer(ready_storage), timer(ready_storage)], wanted, 300)
+
+    opened = [path.read_text().split() for path in (tmp_path / "traps").glob("opened.*")]
+    assert {order[0] for order in opened} == {names[0], names[4]}
+    for order in opened:
+        first = names.index(order[0])
+        assert len(order) > len(names)
+        assert order == [names[(first + n) % len(names)] for n in range(len(order))]
+    assert timing.images == sum(map(len, opened))
     assert tuple(timing.seconds) == STAGES
 
 
