@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import top_k_accuracy_score
 
 from workers.heads import guesses
 from workers.heads.evaluate import evaluate_head
@@ -90,6 +89,8 @@ def test_a_guess_says_how_sure_and_how_wrong_it_is():
 
 
 def test_the_best_five_are_those_of_scikit_learn():
+    from sklearn.metrics import top_k_accuracy_score
+
     generator = np.random.default_rng(0)
     logits = generator.normal(size=(300, 12)).astype(np.float32)
     labels = generator.integers(0, 12, 300)

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from sklearn.linear_model import LogisticRegression
-from sklearn.utils.class_weight import compute_class_weight
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from tests.builders.heads import EMPTY, LABELS, SGD, figures, make_clusters
@@ -22,6 +20,8 @@ def fit_examples(training, validation=EMPTY, options=None):
 
 
 def test_lbfgs_is_as_good_as_scikit_learn():
+    from sklearn.linear_model import LogisticRegression
+
     training, validation, testing = (make_clusters(n, n) for n in (900, 300, 3000))
     mean = training.bottlenecks.mean(axis=0)
     deviation = (training.bottlenecks - mean).std()
@@ -301,6 +301,8 @@ def make_imbalanced(count, seed):
 
 
 def test_balanced_weights_give_the_head_of_scikit_learn():
+    from sklearn.linear_model import LogisticRegression
+
     training, testing = make_imbalanced(1200, 1), make_clusters(1000, 2)
     mean = training.bottlenecks.mean(axis=0)
     deviation = (training.bottlenecks - mean).std()
@@ -334,6 +336,8 @@ def test_balanced_weights_find_more_images_of_a_rare_label(options):
 
 
 def test_weights_of_labels_are_those_of_scikit_learn():
+    from sklearn.utils.class_weight import compute_class_weight
+
     labels = np.array([0] * 6 + [1] * 3 + [2])
 
     found = weigh_labels(labels, 3, "balanced")

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
-from sklearn.metrics import precision_recall_fscore_support
 
 from workers.heads.metrics import (
     bin_calibration,
@@ -35,6 +34,8 @@ def with_none(values):
 
 @given(PAIRS)
 def test_figures_of_each_label_are_those_of_scikit_learn(pairs):
+    from sklearn.metrics import precision_recall_fscore_support
+
     true, predicted = zip(*pairs, strict=True)
     expected = precision_recall_fscore_support(
         true, predicted, labels=range(N_LABELS), zero_division=np.nan
@@ -50,6 +51,8 @@ def test_figures_of_each_label_are_those_of_scikit_learn(pairs):
 
 @given(PAIRS)
 def test_macro_averages_are_those_of_scikit_learn(pairs):
+    from sklearn.metrics import precision_recall_fscore_support
+
     true, predicted = zip(*pairs, strict=True)
     expected = precision_recall_fscore_support(
         true, predicted, labels=range(N_LABELS), zero_division=np.nan, average="macro"

@@ -5,9 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score, log_loss, precision_recall_fscore_support
-from sklearn.multiclass import OneVsRestClassifier
 
 from workers.heads import lbfgs
 from workers.heads.evaluate import apply_thresholds, evaluate_head
@@ -43,6 +40,9 @@ def evaluate(head, examples):
 
 @pytest.mark.parametrize("class_weight", ["none", "balanced"])
 def test_lbfgs_agrees_with_one_versus_rest_of_scikit_learn(class_weight):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+
     training, testing = make_sets(900, 1), make_sets(2000, 2)
     strength = 10**-2.5
     mean = training.bottlenecks.mean(axis=0)
@@ -131,6 +131,8 @@ def test_the_curve_ends_with_the_figures_of_the_head(solver):
 
 
 def test_figures_are_those_of_scikit_learn():
+    from sklearn.metrics import average_precision_score, log_loss, precision_recall_fscore_support
+
     testing = make_sets(400, 5)
     head = fit(make_sets(300, 4), make_sets(100, 6)).head
     probabilities = head.predict(testing.bottlenecks)
@@ -159,6 +161,8 @@ def test_figures_are_those_of_scikit_learn():
     )
 )
 def test_average_precision_is_that_of_scikit_learn_with_ties_too(case):
+    from sklearn.metrics import average_precision_score
+
     truth, scores = case
 
     found = average_precision(truth, scores)
