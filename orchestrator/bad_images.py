@@ -43,9 +43,9 @@ def find_bad_images(run: Run) -> Iterator[BadImage]:
     Raises:
         StorageError: When the storage refuses.
     """
-    report = run.folder.model / "quarantine.csv"
     if run.plan.labelling:
         return _from_predictions(run)
+    report = run.folder.model / "quarantine.csv"
     return _from_model(run.folder, report) if report.exists() else _from_shards(run)
 
 
@@ -89,7 +89,7 @@ def check_target(plan: Plan, target: Path) -> None:
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is a file. Give a folder to copy the images to.")
     root = os.path.realpath(decode_name(plan.root))
-    if _is_within(os.path.realpath(target), root):
+    if Path(os.path.realpath(target)).is_relative_to(root):
         raise UsageError(
             f"{target} is inside the data set {plan.root}, and would become part of it. "
             "Give a folder elsewhere."
@@ -129,9 +129,9 @@ def _copy(plan: Plan, image: BadImage, target: Path) -> str:
     root, path = decode_name(plan.root), decode_name(image.path)
     source, copy = Path(root, path), Path(target, path)
     # A folder in the path may have become a link since the run was planned.
-    if not _is_within(os.path.realpath(source.parent), os.path.realpath(root)):
+    if not Path(os.path.realpath(source.parent)).is_relative_to(os.path.realpath(root)):
         return "not copied: a link leads out of the data set"
-    if not _is_within(os.path.realpath(copy.parent), os.path.realpath(target)):
+    if not Path(os.path.realpath(copy.parent)).is_relative_to(os.path.realpath(target)):
         return "not copied: a link leads out of the folder of copies"
     try:
         with open_regular(str(source)) as file:
@@ -164,7 +164,3 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
             yield content
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror}") from error
-
-
-def _is_within(path: str, folder: str) -> bool:
-    return Path(path).is_relative_to(folder)

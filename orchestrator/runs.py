@@ -118,13 +118,12 @@ def find_model(storage: Storage, reference: str) -> Path:
         ModelError: When there is none.
     """
     if reference == "latest":
-        folders = [folder.model for folder in list_runs(storage.runs) if folder.model.exists()]
-        # A labelling job keeps a copy of its model; only trained ones hold the backbone.
-        folders = [folder for folder in folders if (folder / "backbone.tflite").exists()]
         cards = {}
-        for folder in folders:
-            with contextlib.suppress(ModelError):  # of a newer poets, or damaged
-                cards[folder] = read_card(folder)
+        for model in (folder.model for folder in list_runs(storage.runs)):
+            # A labelling job keeps a copy of its model; only trained ones hold the backbone.
+            if (model / "backbone.tflite").exists():
+                with contextlib.suppress(ModelError):  # of a newer poets, or damaged
+                    cards[model] = read_card(model)
         # A trial of a sweep is no model that anybody has chosen.
         cards = {path: c for path, c in cards.items() if c.training.get("evaluate_test", True)}
         if not cards:
@@ -133,10 +132,9 @@ def find_model(storage: Storage, reference: str) -> Path:
     if "/" not in reference and (storage.runs / reference / "model").is_dir():
         return storage.run(reference).model
     path = Path(reference).expanduser()
-    if (path / "model" / "model.json").is_file():
-        return path / "model"
-    if (path / "model.json").is_file():
-        return path
+    for folder in (path / "model", path):
+        if (folder / "model.json").is_file():
+            return folder
     if "/" not in reference and (storage.runs / reference).is_dir():
         raise NoModelYetError(f"Run {reference!r} has no model yet.", reference)
     raise UnknownModelError(f"There is no run and no model folder {reference!r}.")

@@ -1,15 +1,18 @@
-"""The broker as the orchestrator sees it: reachable and safe, what is queued, and sending."""
+"""The broker as the orchestrator sees it: what is queued, sending, who drives, and is it safe."""
 
 import contextlib
 import json
 import logging
 import ssl
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import redis
+from redis.exceptions import LockError
+from redis.lock import Lock
 
 from workers.errors import BrokerError, RunError
 from workers.items import Item
@@ -18,6 +21,8 @@ from workers.settings import Settings
 
 _MINIMUM_VERSION = (6, 2)
 _SENT = "poets:sent"
+_LEASE_S = 15
+_RENEW_S = 1.0
 _log = logging.getLogger("poets.broker")
 
 
@@ -60,6 +65,20 @@ class Broker:
         """Return the number of messages that wait in each queue."""
         return {queue: int(self.client.llen(queue)) for queue in queues}
 
+    def count_sent(self, run: str, before: int) -> int:
+        """Return how many messages were sent so far.
+
+        Warns when they are fewer than `before`: the broker has forgotten everything.
+        """
+        sent = int(str(self.client.get(_SENT) or 0))
+        if sent < before:
+            _log.warning(
+                "Warning: the broker has forgotten what it knew of run %s (FLUSHALL, or killed "
+                "without an append-only file). What is done is in storage; the rest is sent again.",
+                run,
+            )
+        return sent
+
     def send(self, run: str, items: Sequence[Item], kind: Literal["train", "label"]) -> None:
         """Send one message for each item, to the tasks of a run of this kind.
 
@@ -80,24 +99,44 @@ class Broker:
                 )
 
 
-@dataclass
-class BrokerResetDetector:
-    """Notices when a broker has forgotten everything: it has counted fewer messages than before."""
+class DriverLock:
+    """Held by the one process that drives a run; expires 15 s after it was last renewed."""
 
-    broker: Broker
-    run: str
-    sent: int = 0
+    def __init__(self, client: redis.Redis, run: str) -> None:
+        self._client, self._key = client, Keys(run).driver_lock
+        self._lock = Lock(client, self._key, timeout=_LEASE_S, blocking=False)
+        self._renewed = time.monotonic()
 
-    def check(self) -> None:
-        """Warn of it; what is lost is sent again anyway."""
-        sent = int(str(self.broker.client.get(_SENT) or 0))
-        if sent < self.sent:
-            _log.warning(
-                "Warning: the broker has forgotten what it knew of run %s (FLUSHALL, or killed "
-                "without an append-only file). What is done is in storage; the rest is sent again.",
-                self.run,
-            )
-        self.sent = sent
+    def take(self) -> bool:
+        """Take or renew the lock; return False while another process holds it.
+
+        Raises:
+            redis.RedisError: When the broker does not answer.
+        """
+        with contextlib.suppress(LockError):  # not held yet, or lost
+            return bool(self._lock.reacquire())
+        return bool(self._lock.acquire())
+
+    def renew(self) -> None:
+        """Keep the lock during long work. Should it be lost, storage decides."""
+        now = time.monotonic()
+        if now - self._renewed > _RENEW_S:
+            self._renewed = now
+            with contextlib.suppress(LockError, redis.RedisError):
+                self._lock.reacquire()
+
+    def is_of_another(self) -> bool:
+        """Whether another process drives the run."""
+        try:
+            return not self._lock.owned() and bool(self._client.exists(self._key))
+        except redis.RedisError:
+            return False
+
+    def give_back(self) -> None:
+        """Let the next process drive."""
+        # Lost, or the broker is gone: then the lock expires.
+        with contextlib.suppress(LockError, redis.RedisError):
+            self._lock.release()
 
 
 def describe_wait(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """The coordinator: runs always, and drives every run that nobody else drives, one thread each."""
 
+import contextlib
 import logging
 import math
 import threading
@@ -143,14 +144,7 @@ def _drive(storage: Storage, settings: Settings, name: str, retry_at: dict[str, 
         retry_at[name] = time.monotonic() + _RETRY_S
 
 
-def main() -> None:
-    """Coordinate until the process is told to stop."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
-    try:
-        coordinate(load_settings(), threading.Event())
-    except KeyboardInterrupt:
-        return
-
-
 if __name__ == "__main__":
-    main()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    with contextlib.suppress(KeyboardInterrupt):
+        coordinate(load_settings(), threading.Event())

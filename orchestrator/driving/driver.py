@@ -14,9 +14,8 @@ import msgspec
 import redis
 from kombu.exceptions import KombuError
 
-from orchestrator.driving.broker import Broker, BrokerResetDetector, describe_wait
+from orchestrator.driving.broker import Broker, DriverLock, describe_wait
 from orchestrator.driving.done_batches import Stored
-from orchestrator.driving.driver_lock import DriverLock
 from orchestrator.driving.reconcile import Action, Memory, Seen, reconcile
 from orchestrator.driving.result import Result, finish_run, read_failure, read_result
 from orchestrator.progress import Meter, Progress
@@ -76,12 +75,11 @@ class _Driver:
     def __post_init__(self) -> None:
         self.folder, self.plan = self.run.folder, self.run.plan
         self.keys = Keys(self.run.name)
-        self.reset_detector = BrokerResetDetector(self.broker, self.run.name)
         self.memory, self.stored = Memory(), Stored.read(self.run)
         unit = "images and variants" if self.plan.variants else "images"
         self.meter = Meter(self.plan.images + self.plan.variants, unit)
         self.idle_since = time.monotonic()
-        self.waiting = ""
+        self.waiting, self.sent = "", 0
 
     def drive(self) -> Result:
         while True:
@@ -113,7 +111,7 @@ class _Driver:
         if not self.lock.take():
             self._follow()
             return None
-        self.reset_detector.check()
+        self.sent = self.broker.count_sent(self.run.name, self.sent)
         self._take_reports()
         seen = self._see()
         actions, self.memory = reconcile(self.plan.kind, self.plan.batches, seen, self.memory)

@@ -21,8 +21,6 @@ from workers.storage.names import check_utf8
 from workers.storage.plan import LabellingOptions, Run
 from workers.storage.predictions import read_predictions
 
-FORMATS = ("csv", "jsonl", "parquet")
-
 
 def merge_predictions(run: Run, options: LabellingOptions, heartbeat: Heartbeat) -> Counter[str]:
     """Write the output, whole or not at all, in manifest order; return rows by status.

@@ -5,6 +5,7 @@ message can vanish (kombu takes it off the list before it records it as unacked)
 storage says that something is done.
 """
 
+import itertools
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -115,13 +116,8 @@ def _missing(batches: int, seen: Seen, first: int) -> tuple[int, list[Item]]:
     while first < batches and first in seen.done:
         first += 1
     window = max(WINDOW, WINDOW_PER_WORKER * seen.leased)
-    missing: list[Item] = []
-    for batch in range(first, batches):
-        if batch not in seen.done:
-            missing.append(Item.of_batch(batch))
-            if len(missing) == window:
-                break
-    return first, missing
+    missing = (Item.of_batch(batch) for batch in range(first, batches) if batch not in seen.done)
+    return first, list(itertools.islice(missing, window))
 
 
 def _decide(items: list[Item], seen: Seen, memory: Memory) -> tuple[list[Action], Memory]:

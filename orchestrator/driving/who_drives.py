@@ -48,24 +48,20 @@ def find_drivers(settings: Settings) -> Drivers | None:
 
 
 class Situation(Enum):
-    """Why a run that has not ended is in the state that it is in."""
+    """What commands call a run that has not ended, and why it is in that state."""
 
-    DRIVEN = "driven by a process, or taken up by a coordinator"
-    AWAITS_COORDINATOR = "a coordinator will take it up"
-    AWAITS_SWEEP = "a trial that waits for the others of its sweep"
-    STARTING = "planned a moment ago"
-    STOPPED = "stopped by a person, or because it could not continue"
-    UNKNOWN = "the broker does not say"
-    NO_COORDINATOR = "detached, and no coordinator is up"
-    ABANDONED = "whatever drove it has died"
+    DRIVEN = "running", "driven by a process, or taken up by a coordinator"
+    AWAITS_COORDINATOR = "running", "a coordinator will take it up"
+    AWAITS_SWEEP = "running", "a trial that waits for the others of its sweep"
+    STARTING = "running", "planned a moment ago"
+    STOPPED = "stopped", "by a person, or because it could not continue"
+    UNKNOWN = "unknown", "the broker does not say"
+    NO_COORDINATOR = "stalled", "detached, and no coordinator is up"
+    ABANDONED = "stalled", "whatever drove it has died"
 
     @property
     def state(self) -> str:
-        """What commands call it: running, stopped, stalled, or unknown."""
-        if self in (Situation.STOPPED, Situation.UNKNOWN):
-            return self.name.lower()
-        is_stalled = self in (Situation.NO_COORDINATOR, Situation.ABANDONED)
-        return "stalled" if is_stalled else "running"
+        return self.value[0]
 
 
 def find_situation(drivers: Drivers | None, run: Run, has_trouble: bool) -> Situation:

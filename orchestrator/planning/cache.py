@@ -21,6 +21,8 @@ from workers.storage.shards import read_shard_index
 # each earlier run are enough.
 _SHARDS_AT_HAND = 32
 _COLUMNS = ("uri", "size", "version", "digest")
+# Hashes, sorted, and the location of each.
+_Lookup = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,8 @@ class CacheIndex:
             good.append(rows[:, ~is_failed])
             self._shards.append(path)
         identities, digests, fingerprints, locations = np.concatenate([*failed, *good], axis=1)
-        self._by_uri = _Lookup.of(identities, locations)
-        self._by_digest = _Lookup.of(digests, locations)
+        self._by_uri = _sort(identities, locations)
+        self._by_digest = _sort(digests, locations)
         self._fingerprints = np.unique(fingerprints)
         self._rows = functools.lru_cache(_SHARDS_AT_HAND)(_read_rows)
 
@@ -101,10 +103,12 @@ class CacheIndex:
         return None
 
     def _candidates(
-        self, lookup: "_Lookup", key: int
+        self, lookup: _Lookup, key: int
     ) -> Iterator[tuple[Known, tuple[str, int, int]]]:
         """Yield the rows with a hash and what identifies each, the last one first."""
-        for location in lookup.find(key):
+        hashes, locations = lookup
+        first, end = (hashes.searchsorted(key, side) for side in ("left", "right"))
+        for location in locations[first:end][::-1].tolist():
             shard, row = divmod(location, 1 << 32)
             path = self._shards[shard]
             rows = self._rows(path)
@@ -117,23 +121,9 @@ class CacheIndex:
         return at < len(self._fingerprints) and bool(self._fingerprints[at] == key)
 
 
-@dataclass(frozen=True)
-class _Lookup:
-    """Locations by hash: two arrays of int64, sorted by the hash."""
-
-    hashes: NDArray[np.int64]
-    locations: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, hashes: NDArray[np.int64], locations: NDArray[np.int64]) -> "_Lookup":
-        order = np.argsort(hashes, kind="stable")
-        return cls(hashes[order], locations[order])
-
-    def find(self, key: int) -> list[int]:
-        """Return the locations with a hash, the last one first."""
-        first, end = (self.hashes.searchsorted(key, side) for side in ("left", "right"))
-        found: list[int] = self.locations[first:end][::-1].tolist()
-        return found
+def _sort(hashes: NDArray[np.int64], locations: NDArray[np.int64]) -> _Lookup:
+    order = np.argsort(hashes, kind="stable")
+    return hashes[order], locations[order]
 
 
 def _hash_rows(table: pa.Table, shard: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

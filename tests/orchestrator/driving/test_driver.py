@@ -257,7 +257,7 @@ def test_the_lock_is_kept_while_the_labels_are_merged(
         return read(path)
 
     monkeypatch.setattr("orchestrator.driving.output_formats._read", read_slowly)
-    monkeypatch.setattr("orchestrator.driving.driver_lock._LEASE_S", 2)
+    monkeypatch.setattr("orchestrator.driving.broker._LEASE_S", 2)
 
     drive(ready_storage, job)
 

@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from orchestrator.driving.driver_lock import DriverLock
+from orchestrator.driving.broker import DriverLock
 from workers.leases import Keys, connect
 
 KEY = Keys("spring").driver_lock

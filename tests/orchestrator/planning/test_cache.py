@@ -126,9 +126,7 @@ def test_the_index_takes_40_bytes_an_image(storage, photos):
 
     index = CacheIndex(storage, "b")
 
-    arrays = [index._fingerprints]
-    for lookup in (index._by_uri, index._by_digest):
-        arrays += [lookup.hashes, lookup.locations]
+    arrays = [index._fingerprints, *index._by_uri, *index._by_digest]
     assert sum(array.nbytes for array in arrays) == 40 * 1000
 
 
