@@ -14,13 +14,14 @@ from orchestrator.embedded.supervisor import find_server
 from orchestrator.embedded.users import attach_broker
 from orchestrator.planning.batches import ENOUGH_IMAGES, FEWEST_IMAGES, MOST_IMAGES
 from orchestrator.runs import list_states
+from workers.app import TELL_STATE
 from workers.backbones.loading import default_chunk
 from workers.backbones.table import DEFAULT_ARCHITECTURE, find_spec
 from workers.backbones.weights import find_weights
 from workers.errors import PoetsError
 from workers.leases import UNACKED
 from workers.processes import capacity
-from workers.settings import QUEUES, Settings
+from workers.settings import QUEUES, Settings, poets_version
 from workers.storage.atomic import check_storage
 
 _LIBRARIES = (
@@ -59,6 +60,7 @@ def describe_services(settings: Settings) -> dict[str, Any]:
         "queues": {},
         "unacked": 0,
         "workers": [],
+        "worker_states": {},
         "coordinator": False,
         "running": [state.name for state in states if state.state == "running"],
     }
@@ -67,7 +69,8 @@ def describe_services(settings: Settings) -> dict[str, Any]:
         facts["broker"] = attached.shown_broker
         facts["queues"] = broker.queue_lengths(QUEUES)
         facts["unacked"] = int(broker.client.hlen(UNACKED))
-        facts["workers"] = _ping_workers(broker)
+        facts["worker_states"] = _ask_workers(broker)
+        facts["workers"] = list(facts["worker_states"])
         facts["coordinator"] = bool(broker.client.exists(ALIVE_KEY))
     return facts
 
@@ -124,15 +127,32 @@ def _workers(settings: Settings) -> str:
     attached = attach_broker(settings)
     if attached is None:
         return "none needed now; commands start their own"
-    names = _ping_workers(open_broker(attached))
-    if not names:
+    states = _ask_workers(open_broker(attached))
+    if not states:
         raise PoetsError("None answers. Start `poets worker` with the same broker and storage.")
-    return ", ".join(names)
+    own = poets_version()
+    others = [
+        f"{name} ({state['poets']})" for name, state in states.items() if state["poets"] != own
+    ]
+    if others:
+        raise PoetsError(
+            f"This is poets {own}, and there is another version on {', '.join(others)}. "
+            "Install the same version everywhere."
+        )
+    for name, state in states.items():
+        if state["rests"]:
+            raise PoetsError(f"{name} rests after failed attempts: {state['rests']}")
+    return ", ".join(states)
 
 
-def _ping_workers(broker: Broker) -> list[str]:
-    answers = broker.app.control.ping(timeout=_ANSWER_WITHIN_S)
-    return sorted(name for answer in answers for name in answer)
+def _ask_workers(broker: Broker) -> dict[str, dict[str, str]]:
+    """Return what each worker that answers says: its version, and why it rests if it does."""
+    ask = broker.app.control.broadcast
+    answers = ask(TELL_STATE, reply=True, timeout=_ANSWER_WITHIN_S)
+    # A worker that does not know the question answers with an error.
+    unknown = {"poets": "too old to say", "rests": ""}
+    found = {name: unknown | said for answer in answers for name, said in answer.items()}
+    return dict(sorted(found.items()))
 
 
 def _weights(settings: Settings) -> str:

@@ -9,6 +9,8 @@ from workers.items import COMPUTE_BATCH, CONVERT_BACKBONE, LABEL_BATCH, TRAIN_HE
 from workers.settings import QUEUES, Settings, load_settings
 
 _BOTTLENECK, _TRAIN, _INFER = QUEUES
+# Remote control of Celery: tell your version and whether you rest; take no work for a while.
+TELL_STATE, REST = "poets_state", "poets_rest"
 HARD_LIMIT_S, SOFT_LIMIT_S, VISIBILITY_TIMEOUT_S = 1800, 1500, 3600
 
 

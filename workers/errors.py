@@ -45,6 +45,10 @@ class UnknownArchitectureError(UsageError):
     """No row of the table of architectures has this name."""
 
 
+class OtherPoetsError(PoetsError):
+    """Another version of poets planned this, and would compute other bottlenecks."""
+
+
 class WeightsError(PoetsError):
     """Pretrained weights are missing, damaged, or do not fit the architecture."""
 

@@ -1,6 +1,7 @@
 """Settings: flag > environment > poets.toml > default."""
 
 import difflib
+import importlib.metadata
 import os
 import shlex
 import tomllib
@@ -21,6 +22,14 @@ _VARIABLES = {
     "weights_dir": "POETS_WEIGHTS_DIR",
     "device": "POETS_DEVICE",
 }
+
+
+def poets_version() -> str:
+    """Return the version of poets that is installed here."""
+    try:
+        return importlib.metadata.version("poets")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import redis
+from celery import current_task
+from kombu.exceptions import OperationalError
 
+from workers.app import REST
 from workers.backbones.loading import open_backbone
 from workers.bottlenecks.batches import complete_batch
 from workers.bottlenecks.computing import compute_results
 from workers.bottlenecks.isolated import compute_isolated
 from workers.bottlenecks.requests import ImageResult, Request
-from workers.errors import DatasetError, ModelError, PoetsError, RunError, WeightsError
+from workers.errors import (
+    BottlenecksMissingError,
+    DatasetError,
+    LeaseLostError,
+    ModelError,
+    PoetsError,
+    RunError,
+    WeightsError,
+)
 from workers.items import Item
 from workers.leases import Lease, connect, report_done, report_failed_attempt
 from workers.settings import load_settings
@@ -26,6 +37,11 @@ from workers.storage.plan import Run
 
 # These come back however often a task is tried, so they end the run.
 _FINAL_ERRORS = (DatasetError, WeightsError, ModelError, RunError)
+# One process of a worker that has failed three times in a row lets the worker rest, for twice
+# as long with each further failure.
+_FAILURES_BEFORE_REST = 3
+_REST_S, _LONGEST_REST_S = 5.0, 60.0
+_failures: list[str] = []
 
 
 @dataclass
@@ -80,7 +96,7 @@ def working_on(name: str, item: Item) -> Iterator[Work]:
         run = Run.open(storage, name)
     except RunError as error:
         # The reconciler has read this plan, so this worker is not set up as it should be.
-        report_failed_attempt(client, name, item, _describe_stranger(storage, folder, error))
+        _report_failure(client, name, item, _describe_stranger(storage, folder, error))
         raise
     if item.batch is not None and item.batch >= run.plan.batches:
         raise RunError(
@@ -91,12 +107,15 @@ def working_on(name: str, item: Item) -> Iterator[Work]:
             work = Work(run, lease)
             yield work
         report_done(client, name, item, work.failed)
+        _failures.clear()
     except _FINAL_ERRORS as error:
         write_whole(folder.failure, json.dumps({"item": item.key, "reason": str(error)}).encode())
-    except PoetsError as error:
+    except (BottlenecksMissingError, LeaseLostError) as error:
         report_failed_attempt(client, name, item, str(error))
+    except PoetsError as error:
+        _report_failure(client, name, item, _say_here(error))
     except Exception as error:
-        report_failed_attempt(client, name, item, f"{type(error).__name__}: {error}")
+        _report_failure(client, name, item, _say_here(f"{type(error).__name__}: {error}"))
         raise
 
 
@@ -107,11 +126,28 @@ def is_wanted(run: str) -> bool:
 
 def _describe_stranger(storage: Storage, folder: RunFolder, error: RunError) -> str:
     if folder.plan.exists():
-        return f"A worker on {socket.gethostname()} says: {error}"
+        return _say_here(error)
     return (
         f"A worker on {socket.gethostname()} has the storage {storage.root}, where this run is "
         "not: set its POETS_STORAGE to the storage of the command that submitted the run."
     )
+
+
+def _report_failure(client: redis.Redis, run: str, item: Item, reason: str) -> None:
+    """Report a failed attempt; after a few in a row, this worker leaves the work to others."""
+    report_failed_attempt(client, run, item, reason)
+    _failures.append(reason)
+    worker = current_task.request.hostname if current_task else None
+    more = len(_failures) - _FAILURES_BEFORE_REST
+    if worker and more >= 0:
+        rest = {"seconds": min(_REST_S * 2**more, _LONGEST_REST_S), "reason": reason}
+        with contextlib.suppress(OperationalError):
+            current_task.app.control.broadcast(REST, arguments=rest, destination=[worker])
+
+
+def _say_here(error: object) -> str:
+    """Name this machine: in a rack, the reason may well be here alone."""
+    return f"A worker on {socket.gethostname()} says: {error}"
 
 
 # By process: a connection that was opened before a fork must not be shared.

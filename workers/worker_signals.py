@@ -4,20 +4,55 @@ Nothing is computed here: a model that ran before the fork makes the children ha
 (tried), so each child loads its models itself, on first use.
 """
 
+import logging
 import os
 import sys
 import threading
 from typing import Any
 
-from celery.signals import celeryd_init, worker_process_init, worker_shutting_down
+from celery.signals import celeryd_init, worker_process_init, worker_ready, worker_shutting_down
+from celery.worker.control import control_command, inspect_command
 
+from workers.app import REST, TELL_STATE
 from workers.errors import PoetsError
 from workers.processes.parent_death import end_with_parent
-from workers.settings import load_settings
+from workers.settings import QUEUES, load_settings, poets_version
 from workers.storage.atomic import check_storage
 
+_log = logging.getLogger(__name__)
+# While this worker rests: the queues that it has left, and why.
+_left: list[str] = []
+_reason = ""
 # On top of the time that work under way is given.
 _SHUTDOWN_S = 10.0
+
+
+@inspect_command(name=TELL_STATE)
+def _tell_state(_: Any) -> dict[str, str]:
+    return {"poets": poets_version(), "rests": _reason if _left else ""}
+
+
+@control_command(name=REST)
+def _rest(state: Any, seconds: float, reason: str) -> None:
+    """Leave the queues for a while to workers that can do what this one cannot."""
+    global _reason  # noqa: PLW0603
+    consumer = state.consumer
+    if not _left:
+        _reason = reason
+        _left.extend(name for name in QUEUES if consumer.task_consumer.consuming_from(name))
+        _log.warning(
+            "attempts failed in a row, so no work is taken for %.0f s: %s", seconds, reason
+        )
+        for name in _left:
+            consumer.cancel_task_queue(name)
+        consumer.timer.call_after(seconds, _end_rest, (consumer,))
+
+
+@worker_ready.connect
+def _end_rest(sender: Any, **_: Any) -> None:
+    # Also when a connection is new: the timers ended with the old one.
+    while _left:
+        sender.add_task_queue(_left.pop())
 
 
 @celeryd_init.connect

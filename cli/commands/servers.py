@@ -4,7 +4,7 @@ import click
 
 from cli import options
 from cli.console import Session, print_json, say
-from workers.settings import DEVICES, QUEUES, Settings
+from workers.settings import DEVICES, QUEUES, Settings, poets_version
 
 
 @click.command("up")
@@ -82,7 +82,15 @@ def status(session: Session) -> None:
     click.echo(f"broker       {facts['broker']}")
     queues = ", ".join(f"{name} {length}" for name, length in facts["queues"].items())
     click.echo(f"queues       {queues}")
-    click.echo(f"workers      {', '.join(facts['workers']) or 'none'}")
+    states = facts["worker_states"]
+    are_mixed = len({poets_version(), *(state["poets"] for state in states.values())}) > 1
+    workers = [f"{name} (poets {states[name]['poets']})" if are_mixed else name for name in states]
+    click.echo(f"workers      {', '.join(workers) or 'none'}")
+    if are_mixed:
+        click.echo(f"             This is poets {poets_version()}: install the same everywhere.")
+    for name, state in states.items():
+        if state["rests"]:
+            click.echo(f"             {name} rests after failed attempts: {state['rests']}")
     click.echo(f"coordinator  {'up' if facts['coordinator'] else 'none'}")
     click.echo(f"running      {', '.join(facts['running']) or 'nothing'}")
 

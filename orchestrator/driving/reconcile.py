@@ -20,9 +20,10 @@ WINDOW = 64
 WINDOW_PER_WORKER = 4
 # Starts that died without a word before an item is given up.
 MOST_STARTS = 5
-# Attempts that may end with a reason (storage full) before a person has to step in.
+# Attempts at an item that may end with a reason (storage full), while nobody finishes any batch,
+# before a person has to step in.
 MOST_FAILED_ATTEMPTS = 4
-# Before the second attempt; it doubles with each.
+# Before the second attempt; it doubles with each, up to that of the last.
 _RETRY_WAIT_S = 2.0
 
 
@@ -58,11 +59,16 @@ class Memory:
     Attributes:
         last_alive: Item -> when it was last sent, queued or leased.
         failed_attempts: Item -> how many attempts in a row gave up.
+        strikes: Item -> how many of these since a batch was finished. Somebody can work as
+            long as batches are.
+        done: How many batches were finished.
         first: No batch below this number is missing.
     """
 
     last_alive: Mapping[Item, float] = field(default_factory=dict)
     failed_attempts: Mapping[Item, int] = field(default_factory=dict)
+    strikes: Mapping[Item, int] = field(default_factory=dict)
+    done: int = 0
     first: int = 0
 
 
@@ -98,6 +104,9 @@ def reconcile(
     memory = replace(
         memory, last_alive={**memory.last_alive, **dict.fromkeys(seen.alive, seen.now)}
     )
+    if len(seen.done) > memory.done:
+        memory = replace(memory, strikes={})
+    memory = replace(memory, done=len(seen.done))
     if kind == "train" and seen.has_model:
         return [Action("finish")], memory
     if not seen.has_backbone:
@@ -123,17 +132,20 @@ def _missing(batches: int, seen: Seen, first: int) -> tuple[int, list[Item]]:
 def _decide(items: list[Item], seen: Seen, memory: Memory) -> tuple[list[Action], Memory]:
     actions: list[Action] = []
     last_alive, failed_attempts = dict(memory.last_alive), dict(memory.failed_attempts)
+    strikes = dict(memory.strikes)
     for item in items:
         if item in seen.alive:
             continue
         silent_s = seen.now - last_alive.get(item, float("-inf"))
         if item in seen.failed_attempts:
-            failed = failed_attempts.get(item, 0)
-            action = _after_failed_attempt(item, seen.failed_attempts[item], silent_s, failed)
+            failed, struck = failed_attempts.get(item, 0), strikes.get(item, 0)
+            reason = seen.failed_attempts[item]
+            action = _after_failed_attempt(item, reason, silent_s, failed, struck)
             if action is not None:
-                failed_attempts[item] = failed + 1
+                failed_attempts[item], strikes[item] = failed + 1, struck + 1
         else:
             failed_attempts.pop(item, None)
+            strikes.pop(item, None)
             action = _after_silence(item, silent_s, seen.starts.get(item, 0))
         if action is None:
             continue
@@ -143,7 +155,8 @@ def _decide(items: list[Item], seen: Seen, memory: Memory) -> tuple[list[Action]
         if action.kind in ("fail", "pause"):
             return [action], memory
     alive = {item: when for item, when in last_alive.items() if item in items}
-    return actions, replace(memory, last_alive=alive, failed_attempts=failed_attempts)
+    memory = replace(memory, failed_attempts=failed_attempts, strikes=strikes)
+    return actions, replace(memory, last_alive=alive)
 
 
 def _after_silence(item: Item, silent_s: float, starts: int) -> Action | None:
@@ -157,10 +170,12 @@ def _after_silence(item: Item, silent_s: float, starts: int) -> Action | None:
     return Action("fail", item, reason)
 
 
-def _after_failed_attempt(item: Item, reason: str, silent_s: float, failed: int) -> Action | None:
-    """Args: failed: Attempts of the item in a row that had failed before this one."""
-    if silent_s < _RETRY_WAIT_S * 2**failed:
+def _after_failed_attempt(
+    item: Item, reason: str, silent_s: float, failed: int, struck: int
+) -> Action | None:
+    """Args: failed, struck: Attempts and strikes of the item before this one; see `Memory`."""
+    if silent_s < _RETRY_WAIT_S * 2 ** min(failed, MOST_FAILED_ATTEMPTS - 1):
         return None
-    if failed + 1 >= MOST_FAILED_ATTEMPTS:
+    if struck + 1 >= MOST_FAILED_ATTEMPTS:
         return Action("pause", item, reason)
     return Action("send", item)

@@ -21,6 +21,7 @@ from orchestrator.progress import OnProgress, Progress, counted, ignore
 from workers.backbones.table import BackboneKey
 from workers.errors import DatasetError, NameTakenError
 from workers.heads.model_folder import copy_model
+from workers.settings import poets_version
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import Storage, check_run_name
 from workers.storage.manifest import PlannedImage, read_batches, write_manifest
@@ -154,7 +155,8 @@ def write_plan(
         RunError: When the name is taken or not allowed.
     """
     check_run_name(base if name is None else name)
-    draft = replace(draft, created=datetime.now(UTC).isoformat(timespec="milliseconds"))
+    created = datetime.now(UTC).isoformat(timespec="milliseconds")
+    draft = replace(draft, created=created, poets=poets_version())
     temporary = storage.runs / f".tmp-{uuid.uuid4().hex}"
     with storage_errors(f"write {storage.runs}"):
         temporary.mkdir(parents=True)

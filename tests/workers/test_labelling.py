@@ -10,11 +10,13 @@ import pytest
 from tests.builders.backbones import ARCHITECTURE, BACKBONE, BACKBONE_ID, TINY_FILE, WEIGHTS
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture
+from workers.backbones import table
 from workers.backbones.loading import open_backbone
 from workers.backbones.store import has_backbone
+from workers.backbones.table import find_spec, name_backbone
 from workers.backbones.weights import seed_of
 from workers.bottlenecks.requests import ImageResult
-from workers.errors import ModelError
+from workers.errors import ModelError, OtherPoetsError
 from workers.heads.head import Head
 from workers.heads.model_backbone import check_backbone, install_backbone
 from workers.heads.model_folder import (
@@ -210,10 +212,20 @@ def test_the_backbone_of_a_model_made_elsewhere_is_put_into_storage(model, stora
 
     key = install_backbone(storage, model, card)
 
-    assert key.id == f"{ARCHITECTURE}-{card.backbone_sha256}"
+    assert key.id == name_backbone(find_spec(ARCHITECTURE), card.backbone_sha256)
     assert check_backbone(storage.backbone(key.id), card).is_file()
     backbone = open_backbone(storage, key, "gpu")
     assert backbone.bottleneck_size == card.bottleneck_size
+
+
+def test_a_model_whose_images_were_prepared_in_another_way_is_refused(
+    model, ready_storage, monkeypatch
+):
+    """Its head would be given other bottlenecks than those it was trained on."""
+    monkeypatch.setattr(table, "PIXELS_VERSION", 99)
+
+    with pytest.raises(OtherPoetsError, match="Train it again"):
+        install_backbone(ready_storage, model, load_model(model).card)
 
 
 def test_a_backbone_that_storage_has_is_not_replaced(model, ready_storage):
@@ -241,7 +253,7 @@ def test_a_model_cannot_put_a_backbone_in_the_place_of_ours(model, storage):
 def test_a_model_cannot_write_outside_the_storage(model, storage):
     card = replace(load_model(model).card, backbone_id="../../elsewhere")
 
-    with pytest.raises(ModelError, match="no name of a backbone"):
+    with pytest.raises(OtherPoetsError):
         install_backbone(storage, model, card)
 
 

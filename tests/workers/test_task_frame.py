@@ -3,20 +3,25 @@
 import contextlib
 import json
 import shutil
+import socket
 import subprocess
 from dataclasses import replace
+from functools import partial
 
 import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.dataset.scan import scan_folder
 from orchestrator.planning.plan import plan_labelling
-from tests.builders.backbones import BACKBONE, BACKBONE_ID
+from tests.builders.backbones import ARCHITECTURE, BACKBONE, BACKBONE_ID
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture
 from tests.builders.runs import make_run
 from workers import task_frame
+from workers.backbones import table
+from workers.backbones.loading import open_backbone
 from workers.backbones.store import has_backbone
+from workers.backbones.table import find_spec, name_backbone
 from workers.errors import LeaseLostError, RunError, StorageError
 from workers.heads.model_folder import load_model
 from workers.items import Item
@@ -29,6 +34,7 @@ from workers.task_frame import working_on
 from workers.tasks import compute_batch, convert_backbone, label_batch, train_head
 
 KEYS = Keys("run")
+HERE = f"A worker on {socket.gethostname()}"
 BROKEN = "not an image: no known format"
 
 
@@ -231,12 +237,15 @@ def test_an_error_that_comes_again_ends_the_run_with_its_reason(client, run, kin
     assert not client.exists(KEYS.failed_attempts, KEYS.starts)
 
 
-@pytest.mark.parametrize("kind", [StorageError, LeaseLostError])
-def test_other_errors_of_ours_are_left_to_the_reconciler(client, run, kind):
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [(StorageError, f"{HERE} says: try again"), (LeaseLostError, "try again")],
+)
+def test_other_errors_of_ours_are_left_to_the_reconciler(client, run, kind, said):
     with working_on("run", Item.parse("train")):
         raise kind("try again")
 
-    assert client.hgetall(KEYS.failed_attempts) == {"train": "try again"}
+    assert client.hgetall(KEYS.failed_attempts) == {"train": said}
     assert not run.folder.failure.exists()
 
 
@@ -244,9 +253,26 @@ def test_a_mistake_of_ours_is_reported_counted_and_raised(client, run):
     with pytest.raises(ZeroDivisionError), working_on("run", Item.parse("0")):
         raise ZeroDivisionError("oh")
 
-    assert client.hgetall(KEYS.failed_attempts) == {"0": "ZeroDivisionError: oh"}
+    assert client.hgetall(KEYS.failed_attempts) == {"0": f"{HERE} says: ZeroDivisionError: oh"}
     assert client.hgetall(KEYS.starts) == {"0": "1"}
     assert not run.folder.failure.exists()
+
+
+@pytest.mark.parametrize(
+    "task", [partial(compute_batch, "run", 0), partial(convert_backbone, "run")]
+)
+def test_a_worker_of_another_version_computes_nothing(client, run, storage, monkeypatch, task):
+    """What it computed would stay in the cache for good."""
+    monkeypatch.setattr(table, "PIXELS_VERSION", 99)
+    open_backbone.cache_clear()
+
+    task()
+
+    [reason] = client.hgetall(KEYS.failed_attempts).values()
+    assert reason.startswith(f"{HERE} says: poets ")
+    assert "prepares images" in reason
+    assert not run.folder.failure.exists()
+    assert list(storage.root.glob("bottlenecks/*/*/*")) == []
 
 
 def test_a_manifest_that_was_damaged_ends_the_run(client, run):
@@ -306,7 +332,8 @@ def test_a_backbone_that_is_there_is_not_converted_again(client, ready_storage, 
 
 def test_weights_that_are_missing_end_the_run(client, storage, photos):
     run = make_run(storage, photos)
-    plan = replace(run.plan, backbone_id="other", weights_digest="0" * 64)
+    other = name_backbone(find_spec(ARCHITECTURE), "0" * 64)
+    plan = replace(run.plan, backbone_id=other, weights_digest="0" * 64)
     run.folder.plan.write_bytes(plan.to_json())
 
     convert_backbone("run")

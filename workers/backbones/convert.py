@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from workers.backbones.litert import LiteRTBackbone
+from workers.backbones.loading import check_identity
 from workers.backbones.store import BackboneDescription, has_backbone, write_backbone
 from workers.backbones.table import BackboneKey, BackboneSpec, find_spec
 from workers.backbones.weights import digest_file, seed_of
@@ -45,10 +46,12 @@ def convert_backbone(storage: Storage, key: BackboneKey, heartbeat: Heartbeat) -
         heartbeat: Called twice a second.
 
     Raises:
+        OtherPoetsError: See `check_identity`.
         WeightsError: When the weights do not fit or cannot be converted.
         StorageError: When the storage refuses, or no process can start; another attempt may
             succeed.
     """
+    check_identity(storage, key)
     if has_backbone(storage, key.id):
         return
     heartbeat()

@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 
 from workers.backbones import keras, litert
 from workers.backbones.litert import LiteRTBackbone
-from workers.backbones.store import whole_backbone
-from workers.backbones.table import BackboneKey, find_spec
+from workers.backbones.store import read_description, whole_backbone
+from workers.backbones.table import UNKNOWN_WEIGHTS, BackboneKey, find_spec, name_backbone
 from workers.backbones.weights import seed_of
+from workers.errors import OtherPoetsError
 from workers.processes.capacity import Choice, default_threads, uses_gpu
+from workers.settings import poets_version
 from workers.storage.layout import Storage
 
 
@@ -38,9 +40,11 @@ def open_backbone(storage: Storage, key: BackboneKey, device: str) -> Backbone:
     """Return the backbone, loaded once in each process.
 
     Raises:
+        OtherPoetsError: See `check_identity`.
         ModelError: When it has not been converted.
         StorageError: When it is damaged; it will be converted again.
     """
+    check_identity(storage, key)
     spec, digest = find_spec(key.architecture), key.weights_digest
     weights = None if seed_of(digest) is not None else storage.weights(digest)
     # A model from elsewhere comes without the weights that Keras needs; 8-bit weights exist in
@@ -52,6 +56,25 @@ def open_backbone(storage: Storage, key: BackboneKey, device: str) -> Backbone:
         return KerasBackbone(spec, weights, digest)
     threads = default_threads(device).value
     return LiteRTBackbone(whole_backbone(storage, key.id), threads=threads)
+
+
+def check_identity(storage: Storage, key: BackboneKey) -> None:
+    """See that this poets would give a backbone the very identity that it has.
+
+    Bottlenecks are cached under it, for good, so those of another version must not be.
+
+    Raises:
+        OtherPoetsError: When it would not.
+        ModelError: When a backbone that came with a model is not in storage.
+    """
+    digest = key.weights_digest
+    if digest == UNKNOWN_WEIGHTS:
+        digest = read_description(storage, key.id).sha256
+    if key.id != name_backbone(find_spec(key.architecture), digest):
+        raise OtherPoetsError(
+            f"poets {poets_version()} prepares images for {key.architecture} in another way "
+            f"than the version that planned this, so its bottlenecks would not fit."
+        )
 
 
 def default_chunk(device: str) -> Choice:

@@ -9,6 +9,8 @@ from workers.errors import UnknownArchitectureError
 # Part of every identity: raise it when a change in `workers.images` changes the pixels of any
 # image or variant.
 PIXELS_VERSION = 3
+# Stands for the weights of a backbone that came with a model from elsewhere.
+UNKNOWN_WEIGHTS = "unknown"
 DEFAULT_ARCHITECTURE = "mobilenet_0.50_224"
 _KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications"
 
@@ -154,7 +156,7 @@ class BackboneKey:
     """Which backbone: an architecture with certain weights.
 
     Attributes:
-        weights_digest: SHA-256 of the weights file, or "random-SEED".
+        weights_digest: SHA-256 of the weights file, "random-SEED", or UNKNOWN_WEIGHTS.
         id: What storage and the cache of bottlenecks call it (see `name_backbone`).
     """
 

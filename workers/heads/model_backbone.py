@@ -8,14 +8,11 @@ from workers.backbones.store import (
     read_description,
     write_backbone,
 )
-from workers.backbones.table import BackboneKey, find_spec
+from workers.backbones.table import UNKNOWN_WEIGHTS, BackboneKey, find_spec, name_backbone
 from workers.backbones.weights import digest_file
-from workers.errors import ModelError
+from workers.errors import ModelError, OtherPoetsError
 from workers.heads.model_folder import ModelCard
 from workers.storage.layout import Storage
-
-# Stands for the weights of a backbone that was not converted here.
-UNKNOWN_WEIGHTS = "unknown"
 
 
 def check_backbone(folder: Path, card: ModelCard) -> Path:
@@ -41,12 +38,20 @@ def install_backbone(storage: Storage, folder: Path, card: ModelCard) -> Backbon
 
     Raises:
         ModelError: When the model's own copy is missing or altered.
+        OtherPoetsError: When this poets would give the head other bottlenecks than those it
+            was trained on.
     """
+    spec = find_spec(card.architecture)
+    if card.backbone_id != name_backbone(spec, card.weights):
+        raise OtherPoetsError(
+            f"The model {folder} was trained by a version of poets that prepares images in "
+            "another way. Train it again with this version, or label with that one."
+        )
     if has_backbone(storage, card.backbone_id):
         known = read_description(storage, card.backbone_id)
         if known.sha256 == card.backbone_sha256:
             return BackboneKey(card.architecture, known.weights, card.backbone_id)
-    backbone_id = f"{find_spec(card.architecture).name}-{card.backbone_sha256}"
+    backbone_id = name_backbone(spec, card.backbone_sha256)
     if not has_backbone(storage, backbone_id):
         description = BackboneDescription(
             card.architecture,

@@ -108,6 +108,7 @@ class Plan:
         cached, cached_variants: Those of them whose bottlenecks were known.
         warnings: Sentences to show before the training.
         retried: Images that had failed in the run `parent` and are tried again.
+        poets: Version that planned it; empty before plans said so.
         sweep: What the trials of its sweep are called, but for their number; None when it
             is no trial.
     """
@@ -132,6 +133,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     retried: int = 0
     version: int = PLAN_VERSION
+    poets: str = ""
     sweep: str | None = None
 
     @property
@@ -144,8 +146,9 @@ class Plan:
 
     def to_json(self) -> bytes:
         values = asdict(self)
-        if self.sweep is None:
-            del values["sweep"]  # as every plan was before there was such a field
+        for name in ("poets", "sweep"):
+            if not values[name]:
+                del values[name]  # as every plan was before there was such a field
         return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
 
 

@@ -119,7 +119,11 @@ TABLE = {
     "trouble that stays pauses the run with its reason": (
         "train",
         {"failed_attempts": {FIRST: "disk full"}},
-        {"last_alive": {FIRST: LONG_AGO}, "failed_attempts": {FIRST: MOST_FAILED_ATTEMPTS - 1}},
+        {
+            "last_alive": {FIRST: LONG_AGO},
+            "failed_attempts": {FIRST: MOST_FAILED_ATTEMPTS - 1},
+            "strikes": {FIRST: MOST_FAILED_ATTEMPTS - 1},
+        },
         [Action("pause", FIRST, "disk full")],
     ),
     "a cancelled run stops, whatever is left": (
@@ -180,6 +184,24 @@ def test_storage_that_takes_files_again_ends_the_count_of_troubles():
     _, memory = reconcile("train", 3, later, memory)
 
     assert memory.failed_attempts == {}
+
+
+def fail_often(memory, done, times):
+    """Return what is done after the last of so many failed attempts at the first batch."""
+    actions = []
+    for n in range(times):
+        seen = replace(NOTHING, failed_attempts={FIRST: "bad mount"}, done=done(n), now=1000.0 * n)
+        actions, memory = reconcile("label", 100, seen, memory)
+    return [action for action in actions if action.item in (FIRST, None)]
+
+
+def test_a_batch_that_fails_is_tried_for_as_long_as_others_are_finished():
+    """Somebody can do what one bad worker cannot."""
+    often = MOST_FAILED_ATTEMPTS * 5
+
+    assert fail_often(Memory(), lambda n: frozenset(range(1, n + 1)), often) == send(0)
+    stuck = fail_often(Memory(), lambda n: frozenset({1}), MOST_FAILED_ATTEMPTS)
+    assert stuck == [Action("pause", FIRST, "bad mount")]
 
 
 def test_a_run_is_driven_to_its_end_even_when_every_second_message_is_lost():
