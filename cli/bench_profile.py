@@ -1,15 +1,13 @@
 """A profile of `poets bench` as a person sees it: bars, a table, and a forecast."""
 
 import itertools
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from cli.console import print_table
-
-if TYPE_CHECKING:
-    from orchestrator.benchmark.profile import Profile
 
 # Visible on dark and on light terminals, and told apart by colour-blind eyes (Paul Tol's
 # "bright" and "muted"); the text on them is black or white.
@@ -25,77 +23,65 @@ _COLOURS = {
 }
 _WIDEST_BAR = 72
 _REASONS = 3
-_UNITS = (("seconds", 1, 90), ("minutes", 60, 90), ("hours", 3600, 48), ("days", 86400, None))
+_UNITS = (("seconds", 1, 90), ("minutes", 60, 90), ("hours", 3600, 48), ("days", 86400, math.inf))
 
 
-def print_profile(profile: "Profile") -> None:
-    """Print a profile on stdout: in colours on a terminal, else as plain text."""
-    found = profile.found
-    first = "" if found.is_whole else "the first "
-    is_part = profile.sample < found.found
-    drawn = f"{profile.sample:,} of them tried, drawn at random" if is_part else "all of them tried"
+def print_profile(profile: dict[str, Any]) -> None:
+    """Print what `Profile.to_json` gives: in colours on a terminal, else as plain text."""
+    images, sample, processes = profile["images"], profile["sample"], profile["processes"]
+    first = "" if profile["is_whole_folder"] else "the first "
+    drawn = f"{sample:,} of them tried, drawn at random" if sample < images else "all of them tried"
     click.echo(
-        f"{found.root}: {first}{found.found:,} images, {found.mean_bytes / 1e3:,.0f} kB each; "
-        f"{drawn} ({profile.request.architecture})"
+        f"{profile['folder']}: {first}{images:,} images, {profile['mean_bytes'] / 1e3:,.0f} kB "
+        f"each; {drawn} ({profile['architecture']})"
     )
-    if profile.unreadable:
-        click.echo(f"{profile.unreadable} of them cannot be read: {_reasons(profile.reasons)}")
+    if profile["unreadable"]:
+        click.echo(
+            f"{profile['unreadable']} of them cannot be read: {_describe(profile['reasons'])}"
+        )
     click.echo()
-    again = f"{profile.processes} at once" if profile.processes > 1 else "again"
-    columns = {"1 process": profile.alone, again: profile.together}
+    stages = profile["stages"]
+    alone = {stage["stage"]: stage["one_process_us"] for stage in stages}
+    together = {stage["stage"]: stage["all_processes_us"] for stage in stages}
+    columns = {"1 process": alone, f"{processes} at once" if processes > 1 else "again": together}
     _print_bars(columns)
     click.echo("Microseconds an image")
-    print_table(
-        ("stage", *columns, "share"),
-        [
-            (
-                stage,
-                *(round(seconds[stage] * 1e6) for seconds in columns.values()),
-                f"{share:6.1%}",
-            )
-            for stage, share in profile.shares.items()
-        ],
-    )
+    rows = [
+        (name, round(alone[name]), round(together[name]), f"{stage['share']:6.1%}")
+        for name, stage in zip(alone, stages, strict=True)
+    ]
+    print_table(("stage", *columns, "share"), rows)
     click.echo()
-    click.echo(_describe_rates(profile))
-    if profile.queue_error:
-        click.echo(f"The queue is not part of it: {profile.queue_error}")
-    click.echo(describe_forecast(profile))
+    rate_alone, rate = profile["images_per_second"].values()
+    times = processes * sum(alone.values()) / sum(together.values())
+    click.echo(
+        f"{rate_alone:,.0f} images/s in 1 process, {rate:,.0f} in {processes} at once "
+        f"({times:.2f} times), which read {rate * profile['mean_bytes'] / 1e6:,.1f} MB/s.\n"
+        f"With {profile['batch_size']} images a task; start and training come on top."
+    )
+    if profile["queue_error"]:
+        click.echo(f"The queue is not part of it: {profile['queue_error']}")
+    click.echo(describe_forecast(**profile["forecast"]))
 
 
-def describe_forecast(profile: "Profile") -> str:
+def describe_forecast(
+    images: int, seconds: float, machines: int, seconds_with_machines: float
+) -> str:
     """Return such as ``1,000,000 like these: 58 minutes on this machine, 4 machines: 15``."""
-    seconds, machines = profile.forecast_s, profile.request.machines
-    amount, unit = _in_words(seconds)
-    text = f"{profile.request.images:,} like these: {amount} {unit} on this machine"
-    if machines == 1:
-        return text
-    shared, shared_unit = _in_words(seconds / machines)
-    return f"{text}, {machines} machines: {shared}" + (
-        "" if shared_unit == unit else f" {shared_unit}"
-    )
+    whole, shared = _in_words(seconds), _in_words(seconds_with_machines)
+    text = f"{images:,} like these: {whole} on this machine"
+    if machines > 1:
+        text += f", {machines} machines: {shared.removesuffix(whole.split()[1]).rstrip()}"
+    return text
 
 
-def _describe_rates(profile: "Profile") -> str:
-    alone, together = profile.rate_alone, profile.rate_together
-    bytes_a_second = together * profile.found.mean_bytes
-    return (
-        f"{alone:,.0f} images/s in 1 process, {together:,.0f} in {profile.processes} at once "
-        f"({together / alone:.2f} times), which read {bytes_a_second / 1e6:,.1f} MB/s.\n"
-        f"With {profile.batch_size} images a task; start and training come on top."
-    )
-
-
-def _in_words(seconds: float) -> tuple[str, str]:
-    """Return an amount of time and its unit."""
-    name, size = next(
-        (name, size) for name, size, most in _UNITS if most is None or seconds < most * size
-    )
+def _in_words(seconds: float) -> str:
+    unit, size = next((unit, size) for unit, size, most in _UNITS if seconds < most * size)
     amount = seconds / size
-    return (f"{amount:.1f}" if amount < 9.95 else f"{amount:,.0f}"), name
+    return f"{amount:.1f} {unit}" if amount < 9.95 else f"{amount:,.0f} {unit}"
 
 
-def _reasons(reasons: dict[str, int]) -> str:
+def _describe(reasons: dict[str, int]) -> str:
     shown = [f"{reason} ({count})" for reason, count in list(reasons.items())[:_REASONS]]
     more = len(reasons) - len(shown)
     return ", ".join(shown) + (f", and {more} other reasons" if more > 0 else "")
@@ -108,13 +94,13 @@ def _print_bars(columns: dict[str, dict[str, float]]) -> None:
 
     console = Console(soft_wrap=True)
     margin = max(map(len, columns)) + 2
-    longest = max(sum(seconds.values()) for seconds in columns.values())
+    longest = max(sum(times.values()) for times in columns.values())
     room = max(20, min(_WIDEST_BAR, console.width - margin - 1))
     is_coloured = console.is_terminal and not console.no_color
-    for name, seconds in columns.items():
-        cells = share_cells(list(seconds.values()), round(room * sum(seconds.values()) / longest))
+    for name, times in columns.items():
+        cells = share_cells(list(times.values()), round(room * sum(times.values()) / longest))
         bar = Text(name.ljust(margin))
-        for stage, width in zip(seconds, cells, strict=True):
+        for stage, width in zip(times, cells, strict=True):
             label = stage[:width].center(width)
             if is_coloured:
                 bar.append(label, _COLOURS[stage])

@@ -1,12 +1,12 @@
 """``poets bench``: where the time goes, for your photographs on this machine."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cli import options
-from cli.console import print_json, show_progress
-from workers.settings import Settings
+from cli.console import Session, print_json
 
 
 @click.command("bench")
@@ -29,19 +29,8 @@ from workers.settings import Settings
     metavar="N",
     help="Number of machines like this one, for the second forecast.",
 )
-@options.as_json
-@options.quiet
-@options.with_settings
-def command(
-    settings: Settings,
-    folder: Path,
-    architecture: str,
-    weights: str | None,
-    images: int,
-    machines: int,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+@options.with_session()
+def command(session: Session, **asked: Any) -> None:
     """Measure how long the images below DIR take on this machine.
 
     Reads, decodes and computes a random sample of up to 400 images as a worker does, stage by
@@ -56,10 +45,9 @@ def command(
     from cli.bench_profile import print_profile
     from orchestrator.benchmark.profile import BenchRequest, measure
 
-    request = BenchRequest(folder, architecture, weights, images, machines)
-    with show_progress(quiet) as on_progress:
-        profile = measure(settings, request, on_progress)
-    if as_json:
-        print_json(profile.to_json())
+    with session.show_progress() as on_progress:
+        profile = measure(session.settings, BenchRequest(**asked), on_progress).to_json()
+    if session.as_json:
+        print_json(profile)
     else:
         print_profile(profile)

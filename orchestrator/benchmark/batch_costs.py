@@ -52,14 +52,7 @@ def time_shards(scratch: Settings, uris: list[str], rows: int, bottleneck_size: 
     Raises:
         StorageError: When the storage refuses.
     """
-    shard = Shard(
-        uris=[uris[row % len(uris)] for row in range(rows)],
-        sizes=[0] * rows,
-        versions=[0] * rows,
-        digests=[bytes(32)] * rows,
-        bottlenecks=np.zeros((rows, bottleneck_size), np.float32),
-        errors=[None] * rows,
-    )
+    shard = _shard([uris[row % len(uris)] for row in range(rows)], bottleneck_size)
     seconds = []
     for number in range(_SHARDS + 1):
         start = time.perf_counter()
@@ -82,16 +75,13 @@ def time_queue(scratch: Settings) -> float:
     settings = replace(scratch, device="gpu")
     _write_run(Storage(settings.storage))
     stack = find_stack(settings)
-    try:
-        with use_broker(settings) as connected:
-            broker = open_broker(connected)
-            try:
-                _send(broker, 0, _WARM_UP)
-                return _send(broker, _WARM_UP, _WARM_UP + _BATCHES) / _BATCHES
-            finally:
-                stop_stack(settings)
-    finally:
-        shutil.rmtree(stack.folder, ignore_errors=True)
+    with contextlib.ExitStack() as afterwards:
+        afterwards.callback(shutil.rmtree, stack.folder, ignore_errors=True)
+        connected = afterwards.enter_context(use_broker(settings))
+        afterwards.callback(stop_stack, settings)
+        broker = open_broker(connected)
+        _send(broker, 0, _WARM_UP)
+        return _send(broker, _WARM_UP, _WARM_UP + _BATCHES) / _BATCHES
 
 
 def _send(broker: Broker, first: int, last: int) -> float:
@@ -125,6 +115,10 @@ def _write_run(storage: Storage) -> None:
     image = PlannedImage(_IMAGE, 0, 0, None, None, _SHARD)
     write_manifest(folder.manifest, [(image,)] * batches)
     write_whole(folder.plan, plan.to_json())
-    numbers = np.zeros((1, 1), np.float32)
-    shard = Shard([f"{root}/{_IMAGE}"], [0], [0], [bytes(32)], numbers, [None])
-    write_shard(storage.shard(_BACKBONE, _SHARD), shard)
+    write_shard(storage.shard(_BACKBONE, _SHARD), _shard([f"{root}/{_IMAGE}"], 1))
+
+
+def _shard(uris: list[str], bottleneck_size: int) -> Shard:
+    rows = len(uris)
+    numbers = np.zeros((rows, bottleneck_size), np.float32)
+    return Shard(uris, [0] * rows, [0] * rows, [bytes(32)] * rows, numbers, [None] * rows)

@@ -12,14 +12,12 @@ from orchestrator.planning.batches import choose_batch_size
 from orchestrator.planning.weights import resolve_backbone
 from orchestrator.progress import OnProgress, Progress
 from workers.backbones.convert import convert_backbone
-from workers.backbones.store import has_backbone
-from workers.backbones.table import BackboneKey, find_spec
+from workers.backbones.table import find_spec
 from workers.bottlenecks import timing
 from workers.bottlenecks.requests import Request
 from workers.bottlenecks.timing import Timing
 from workers.errors import BrokerError, DatasetError
 from workers.processes.capacity import default_concurrency
-from workers.processes.heartbeat import no_heartbeat
 from workers.settings import Settings
 from workers.storage.atomic import check_storage
 from workers.storage.layout import Storage
@@ -70,39 +68,18 @@ class Profile:
     together: dict[str, float]
     queue_error: str | None = None
 
-    @property
-    def unreadable(self) -> int:
-        return sum(self.reasons.values())
-
-    @property
-    def rate_alone(self) -> float:
-        """Images per second of one process that has the machine for itself."""
-        return 1 / sum(self.alone.values())
-
-    @property
-    def rate_together(self) -> float:
-        """Images per second of all processes at once."""
-        return self.processes / sum(self.together.values())
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """Each stage's part of the time of an image while all processes work; together 1."""
-        whole = sum(self.together.values())
-        return {stage: seconds / whole for stage, seconds in self.together.items()}
-
-    @property
-    def forecast_s(self) -> float:
-        """Seconds that `request.images` would take here."""
-        return self.request.images / self.rate_together
-
     def to_json(self) -> dict[str, Any]:
+        """Return what `poets bench --json` prints: times in us an image, or in s."""
+        whole_s = sum(self.together.values())
+        rate = self.processes / whole_s
+        forecast_s = self.request.images / rate
         return {
             "folder": self.found.root,
             "images": self.found.found,
             "is_whole_folder": self.found.is_whole,
             "mean_bytes": round(self.found.mean_bytes),
             "sample": self.sample,
-            "unreadable": self.unreadable,
+            "unreadable": sum(self.reasons.values()),
             "reasons": self.reasons,
             "architecture": self.request.architecture,
             "processes": self.processes,
@@ -112,20 +89,20 @@ class Profile:
                     "stage": stage,
                     "one_process_us": round(self.alone[stage] * 1e6, 1),
                     "all_processes_us": round(self.together[stage] * 1e6, 1),
-                    "share": self.shares[stage],
+                    "share": self.together[stage] / whole_s,
                 }
                 for stage in STAGES
             ],
             "queue_error": self.queue_error,
             "images_per_second": {
-                "one_process": round(self.rate_alone, 1),
-                "all_processes": round(self.rate_together, 1),
+                "one_process": round(1 / sum(self.alone.values()), 1),
+                "all_processes": round(rate, 1),
             },
             "forecast": {
                 "images": self.request.images,
-                "seconds": round(self.forecast_s, 3),
+                "seconds": round(forecast_s, 3),
                 "machines": self.request.machines,
-                "seconds_with_machines": round(self.forecast_s / self.request.machines, 3),
+                "seconds_with_machines": round(forecast_s / self.request.machines, 3),
             },
         }
 
@@ -140,7 +117,10 @@ def measure(settings: Settings, request: BenchRequest, on_progress: OnProgress) 
     spec = find_spec(request.architecture)
     found = draw_sample(request.folder, _SAMPLE, _SCAN_S, on_progress)
     check_storage(settings.storage)
-    key = _prepare(settings, request, on_progress)
+    key = resolve_backbone(settings, request.architecture, request.weights, on_progress)
+    # Converted as for a run; later runs use it too.
+    preparing = Progress("preparing the backbone")
+    convert_backbone(Storage(settings.storage), key, lambda: on_progress(preparing))
 
     root = decode_name(found.root)
     images = [
@@ -183,16 +163,6 @@ def measure(settings: Settings, request: BenchRequest, on_progress: OnProgress) 
         by_all,
         queue_error,
     )
-
-
-def _prepare(settings: Settings, request: BenchRequest, on_progress: OnProgress) -> BackboneKey:
-    """Return the backbone, converted as for a run; later runs use it too."""
-    key = resolve_backbone(settings, request.architecture, request.weights, on_progress)
-    storage = Storage(settings.storage)
-    if not has_backbone(storage, key.id):
-        on_progress(Progress("preparing the backbone"))
-        convert_backbone(storage, key, no_heartbeat)
-    return key
 
 
 def _batch_costs(

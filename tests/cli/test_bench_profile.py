@@ -41,7 +41,7 @@ def made_profile(**changes):
     together = {stage: (n + 1) * 4000e-6 / 36 for n, stage in enumerate(STAGES)}
     sample = Sample("/photos", (), 925, 62_000.0, True)
     profile = Profile(BenchRequest(None, ARCHITECTURE), sample, 400, {}, 2, 512, alone, together)
-    return replace(profile, **changes)
+    return replace(profile, **changes).to_json()
 
 
 @pytest.mark.stack
@@ -154,7 +154,7 @@ def test_without_a_server_the_rest_is_measured(ready_storage, tmp_path, monkeypa
 def test_the_forecast_in_words(images, machines, sentence):
     request = BenchRequest(None, ARCHITECTURE, images=images, machines=machines)
 
-    assert describe_forecast(made_profile(request=request)) == sentence
+    assert describe_forecast(**made_profile(request=request)["forecast"]) == sentence
 
 
 def test_text_without_colours_where_there_is_no_terminal(capsys):
