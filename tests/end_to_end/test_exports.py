@@ -113,7 +113,7 @@ def same_label(found, ours):
 def test_a_float_format_fed_the_same_pixels_gives_the_same_probabilities(
     name, exported, pixels, ours
 ):
-    found = LOADERS[name](exported, "final_result")(pixels)
+    found = LOADERS[name](exported / FORMATS[name].files[0], "final_result")(pixels)
 
     assert same_label(found, ours) >= 0.995
     assert np.abs(found - ours).max() <= 1e-3
@@ -123,7 +123,7 @@ def test_8_bits_cost_less_than_two_points_of_accuracy(exported, photographs, pix
     labels = load_model(exported).card.labels
     truth = [labels.index(p.parent.name) for p in photographs if p.parent.name in labels]
 
-    found = LOADERS["tflite-int8"](exported, "")(pixels[: len(truth)])
+    found = LOADERS["tflite-int8"](exported / "model_int8.tflite", "")(pixels[: len(truth)])
 
     accuracy = np.mean(found.argmax(axis=1) == truth)
     assert np.mean(ours[: len(truth)].argmax(axis=1) == truth) - accuracy <= 0.02

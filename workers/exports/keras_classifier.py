@@ -1,29 +1,15 @@
 """Backbone and head in one Keras model, from which all exports are made."""
 
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from workers.backbones.keras import build_keras_model
 from workers.backbones.table import BackboneSpec
 from workers.heads.head import Head
 
-
-class Classifier(Protocol):
-    """A Keras model from RGB pixels (float32, 0 to 255) to probabilities (n, labels)."""
-
-    input_shape: tuple[Any, int, int, int]
-
-    def __call__(self, pixels: Any, training: bool) -> Any:
-        """Return a tensor for a tensor, shape (n, height, width, 3)."""
-
-    def predict_on_batch(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return an array for an array."""
-
-    def save(self, path: Path) -> None:
-        """Write the model in the format of Keras."""
+# A Keras model from RGB pixels (float32, 0 to 255, (n, height, width, 3)) to probabilities
+# (n, labels).
+Classifier = Any
 
 
 def build_classifier(
@@ -41,11 +27,10 @@ def build_classifier(
 
     backbone = build_keras_model(spec, weights, weights_digest)
     layer = keras.layers.Dense(len(head.bias), activation=head.activation, name="probabilities")
-    classifier: Any = keras.Model(backbone.inputs[0], layer(backbone.outputs[0]), name="classifier")
+    classifier = keras.Model(backbone.inputs[0], layer(backbone.outputs[0]), name="classifier")
     layer.set_weights([head.weights, head.bias])
     classifier.trainable = False
-    built: Classifier = classifier
-    return built
+    return classifier
 
 
 def trace_classifier(classifier: Classifier) -> Any:

@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.exports.formats import GRAPH
-
 # RGB pixels (uint8, (n, height, width, 3)) to probabilities (n, labels).
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 
 
-def _load_graph(folder: Path, final_tensor_name: str) -> Predict:
+def _load_graph(path: Path, final_tensor_name: str) -> Predict:
     import tensorflow as tf
 
-    definition = tf.compat.v1.GraphDef.FromString((folder / GRAPH).read_bytes())
+    definition = tf.compat.v1.GraphDef.FromString(path.read_bytes())
     run = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(definition, name=""), [])
     run = run.prune("input:0", f"{final_tensor_name}:0")
 
@@ -27,10 +25,10 @@ def _load_graph(folder: Path, final_tensor_name: str) -> Predict:
     return predict
 
 
-def _load_saved_model(folder: Path, _: str) -> Predict:
+def _load_saved_model(path: Path, _: str) -> Predict:
     import tensorflow as tf
 
-    model = tf.saved_model.load(str(folder / "saved_model"))
+    model = tf.saved_model.load(str(path))
 
     def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         found = model.signatures["pixels"](tf.constant(pixels, tf.float32))
@@ -39,36 +37,33 @@ def _load_saved_model(folder: Path, _: str) -> Predict:
     return predict
 
 
-def _load_keras(folder: Path, _: str) -> Predict:
+def _load_keras(path: Path, _: str) -> Predict:
     import keras
 
-    model = keras.saving.load_model(folder / "model.keras")
+    model = keras.saving.load_model(path)
     return lambda pixels: np.asarray(model.predict_on_batch(pixels.astype(np.float32)))
 
 
-def _load_tflite(file: str) -> Callable[[Path, str], Predict]:
-    def load(folder: Path, _: str) -> Predict:
-        from ai_edge_litert.interpreter import Interpreter
+def _load_tflite(path: Path, _: str) -> Predict:
+    from ai_edge_litert.interpreter import Interpreter
 
-        interpreter = Interpreter(model_path=str(folder / file))
-        interpreter.allocate_tensors()
-        (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
-        scale = 256 if target["dtype"] == np.uint8 else 1
+    interpreter = Interpreter(model_path=str(path))
+    interpreter.allocate_tensors()
+    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    scale = 256 if target["dtype"] == np.uint8 else 1
 
-        def run(pixels: NDArray[Any]) -> NDArray[np.float64]:
-            interpreter.set_tensor(source["index"], pixels[np.newaxis].astype(source["dtype"]))
-            interpreter.invoke()
-            return np.asarray(interpreter.get_tensor(target["index"]) / scale, np.float64)
+    def run(pixels: NDArray[Any]) -> NDArray[np.float64]:
+        interpreter.set_tensor(source["index"], pixels[np.newaxis].astype(source["dtype"]))
+        interpreter.invoke()
+        return np.asarray(interpreter.get_tensor(target["index"]) / scale, np.float64)
 
-        return lambda pixels: np.concatenate([run(one) for one in pixels])
-
-    return load
+    return lambda pixels: np.concatenate([run(one) for one in pixels])
 
 
-def _load_onnx(folder: Path, _: str) -> Predict:
+def _load_onnx(path: Path, _: str) -> Predict:
     import onnxruntime
 
-    model = onnxruntime.InferenceSession(folder / "model.onnx")
+    model = onnxruntime.InferenceSession(path)
 
     def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         (found,) = model.run(["probabilities"], {"pixels": pixels.astype(np.float32)})
@@ -77,13 +72,13 @@ def _load_onnx(folder: Path, _: str) -> Predict:
     return predict
 
 
-# Format -> (exported folder, name of the graph's output) -> Predict.
+# Format -> (path of its first file, name of the graph's output) -> Predict.
 LOADERS: dict[str, Callable[[Path, str], Predict]] = {
     "graph": _load_graph,
     "saved-model": _load_saved_model,
     "keras": _load_keras,
-    "tflite": _load_tflite("model.tflite"),
-    "tflite-float16": _load_tflite("model_float16.tflite"),
-    "tflite-int8": _load_tflite("model_int8.tflite"),
+    "tflite": _load_tflite,
+    "tflite-float16": _load_tflite,
+    "tflite-int8": _load_tflite,
     "onnx": _load_onnx,
 }

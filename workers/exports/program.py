@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,12 @@ from numpy.typing import NDArray
 from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.table import BackboneSpec, find_spec
 from workers.errors import ExportError, ImageError, PoetsError
-from workers.exports.formats import FORMATS, GRAPH, LABELS, ExportRequest
+from workers.exports.formats import FORMATS, LABELS, ExportRequest
 from workers.exports.frozen_graph import write_frozen_graph
 from workers.exports.keras_classifier import Classifier, build_classifier, trace_classifier
 from workers.exports.loaders import LOADERS
-from workers.exports.model_readme import licence_of
 from workers.exports.saved_model import write_saved_model
 from workers.exports.tflite import FLOAT16, FLOAT32, INT8, write_tflite
-from workers.exports.tflite_metadata import Description
 from workers.heads.head import Head
 from workers.heads.model_folder import ModelCard, labels_text, read_card, read_head
 from workers.images.loading import OpenImage
@@ -67,7 +66,7 @@ def export_formats(request: ExportRequest) -> Iterator[dict[str, Any]]:
     target = Path(request.target)
     for name in request.formats:
         try:
-            _WRITERS[name](source, target)
+            _WRITERS[name](source, target / FORMATS[name].files[0])
             report = _check(source, name, target)
         except ExportError as error:
             report = {"reason": str(error)}
@@ -102,35 +101,23 @@ def _photographs(request: ExportRequest, spec: BackboneSpec) -> NDArray[np.uint8
     return np.array(found, np.uint8).reshape(-1, *spec.input_size, 3)
 
 
-def _write_graph(source: _Source, target: Path) -> None:
-    write_frozen_graph(source.classifier, target / GRAPH, source.request.final_tensor_name)
-    (target / LABELS).write_text(labels_text(source.card.labels), "utf-8")
+def _write_graph(source: _Source, path: Path) -> None:
+    write_frozen_graph(source.classifier, path, source.request.final_tensor_name)
+    path.with_name(LABELS).write_text(labels_text(source.card.labels), "utf-8")
 
 
-def _write_saved_model(source: _Source, target: Path) -> None:
-    write_saved_model(source.classifier, source.card.labels, target / "saved_model")
+def _write_saved_model(source: _Source, path: Path) -> None:
+    write_saved_model(source.classifier, source.card.labels, path)
 
 
-def _write_keras(source: _Source, target: Path) -> None:
-    source.classifier.save(target / "model.keras")
+def _write_keras(source: _Source, path: Path) -> None:
+    source.classifier.save(path)
 
 
-def _write_tflite(numbers: str) -> Callable[[_Source, Path], None]:
-    def write(source: _Source, target: Path) -> None:
-        name = "model.tflite" if numbers == FLOAT32 else f"model_{numbers}.tflite"
-        if numbers == INT8:
-            _check_photographs(source)
-        card = source.card
-        description = Description(
-            name=card.name,
-            text=f"Classifier of {len(card.labels)} labels on {card.architecture}, made by poets.",
-            version=card.created,
-            licence=licence_of(card),
-            labels_text=labels_text(card.labels),
-        )
-        write_tflite(source.classifier, numbers, source.photographs, description, target / name)
-
-    return write
+def _write_tflite(numbers: str, source: _Source, path: Path) -> None:
+    if numbers == INT8:
+        _check_photographs(source)
+    write_tflite(source.classifier, numbers, source.photographs, source.card, path)
 
 
 def _check_photographs(source: _Source) -> None:
@@ -146,7 +133,7 @@ def _check_photographs(source: _Source) -> None:
         )
 
 
-def _write_onnx(source: _Source, target: Path) -> None:
+def _write_onnx(source: _Source, path: Path) -> None:
     try:
         import onnxruntime  # noqa: F401 - for the check
         import tf2onnx
@@ -155,32 +142,30 @@ def _write_onnx(source: _Source, target: Path) -> None:
             f"the package {error.name} is missing; `pip install tf2onnx onnxruntime` brings it"
         ) from error
     traced = trace_classifier(source.classifier)
-    tf2onnx.convert.from_function(
-        traced, traced.input_signature, opset=17, output_path=str(target / "model.onnx")
-    )
+    tf2onnx.convert.from_function(traced, traced.input_signature, opset=17, output_path=str(path))
 
 
+# Each writes to the path of the first file of its format.
 _WRITERS: dict[str, Callable[[_Source, Path], None]] = {
     "graph": _write_graph,
     "saved-model": _write_saved_model,
     "keras": _write_keras,
-    "tflite": _write_tflite(FLOAT32),
-    "tflite-float16": _write_tflite(FLOAT16),
-    "tflite-int8": _write_tflite(INT8),
+    "tflite": partial(_write_tflite, FLOAT32),
+    "tflite-float16": partial(_write_tflite, FLOAT16),
+    "tflite-int8": partial(_write_tflite, INT8),
     "onnx": _write_onnx,
 }
 
 
 def _check(source: _Source, name: str, target: Path) -> dict[str, Any]:
-    tolerance = FORMATS[name].tolerance
-    pixels = source.photographs
+    row = FORMATS[name]
+    tolerance, pixels = row.tolerance, source.photographs
     if tolerance is not None:
         pixels = np.concatenate([source.photographs[:_CHECKED], source.noise])
     backbone = LiteRTBackbone(Path(source.request.model) / "backbone.tflite")
     ours = source.head.predict(backbone.compute(pixels))
-    found = LOADERS[name](target, source.request.final_tensor_name)(pixels)
+    found = LOADERS[name](target / row.files[0], source.request.final_tensor_name)(pixels)
     agreement = float(np.mean(found.argmax(axis=1) == ours.argmax(axis=1)))
-    difference = float(np.abs(found - ours).max())
     if tolerance is None:
         if not agreement >= _INT8_AGREEMENT:
             raise ExportError(
@@ -188,29 +173,25 @@ def _check(source: _Source, name: str, target: Path) -> dict[str, Any]:
                 "training images"
             )
     else:
-        expected = _float_probabilities(source, pixels) if source.spec.is_quantized else ours
+        expected = ours
+        if source.spec.is_quantized:
+            # poets itself uses 8-bit weights; the formats have the network that they came from.
+            expected = source.classifier.predict_on_batch(pixels.astype(np.float32))
+        difference = np.abs(found - expected).max()
         # NaN differs from everything.
-        if not np.abs(found - expected).max() <= tolerance:
+        if not difference <= tolerance:
             raise ExportError(
-                f"its probabilities differ by {np.abs(found - expected).max():.2g} from ours, and "
-                f"{tolerance:g} is the limit"
+                f"its probabilities differ by {difference:.2g} from ours, and {tolerance:g} is "
+                "the limit"
             )
-    files = [path for name in FORMATS[name].files for path in _files(target / name)]
+    paths = [target / file for file in row.files]
+    files = [file for path in paths for file in (path, *path.rglob("*")) if file.is_file()]
     return {
         "bytes": sum(path.stat().st_size for path in files),
-        "difference": round(difference, 7),
+        "difference": round(float(np.abs(found - ours).max()), 7),
         "agreement": round(agreement, 4),
         "images": len(pixels),
     }
-
-
-def _float_probabilities(source: _Source, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    # poets itself uses 8-bit weights; the formats have the network that they came from.
-    return source.classifier.predict_on_batch(pixels.astype(np.float32)).astype(np.float64)
-
-
-def _files(path: Path) -> list[Path]:
-    return [inner for inner in path.rglob("*") if inner.is_file()] if path.is_dir() else [path]
 
 
 def _remove(target: Path, name: str) -> None:

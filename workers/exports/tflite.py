@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from workers.errors import ExportError
 from workers.exports.float16_rounding import halve_kernels
 from workers.exports.keras_classifier import Classifier, freeze, trace_classifier
-from workers.exports.tflite_metadata import Description, add_metadata
+from workers.exports.tflite_metadata import add_metadata
+from workers.heads.model_folder import ModelCard
 
 FLOAT32, FLOAT16, INT8 = "float32", "float16", "int8"
 
@@ -18,7 +19,7 @@ def write_tflite(
     classifier: Classifier,
     numbers: str,
     photographs: NDArray[np.uint8],
-    description: Description,
+    card: ModelCard,
     path: Path,
 ) -> None:
     """Write a LiteRT file whose metadata has the labels and describes the input.
@@ -48,7 +49,7 @@ def write_tflite(
         _check_scales(content)
     if numbers == FLOAT16:
         content = halve_kernels(content, photographs)
-    add_metadata(content, description, path)
+    add_metadata(content, card, path)
 
 
 def _samples(photographs: NDArray[np.uint8]) -> Any:

@@ -6,27 +6,30 @@ packages with a writer (tflite-support, mediapipe) need an old Python or bring O
 """
 
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from workers.exports.model_readme import licence_of
+from workers.heads.model_folder import ModelCard, labels_text
 
 LABELS_FILE = "labels.txt"
 _NAME = b"TFLITE_METADATA"
 _IDENTIFIER = b"M001"
 _PARSER_VERSION = "1.0.0"
-# Fields of the schema's tables in the order of their numbers; offsets but for those with a type.
+# Fields of the schema's tables in the order of their numbers.
 _FIELDS = {
     "ModelMetadata": "name description version subgraph_metadata author license associated_files "
     "min_parser_version",
-    "SubGraphMetadata": "name description input_tensor_metadata output_tensor_metadata "
-    "associated_files input_process_units output_process_units",
+    "SubGraphMetadata": "name description input_tensor_metadata output_tensor_metadata",
     "TensorMetadata": "name description dimension_names content process_units stats "
     "associated_files",
-    "AssociatedFile": "name description type:int8 locale",
-    "ProcessUnit": "options_type:uint8 options",
+    "AssociatedFile": "name description type",
+    "ProcessUnit": "options_type options",
     "NormalizationOptions": "mean std",
-    "Content": "content_properties_type:uint8 content_properties range",
-    "ImageProperties": "color_space:int8 default_size",
+    "Content": "content_properties_type content_properties",
+    "ImageProperties": "color_space",
 }
 # Values of the schema's enumerations.
 _TENSOR_AXIS_LABELS = 2
@@ -35,18 +38,7 @@ _NORMALIZATION_OPTIONS = 1
 _RGB = 1
 
 
-@dataclass(frozen=True)
-class Description:
-    """What the metadata says of a model."""
-
-    name: str
-    text: str
-    version: str
-    licence: str
-    labels_text: str
-
-
-def add_metadata(content: bytes, description: Description, path: Path) -> None:
+def add_metadata(content: bytes, card: ModelCard, path: Path) -> None:
     """Write a LiteRT model with metadata and labels.
 
     The normalisation is (x - 0) / 1: the model takes pixels as they are.
@@ -56,99 +48,91 @@ def add_metadata(content: bytes, description: Description, path: Path) -> None:
 
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
     buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = list(_build(description))
+    buffer.data = list(_build(card))
     entry.name, entry.buffer = _NAME, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
     path.write_bytes(flatbuffer_utils.convert_object_to_bytearray(model))
     with zipfile.ZipFile(path, "a") as archive:
         # With a fixed date, so that the same model gives the same file.
-        archive.writestr(zipfile.ZipInfo(LABELS_FILE), description.labels_text)
+        archive.writestr(zipfile.ZipInfo(LABELS_FILE), labels_text(card.labels))
 
 
-def _build(description: Description) -> bytes:
+def _build(card: ModelCard) -> bytes:
     import flatbuffers
 
-    builder = flatbuffers.Builder(1024)
-    text = builder.CreateString
-    image = _table(builder, "ImageProperties", color_space=_RGB)
-    content = _table(
-        builder,
-        "Content",
-        content_properties_type=_IMAGE_PROPERTIES,
-        content_properties=image,
-    )
-    mean, std = _floats(builder, [0.0]), _floats(builder, [1.0])
-    options = _table(builder, "NormalizationOptions", mean=mean, std=std)
-    unit = _table(builder, "ProcessUnit", options_type=_NORMALIZATION_OPTIONS, options=options)
+    normalization = _table("NormalizationOptions", mean=[0.0], std=[1.0])
     source = _table(
-        builder,
         "TensorMetadata",
-        name=text("image"),
-        description=text("RGB pixels, 0 to 255."),
-        content=content,
-        process_units=_offsets(builder, [unit]),
+        name="image",
+        description="RGB pixels, 0 to 255.",
+        content=_table(
+            "Content",
+            content_properties_type=_IMAGE_PROPERTIES,
+            content_properties=_table("ImageProperties", color_space=_RGB),
+        ),
+        process_units=[
+            _table("ProcessUnit", options_type=_NORMALIZATION_OPTIONS, options=normalization)
+        ],
     )
     labels = _table(
-        builder,
         "AssociatedFile",
-        name=text(LABELS_FILE),
-        description=text("One label a line, in the order of the output."),
+        name=LABELS_FILE,
+        description="One label a line, in the order of the output.",
         type=_TENSOR_AXIS_LABELS,
     )
     target = _table(
-        builder,
         "TensorMetadata",
-        name=text("probability"),
-        description=text("Probability of each label."),
-        associated_files=_offsets(builder, [labels]),
-    )
-    subgraph = _table(
-        builder,
-        "SubGraphMetadata",
-        input_tensor_metadata=_offsets(builder, [source]),
-        output_tensor_metadata=_offsets(builder, [target]),
+        name="probability",
+        description="Probability of each label.",
+        associated_files=[labels],
     )
     model = _table(
-        builder,
         "ModelMetadata",
-        name=text(description.name),
-        description=text(description.text),
-        version=text(description.version),
-        subgraph_metadata=_offsets(builder, [subgraph]),
-        license=text(description.licence),
-        min_parser_version=text(_PARSER_VERSION),
+        name=card.name,
+        description=f"Classifier of {len(card.labels)} labels on {card.architecture}, "
+        "made by poets.",
+        version=card.created,
+        subgraph_metadata=[
+            _table(
+                "SubGraphMetadata", input_tensor_metadata=[source], output_tensor_metadata=[target]
+            )
+        ],
+        license=licence_of(card),
+        min_parser_version=_PARSER_VERSION,
     )
-    builder.Finish(model, _IDENTIFIER)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(_write(builder, model), _IDENTIFIER)
     return bytes(builder.Output())
 
 
-def _table(builder: Any, table: str, /, **values: int) -> int:
-    """Write a table and return its offset."""
-    fields = [field.partition(":") for field in _FIELDS[table].split()]
-    builder.StartObject(len(fields))
-    for name, value in values.items():
-        ((number, kind),) = [
-            (i, kind) for i, (field, _, kind) in enumerate(fields) if field == name
-        ]
-        if kind == "uint8":
-            builder.PrependUint8Slot(number, value, 0)
-        elif kind == "int8":
-            builder.PrependInt8Slot(number, value, 0)
+def _table(name: str, /, **values: Any) -> dict[int, Any]:
+    """Return the values of a table by the numbers of their fields."""
+    fields = _FIELDS[name].split()
+    return {fields.index(field): value for field, value in values.items()}
+
+
+def _write(builder: Any, value: Any) -> int:
+    """Write a text, a table, or a list of tables or floats, and return its offset."""
+    if isinstance(value, str):
+        return int(builder.CreateString(value))
+    if isinstance(value, list) and isinstance(value[0], float):
+        return int(builder.CreateNumpyVector(np.array(value, np.float32)))
+    if isinstance(value, list):
+        offsets = [_write(builder, table) for table in value]
+        builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            builder.PrependUOffsetTRelative(offset)
+        return int(builder.EndVector())
+    # A table holds its enumerations, one byte each, but only the offsets of all else.
+    written = {
+        field: inner if isinstance(inner, int) else _write(builder, inner)
+        for field, inner in value.items()
+    }
+    builder.StartObject(max(value) + 1)
+    for field, inner in value.items():
+        if isinstance(inner, int):
+            builder.PrependUint8Slot(field, inner, 0)
         else:
-            builder.PrependUOffsetTRelativeSlot(number, value, 0)
+            builder.PrependUOffsetTRelativeSlot(field, written[field], 0)
     return int(builder.EndObject())
-
-
-def _offsets(builder: Any, offsets: list[int]) -> int:
-    builder.StartVector(4, len(offsets), 4)
-    for offset in reversed(offsets):
-        builder.PrependUOffsetTRelative(offset)
-    return int(builder.EndVector())
-
-
-def _floats(builder: Any, values: list[float]) -> int:
-    builder.StartVector(4, len(values), 4)
-    for value in reversed(values):
-        builder.PrependFloat32(value)
-    return int(builder.EndVector())

@@ -14,7 +14,7 @@ from workers.backbones.convert import convert_backbone
 from workers.backbones.litert import LiteRTBackbone
 from workers.backbones.table import BackboneKey, find_spec, name_backbone
 from workers.exports import program
-from workers.exports.formats import ExportRequest
+from workers.exports.formats import FORMATS, ExportRequest
 from workers.exports.frozen_graph import write_frozen_graph
 from workers.exports.loaders import LOADERS
 from workers.exports.model_readme import write_readme
@@ -62,6 +62,10 @@ def request_for(model, target, *formats, **more):
     return ExportRequest(str(model), str(target), formats, None, "final_result", **more)
 
 
+def run_export(name, folder, pixels):
+    return LOADERS[name](folder / FORMATS[name].files[0], "final_result")(pixels)
+
+
 def exported(model, target, *formats, **more):
     return list(export_formats(request_for(model, target, *formats, **more)))
 
@@ -96,7 +100,7 @@ def test_a_model_of_several_labels_an_image_is_exported(multi_label_model, tmp_p
     assert report["difference"] < 1e-3
     assert report["agreement"] == 1
     noise = np.random.default_rng(3).integers(0, 256, (3, 128, 128, 3), np.uint8)
-    found = LOADERS[name](tmp_path / "out", "final_result")(noise)
+    found = run_export(name, tmp_path / "out", noise)
     read = load_model(multi_label_model)
     ours = read.head.predict(LiteRTBackbone(multi_label_model / "backbone.tflite").compute(noise))
     assert np.abs(found - ours).max() < 1e-3
@@ -177,7 +181,7 @@ def test_the_formats_of_an_8_bit_architecture_hold_the_network_it_came_from(mode
     bottlenecks = LiteRTBackbone(plain / "backbone.tflite").compute(noise)
     expected = load_model(model).head.predict(bottlenecks)
     for report in reports:
-        found = LOADERS[report["format"]](tmp_path / "out", "final_result")(noise)
+        found = run_export(report["format"], tmp_path / "out", noise)
         assert np.abs(found - expected).max() < 1e-3
         assert report["difference"] > 1e-3
     card = load_model(model).card
