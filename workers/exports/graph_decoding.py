@@ -65,50 +65,40 @@ def _orientation(content: Any) -> Any:
     """Return the EXIF orientation of a JPEG, 1 to 8; 1 where there is none."""
     import tensorflow as tf
 
-    start = tf.strings.substr(content, 0, _EXIF_BYTES)
-    values = tf.cast(tf.io.decode_raw(start, tf.uint8), tf.int32)
+    parts = tf.strings.split(tf.strings.substr(content, 0, _EXIF_BYTES), "Exif\0\0", maxsplit=1)
+    values = tf.cast(tf.io.decode_raw(tf.concat([parts, [""]], 0)[1], tf.uint8), tf.int32)
     size = tf.size(values)
     # A damaged file may point beyond its end.
     values = tf.concat([values, tf.zeros(16, tf.int32)], 0)
-    mark = [values[i : size + i] for i in range(6)]
-    is_mark = tf.reduce_all(
-        tf.stack([tf.equal(part, byte) for part, byte in zip(mark, b"Exif\0\0", strict=True)]), 0
-    )
-    found = tf.where(is_mark)[:, 0]
-    header = tf.cond(
-        tf.size(found) > 0, lambda: tf.cast(found[0], tf.int32) + 6, lambda: tf.constant(0)
-    )
-    is_little = tf.equal(values[header], ord("I"))
+    is_little = tf.equal(values[0], ord("I"))
 
-    def read(positions: Any, length: int) -> Any:
+    def read(positions: Any) -> Any:
         positions = tf.clip_by_value(positions, 0, size)
-        parts = [tf.gather(values, positions + i) for i in range(length)]
-        little = sum(part * 256**i for i, part in enumerate(parts))
-        big = sum(part * 256**i for i, part in enumerate(reversed(parts)))
-        return tf.where(is_little, little, big)
+        first, second = tf.gather(values, positions), tf.gather(values, positions + 1)
+        return tf.where(is_little, first + 256 * second, 256 * first + second)
 
     # The upper half of the offset is 0, since the EXIF block is at most 64 KiB.
-    offset = tf.where(is_little, header + 4, header + 6)
-    table = header + read(offset, 2)
-    entries = table + 2 + 12 * tf.range(tf.minimum(read(table, 2), 512))
-    is_orientation = tf.equal(read(entries, 2), _ORIENTATION_TAG)
-    orientations = tf.boolean_mask(read(entries + 8, 2), is_orientation)
+    table = read(tf.where(is_little, 4, 6))
+    entries = table + 2 + 12 * tf.range(tf.minimum(read(table), 512))
+    is_orientation = tf.equal(read(entries), _ORIENTATION_TAG)
+    orientations = tf.boolean_mask(read(entries + 8), is_orientation)
     first = tf.concat([orientations, [1]], 0)[0]
-    is_known = (tf.size(found) > 0) & tf.io.is_jpeg(content) & (first >= 1) & (first <= 8)
+    is_known = tf.io.is_jpeg(content) & (first >= 1) & (first <= 8)
     return tf.where(is_known, first, 1)
 
 
 def _rotate_upright(image: Any, orientation: Any) -> Any:
     import tensorflow as tf
 
-    rotated = {
-        1: lambda: image,
-        2: lambda: image[:, ::-1],
-        3: lambda: image[::-1, ::-1],
-        4: lambda: image[::-1],
-        5: lambda: tf.transpose(image, (1, 0, 2)),
-        6: lambda: tf.transpose(image, (1, 0, 2))[:, ::-1],
-        7: lambda: tf.transpose(image, (1, 0, 2))[::-1, ::-1],
-        8: lambda: tf.transpose(image, (1, 0, 2))[::-1],
-    }
-    return tf.switch_case(orientation - 1, [rotated[number] for number in sorted(rotated)])
+    # For each of EXIF's orientations, 1 to 8.
+    rotated = [
+        lambda: image,
+        lambda: image[:, ::-1],
+        lambda: image[::-1, ::-1],
+        lambda: image[::-1],
+        lambda: tf.transpose(image, (1, 0, 2)),
+        lambda: tf.transpose(image, (1, 0, 2))[:, ::-1],
+        lambda: tf.transpose(image, (1, 0, 2))[::-1, ::-1],
+        lambda: tf.transpose(image, (1, 0, 2))[::-1],
+    ]
+    return tf.switch_case(orientation - 1, rotated)
