@@ -35,17 +35,7 @@ _FILE, _PIXELS = click.Path(path_type=Path), click.IntRange(1)
 @_flag("--input-layer", "NAME", "input", str, "The node that takes the image.")
 @_flag("--output-layer", "NAME", "final_result", str, "The node with the scores.")
 @options.debug_option
-def command(
-    image: Path,
-    graph: Path,
-    labels: Path,
-    input_height: int,
-    input_width: int,
-    input_mean: float,
-    input_std: float,
-    input_layer: str,
-    output_layer: str,
-) -> None:
+def command(image: Path, graph: Path, labels: Path, **given: Any) -> None:
     """Label one image with a frozen graph, as the codelab's label_image.py does.
 
     Prepares the image as that script does, so the scores are the same. `poets classify`
@@ -59,10 +49,9 @@ def command(
     """
     from workers.exports.frozen_graph import GraphInput, label_image
 
-    if not input_std:
+    if not given["input_std"]:
         raise click.UsageError("--input-std must not be 0: the pixels are divided by it.")
-    given = GraphInput(input_height, input_width, input_mean, input_std, input_layer, output_layer)
-    seconds, ranked = label_image(image, graph, labels, given)
+    seconds, ranked = label_image(image, graph, labels, GraphInput(**given))
     click.echo(f"\nEvaluation time (1-image): {seconds:.3f}s\n")
     for label, score in ranked[:_TOP]:
         click.echo(f"{label} (score={score:.5f})")

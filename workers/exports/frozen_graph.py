@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.backbones.litert import quiet_stderr
-from workers.errors import ImageError, ModelError
+from workers.errors import ImageError, ModelError, PoetsError
 from workers.exports.keras_classifier import Classifier, freeze
 
 # The node that the codelab feeds in Inception v3.
@@ -57,10 +57,10 @@ def _as_in_tensorflow_1(graph: Any) -> Any:
 class GraphInput:
     """How a frozen graph is fed, by the names of the codelab's label_image.py."""
 
-    height: int
-    width: int
-    mean: float
-    std: float
+    input_height: int
+    input_width: int
+    input_mean: float
+    input_std: float
     input_layer: str
     output_layer: str
 
@@ -97,11 +97,11 @@ def _tensorflow() -> Any:
     return tf
 
 
-def _read(path: Path, what: str) -> bytes:
+def _read(path: Path, what: str, error_type: type[PoetsError] = ModelError) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ModelError(f"Cannot read the {what} {path}: {error.strerror}.") from error
+        raise error_type(f"Cannot read the {what} {path}: {error.strerror}.") from error
 
 
 def _read_labels(path: Path) -> list[str]:
@@ -115,10 +115,7 @@ def _read_labels(path: Path) -> list[str]:
 
 
 def _read_pixels(path: Path, given: GraphInput) -> NDArray[np.float32]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"Cannot read the image {path}: {error.strerror}.") from error
+    content = _read(path, "image", ImageError)
     tf = _tensorflow()
     decode = {
         ".png": tf.io.decode_png,
@@ -137,8 +134,8 @@ def _read_pixels(path: Path, given: GraphInput) -> NDArray[np.float32]:
             "BMP; `poets classify` reads more."
         ) from error
     # As TensorFlow 1 resizes; TensorFlow 2 samples other pixels.
-    resized = tf.raw_ops.ResizeBilinear(images=pixels, size=[given.height, given.width])
-    scaled: NDArray[np.float32] = ((resized - given.mean) / given.std).numpy()
+    resized = tf.raw_ops.ResizeBilinear(images=pixels, size=[given.input_height, given.input_width])
+    scaled: NDArray[np.float32] = ((resized - given.input_mean) / given.input_std).numpy()
     return scaled
 
 

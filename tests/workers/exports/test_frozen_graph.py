@@ -14,7 +14,7 @@ OUTPUT = "MobilenetV1/Predictions/Reshape_1"
 
 def given(**changes):
     values = {
-        "height": 128, "width": 128, "mean": 128, "std": 128,
+        "input_height": 128, "input_width": 128, "input_mean": 128, "input_std": 128,
         "input_layer": "input", "output_layer": OUTPUT,
     }  # fmt: skip
     return GraphInput(**{**values, **changes})
@@ -64,7 +64,7 @@ def test_an_unknown_layer_is_refused_with_those_there_are(daisy, graph, labels):
 
 def test_another_size_than_the_graphs_is_refused_with_what_to_give(daisy, graph, labels):
     with pytest.raises(ModelError, match="Give --input_height and --input_width"):
-        label_image(daisy, graph, labels, given(height=64))
+        label_image(daisy, graph, labels, given(input_height=64))
 
 
 def test_labels_of_another_graph_are_refused(daisy, graph, tmp_path):
