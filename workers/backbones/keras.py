@@ -61,6 +61,13 @@ def _preprocess(keras: Any, pixels: Any, mode: str) -> Any:
     return pixels
 
 
+def freeze(function: Any) -> Any:
+    """Return a traced function with its variables as constants."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    return convert_variables_to_constants_v2(function.get_concrete_function())
+
+
 class KerasBackbone:
     """A backbone for a GPU, with the interface of LiteRTBackbone."""
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.backbones.keras import freeze
 from workers.backbones.litert import quiet_stderr
 from workers.errors import ImageError, ModelError, PoetsError
-from workers.exports.keras_classifier import Classifier, freeze
+from workers.exports.keras_classifier import Classifier
 
 # The node that the codelab feeds in Inception v3.
 _INCEPTION_INPUT = "Mul"

@@ -46,10 +46,3 @@ def trace_classifier(classifier: Classifier) -> Any:
         lambda pixels: {"probabilities": classifier(pixels, training=False)},
         input_signature=signature,
     )
-
-
-def freeze(function: Any) -> Any:
-    """Return a traced function with its variables as constants."""
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    return convert_variables_to_constants_v2(function.get_concrete_function())

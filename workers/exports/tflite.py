@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.backbones.keras import freeze
 from workers.errors import ExportError
 from workers.exports.float16_rounding import halve_kernels
-from workers.exports.keras_classifier import Classifier, freeze, trace_classifier
+from workers.exports.keras_classifier import Classifier, trace_classifier
 from workers.exports.tflite_metadata import add_metadata
 from workers.heads.model_folder import ModelCard
 

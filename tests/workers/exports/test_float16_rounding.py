@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from workers.backbones.keras import freeze
 from workers.exports.float16_rounding import halve_kernels, round_to_halves
-from workers.exports.keras_classifier import freeze, trace_classifier
+from workers.exports.keras_classifier import trace_classifier
 
 pytestmark = pytest.mark.tensorflow
 
