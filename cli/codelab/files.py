@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +13,6 @@ from workers.errors import RunError
 
 if TYPE_CHECKING:
     from orchestrator.driving.result import Result
-    from orchestrator.exporting.codelab_files import FinalTest
     from workers.storage.layout import RunFolder
     from workers.storage.plan import Run
 
@@ -70,11 +68,10 @@ def leave_files(session: Session, run: "Run", flags: RetrainFlags, result: "Resu
     """Print the final test of a finished run, and write its graphs and labels.
 
     Raises:
-        PoetsError: See `orchestrator.exporting.frozen_graphs.export_graphs`.
+        PoetsError: See `orchestrator.exporting.codelab_files.export_graphs`.
     """
     from orchestrator.driving.result import to_dict
-    from orchestrator.exporting.codelab_files import examine_test
-    from orchestrator.exporting.frozen_graphs import export_graphs
+    from orchestrator.exporting.codelab_files import examine_test, export_graphs
     from workers.heads.sgd import list_kept
 
     folder, plan = run.folder, run.plan
@@ -108,28 +105,21 @@ def leave_files(session: Session, run: "Run", flags: RetrainFlags, result: "Resu
     session.say(f"Graph and labels are in {flags.output_graph} and {flags.output_labels}.")
     session.say(f"What it gets wrong: {folder.report}")
     if session.as_json:
-        print_json({**to_dict(result), **_describe(test, flags, list(heads))})
+        written = {
+            "output_graph": str(flags.output_graph),
+            "output_labels": str(flags.output_labels),
+            "intermediate_graphs": [str(path) for path in heads],
+        }
+        print_json({**to_dict(result), **test, **written})
 
 
-def _print_test(test: "FinalTest", flags: RetrainFlags) -> None:
-    if test.accuracy is None:
+def _print_test(test: dict[str, Any], flags: RetrainFlags) -> None:
+    accuracy, images = test["final_test_accuracy"], test["final_test_images"]
+    if accuracy is None:
         say("No image was held out for testing, so there is no final test accuracy.")
         return
-    click.echo(f"Final test accuracy = {test.accuracy:.1%} (N={test.images})")
+    click.echo(f"Final test accuracy = {accuracy:.1%} (N={images})")
     if flags.print_misclassified_test_images:
         click.echo("=== MISCLASSIFIED TEST IMAGES ===")
-        for path, predicted in test.misclassified:
-            click.echo(f"{flags.image_dir / path!s:>70}  {predicted}")
-
-
-def _describe(test: "FinalTest", flags: RetrainFlags, graphs: list[Path]) -> dict[str, Any]:
-    return {
-        "final_test_accuracy": test.accuracy,
-        "final_test_images": test.images,
-        "misclassified": [
-            {"path": path, "predicted": predicted} for path, predicted in test.misclassified
-        ],
-        "output_graph": str(flags.output_graph),
-        "output_labels": str(flags.output_labels),
-        "intermediate_graphs": [str(path) for path in graphs],
-    }
+        for row in test["misclassified"]:
+            click.echo(f"{flags.image_dir / row['path']!s:>70}  {row['predicted']}")

@@ -42,9 +42,8 @@ def command(session: Session, weights: str | None, **given: Any) -> None:
 
 def _begin(session: Session, flags: RetrainFlags, weights: str | None) -> "Run":
     """Check all that can be checked before any work, and plan the run."""
-    from orchestrator.exporting.codelab_files import link_summaries
+    from orchestrator.exporting.codelab_files import check_outputs, link_summaries
     from orchestrator.exporting.export import check_tensor_name
-    from orchestrator.exporting.frozen_graphs import check_outputs
     from orchestrator.jobs.submit import TrainingRequest, plan_submission
     from orchestrator.planning.batches import choose_variants
 

@@ -38,17 +38,18 @@ def tested(run):
 def test_the_final_test_is_of_all_test_images_and_of_no_others(tested):
     found = examine_test(tested, -1)
 
-    assert (found.images, found.accuracy) == (20, 0.75)
-    assert found.misclassified == [(f"{number}.jpg", "red") for number in range(0, 20, 4)]
+    assert (found["final_test_images"], found["final_test_accuracy"]) == (20, 0.75)
+    wrong = [{"path": f"{number}.jpg", "predicted": "red"} for number in range(0, 20, 4)]
+    assert found["misclassified"] == wrong
 
 
 def test_a_sample_is_the_same_each_time_and_its_figures_agree(tested):
     found = examine_test(tested, 8)
 
     assert found == examine_test(tested, 8)
-    assert found.images == 8
-    assert found.accuracy == 1 - len(found.misclassified) / 8
-    assert examine_test(tested, 500).images == 20
+    assert found["final_test_images"] == 8
+    assert found["final_test_accuracy"] == 1 - len(found["misclassified"]) / 8
+    assert examine_test(tested, 500)["final_test_images"] == 20
 
 
 def test_without_test_images_there_is_no_accuracy(run):
@@ -60,7 +61,9 @@ def test_without_test_images_there_is_no_accuracy(run):
 
     found = examine_test(run, -1)
 
-    assert (found.images, found.accuracy, found.misclassified) == (0, None, [])
+    assert found == {
+        "final_test_accuracy": None, "final_test_images": 0, "misclassified": [],
+    }  # fmt: skip
 
 
 def test_summaries_appear_where_they_are_wanted_and_old_ones_stay(run, tmp_path):

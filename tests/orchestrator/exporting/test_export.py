@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from cli.main import main
 from orchestrator.exporting import export
 from orchestrator.exporting.calibration_images import choose_photographs
+from orchestrator.exporting.codelab_files import export_graphs
 from orchestrator.exporting.export import ExportOptions, export_model
-from orchestrator.exporting.frozen_graphs import export_graphs
 from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run
