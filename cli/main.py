@@ -56,6 +56,7 @@ _COMMANDS = {name: text for section in SECTIONS.values() for name, text in secti
 # Modules of several commands; any other command is `command` in the module of its name.
 _MODULES = {
     "again": ("train", "retry", "sweep"),
+    "codelab": ("retrain", "label-image"),
     "dashboards": ("flower", "tensorboard"),
     "runs": ("runs", "show", "resume", "cancel"),
     "servers": ("up", "down", "status", "worker", "coordinator"),

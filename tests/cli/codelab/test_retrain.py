@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cli.commands.retrain import command
+from cli.commands import codelab
 from cli.main import main
 from tests.builders.datasets import make_data_set
 
@@ -43,7 +43,7 @@ def retrain(*arguments):
 
 def read(*arguments):
     """Return what the command takes from its arguments."""
-    context = command.make_context("retrain", [str(argument) for argument in arguments])
+    context = codelab.retrain.make_context("retrain", [str(argument) for argument in arguments])
     return {
         name: str(value) if isinstance(value, Path) else value
         for name, value in context.params.items()

@@ -1,6 +1,8 @@
-"""``poets retrain``: the codelab's retrain.py, by its own command line."""
+"""``poets retrain`` and ``poets label-image``: the codelab's scripts, by their command lines."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,16 +15,16 @@ from cli.console import Session
 if TYPE_CHECKING:
     from workers.storage.plan import Run
 
+# The codelab writes --image_dir.
+_SPELLING = {"token_normalize_func": lambda name: name.replace("_", "-")}
+_TOP = 5
 
-@click.command(
-    "retrain",
-    # The codelab writes --image_dir.
-    context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
-)
+
+@click.command("retrain", context_settings=_SPELLING)
 @retrain_flags
 @options.weights
 @options.with_session(default_storage="bottleneck_dir")
-def command(session: Session, weights: str | None, **given: Any) -> None:
+def retrain(session: Session, weights: str | None, **given: Any) -> None:
     """Train with the command line of the codelab's retrain.py.
 
     Takes all its flags, spelled with "_" or "-", and trains by gradient descent. `poets
@@ -67,3 +69,47 @@ def _begin(session: Session, flags: RetrainFlags, weights: str | None) -> "Run":
     session.say(f"It is kept in {settings.storage}; see `{shown}`.")
     session.say(f"TensorBoard finds it in {summaries}.")
     return run
+
+
+def _flag(name: str, metavar: str, default: object, kind: Any, text: str) -> Callable[[Any], Any]:
+    return click.option(
+        name, metavar=metavar, default=default, show_default=True, type=kind, help=text
+    )
+
+
+_FILE, _PIXELS = click.Path(path_type=Path), click.IntRange(1)
+
+
+@click.command("label-image", context_settings=_SPELLING)
+@click.option("--image", metavar="FILE", required=True, type=_FILE, help="JPEG, PNG, GIF or BMP.")
+@_flag("--graph", "FILE", Path("tf_files/retrained_graph.pb"), _FILE, "The frozen graph.")
+@_flag("--labels", "FILE", Path("tf_files/retrained_labels.txt"), _FILE, "One label a line.")
+@_flag("--input-height", "N", 224, _PIXELS, "Height of the graph's input, in pixels.")
+@_flag("--input-width", "N", 224, _PIXELS, "Width of the graph's input, in pixels.")
+@_flag("--input-mean", "X", 128, options.FINITE, "Subtracted from each pixel.")
+@_flag("--input-std", "X", 128, options.FINITE, "Each pixel is then divided by this.")
+@_flag("--input-layer", "NAME", "input", str, "The node that takes the image.")
+@_flag("--output-layer", "NAME", "final_result", str, "The node with the scores.")
+@options.debug_option
+def label_image(image: Path, graph: Path, labels: Path, **given: Any) -> None:
+    """Label one image with a frozen graph, as the codelab's label_image.py does.
+
+    Prepares the image as that script does, so the scores are the same. `poets classify`
+    prepares it as in training: rotated upright, and resized without skipping pixels.
+
+    \b
+    Examples:
+      poets label-image --image rose.jpg
+      poets label-image --image rose.jpg --graph model/retrained_graph.pb \\
+        --labels model/retrained_labels.txt
+    """
+    from workers.exports import frozen_graph
+
+    if not given["input_std"]:
+        raise click.UsageError("--input-std must not be 0: the pixels are divided by it.")
+    seconds, ranked = frozen_graph.label_image(
+        image, graph, labels, frozen_graph.GraphInput(**given)
+    )
+    click.echo(f"\nEvaluation time (1-image): {seconds:.3f}s\n")
+    for label, score in ranked[:_TOP]:
+        click.echo(f"{label} (score={score:.5f})")

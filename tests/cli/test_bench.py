@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.bench_profile import describe_forecast, print_profile, share_cells
+from cli.commands.bench import describe_forecast, print_profile, share_cells
 from orchestrator.benchmark import profile, timed_processes
 from orchestrator.benchmark.profile import STAGES, BenchRequest, Profile
 from orchestrator.dataset.scan import Sample
