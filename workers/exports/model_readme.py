@@ -1,6 +1,5 @@
 """The model card of an exported model: what it is, what it is worth, how to load it."""
 
-import string
 from importlib.resources import files as resources
 from typing import Any
 
@@ -62,18 +61,15 @@ def write_readme(
     counts = card.counts
     spec = find_spec(card.architecture)
     height, width = card.preprocessing.input_size
+    formats, loading = _describe_formats(reports, final_tensor_name)
     template = resources("workers.exports").joinpath("model_readme.md").read_text("utf-8")
-    return string.Template(template).substitute(
-        _WORDS[card.activation],
-        name=card.name,
+    return template.format(
+        **_WORDS[card.activation],
+        card=card,
+        spec=spec,
         n_labels=len(card.labels),
         poets=card.versions.get("poets", ""),
-        day=card.created[:10],
-        architecture=card.architecture,
-        source=spec.source,
-        parameters=f"{spec.parameters:,}",
         weights=_weights(card),
-        bottleneck_size=card.bottleneck_size,
         solver=card.training.get("solver", ""),
         height=height,
         width=width,
@@ -83,8 +79,8 @@ def write_readme(
         left_out=f"{counts.get('left_out', 0):,}",
         splits="\n".join(f"| {name} | {counts[name]:,} |" for name in SPLITS if name in counts),
         figures=_figures(card),
-        formats=_formats(reports) + (_QUANTIZED if spec.is_quantized else ""),
-        loading=_loading(reports, final_tensor_name),
+        formats=formats + (_QUANTIZED if spec.is_quantized else ""),
+        loading=loading,
         licence=licence_of(card),
     )
 
@@ -110,27 +106,21 @@ def _figures(card: ModelCard) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + note
 
 
-def _formats(reports: list[dict[str, Any]]) -> str:
-    lines = [
-        f"| {', '.join(f'`{file}`' for file in FORMATS[report['format']].files)} "
-        f"| {FORMATS[report['format']].title} | {report['bytes'] / 1e6:.1f} MB "
-        f"| {report['difference']:.1g} | {report['agreement']:.1%} of {report['images']} |"
-        for report in reports
-        if "reason" not in report
-    ]
-    refused = [
-        f"- Not here: {FORMATS[report['format']].title}; {report['reason']}."
-        for report in reports
-        if "reason" in report
-    ]
-    return "\n".join([*lines, *([""] if refused else []), *refused])
-
-
-def _loading(reports: list[dict[str, Any]], final_tensor_name: str) -> str:
-    parts = []
+def _describe_formats(reports: list[dict[str, Any]], final_tensor_name: str) -> tuple[str, str]:
+    """Return the rows of the formats, and the programs that load them."""
+    rows, refused, loading = [], [], []
     for report in reports:
-        if "reason" not in report:
-            row = FORMATS[report["format"]]
-            code = row.loading.replace("{final_tensor_name}", final_tensor_name)
-            parts.append(f"{row.title[0].upper()}{row.title[1:]}:\n\n```python\n{code}\n```\n")
-    return "\n".join(parts)
+        form = FORMATS[report["format"]]
+        if "reason" in report:
+            refused.append(f"- Not here: {form.title}; {report['reason']}.")
+            continue
+        rows.append(
+            f"| {', '.join(f'`{file}`' for file in form.files)} | {form.title} "
+            f"| {report['bytes'] / 1e6:.1f} MB | {report['difference']:.1g} "
+            f"| {report['agreement']:.1%} of {report['images']} |"
+        )
+        code = form.loading.replace("{final_tensor_name}", final_tensor_name)
+        loading.append(f"{form.title[0].upper()}{form.title[1:]}:\n\n```python\n{code}\n```\n")
+    if refused:
+        rows += ["", *refused]
+    return "\n".join(rows), "\n".join(loading)
