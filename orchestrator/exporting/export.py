@@ -67,11 +67,10 @@ def export_model(
         `model`, `folder`, and `formats`: the reports of `workers.exports.program`.
 
     Raises:
-        UsageError: When the folder is taken, or the tensor cannot have this name.
+        TargetError: When the folder is taken.
         ExportError: When a format that was asked for by name is not possible.
-        ModelError: When there is no such model, or it is damaged.
-        WeightsError: See `open_model`.
         StorageError: When the storage refuses.
+        PoetsError: See `open_model`.
     """
     target = options.target.expanduser().absolute()
     _check_target(target, options.overwrite)
@@ -183,22 +182,15 @@ def run_export(requests: list[ExportRequest], on_progress: OnProgress) -> list[d
         ExportError: When that program failed.
     """
     formats = [name for request in requests for name in request.formats]
-    reports: list[dict[str, Any]] = []
-
-    def show() -> None:
-        left = formats[len(reports) :]
-        note = f"{left[0]}, {len(reports) + 1} of {len(formats)}" if left else ""
-        on_progress(Progress("exporting", note=note))
-
-    child: Child[dict[str, Any]] = Child(
-        "workers.exports.program", [], dict[str, Any], environment=QUIET_TENSORFLOW
-    )
-    with child:
-        show()
+    reports = []
+    program = "workers.exports.program"
+    with Child[dict[str, Any]](program, [], dict[str, Any], environment=QUIET_TENSORFLOW) as child:
+        answers = child.answers(requests, math.inf)
         try:
-            for report in child.answers(requests, math.inf):
-                reports.append(report)
-                show()
+            for number, name in enumerate(formats, 1):
+                note = f"{name}, {number} of {len(formats)}"
+                on_progress(Progress("exporting", note=note))
+                reports.append(next(answers))
         except DeathError as died:
             raise ExportError(f"The export failed: {died.last_words or died}") from died
     return reports

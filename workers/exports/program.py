@@ -24,8 +24,7 @@ from workers.exports.keras_classifier import Classifier, build_classifier, trace
 from workers.exports.loaders import LOADERS
 from workers.exports.saved_model import write_saved_model
 from workers.exports.tflite import FLOAT16, FLOAT32, INT8, write_tflite
-from workers.heads.head import Head
-from workers.heads.model_folder import ModelCard, labels_text, read_card, read_head
+from workers.heads.model_folder import Model, labels_text, load_model
 from workers.images.loading import OpenImage
 from workers.processes.child import Tell, begin, serve
 
@@ -43,12 +42,10 @@ class _Source:
     """The model and the images that the formats are made from and checked with."""
 
     request: ExportRequest
-    card: ModelCard
-    head: Head
+    model: Model
     spec: BackboneSpec
     classifier: Classifier
     photographs: NDArray[np.uint8]
-    noise: NDArray[np.uint8]
 
 
 def export_formats(request: ExportRequest) -> Iterator[dict[str, Any]]:
@@ -80,15 +77,11 @@ def export_formats(request: ExportRequest) -> Iterator[dict[str, Any]]:
 
 
 def _open(request: ExportRequest) -> _Source:
-    folder = Path(request.model)
-    card = read_card(folder)
-    head = read_head(folder, card)
-    spec = find_spec(card.architecture)
+    model = load_model(Path(request.model))
+    spec = find_spec(model.card.architecture)
     weights = Path(request.weights) if request.weights else None
-    classifier = build_classifier(spec, weights, card.weights, head)
-    generator = np.random.default_rng(0)
-    noise = generator.integers(0, 256, (_NOISE, *spec.input_size, 3), np.uint8)
-    return _Source(request, card, head, spec, classifier, _photographs(request, spec), noise)
+    classifier = build_classifier(spec, weights, model.card.weights, model.head)
+    return _Source(request, model, spec, classifier, _photographs(request, spec))
 
 
 def _photographs(request: ExportRequest, spec: BackboneSpec) -> NDArray[np.uint8]:
@@ -103,11 +96,11 @@ def _photographs(request: ExportRequest, spec: BackboneSpec) -> NDArray[np.uint8
 
 def _write_graph(source: _Source, path: Path) -> None:
     write_frozen_graph(source.classifier, path, source.request.final_tensor_name)
-    path.with_name(LABELS).write_text(labels_text(source.card.labels), "utf-8")
+    path.with_name(LABELS).write_text(labels_text(source.model.card.labels), "utf-8")
 
 
 def _write_saved_model(source: _Source, path: Path) -> None:
-    write_saved_model(source.classifier, source.card.labels, path)
+    write_saved_model(source.classifier, source.model.card.labels, path)
 
 
 def _write_keras(source: _Source, path: Path) -> None:
@@ -117,7 +110,7 @@ def _write_keras(source: _Source, path: Path) -> None:
 def _write_tflite(numbers: str, source: _Source, path: Path) -> None:
     if numbers == INT8:
         _check_photographs(source)
-    write_tflite(source.classifier, numbers, source.photographs, source.card, path)
+    write_tflite(source.classifier, numbers, source.photographs, source.model.card, path)
 
 
 def _check_photographs(source: _Source) -> None:
@@ -161,9 +154,11 @@ def _check(source: _Source, name: str, target: Path) -> dict[str, Any]:
     row = FORMATS[name]
     tolerance, pixels = row.tolerance, source.photographs
     if tolerance is not None:
-        pixels = np.concatenate([source.photographs[:_CHECKED], source.noise])
+        generator = np.random.default_rng(0)
+        noise = generator.integers(0, 256, (_NOISE, *source.spec.input_size, 3), np.uint8)
+        pixels = np.concatenate([source.photographs[:_CHECKED], noise])
     backbone = LiteRTBackbone(Path(source.request.model) / "backbone.tflite")
-    ours = source.head.predict(backbone.compute(pixels))
+    ours = source.model.head.predict(backbone.compute(pixels))
     found = LOADERS[name](target / row.files[0], source.request.final_tensor_name)(pixels)
     agreement = float(np.mean(found.argmax(axis=1) == ours.argmax(axis=1)))
     if tolerance is None:
