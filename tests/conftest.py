@@ -18,6 +18,7 @@ from tests.builders.backbones import BACKBONE, WEIGHTS, install_tiny
 from tests.builders.inspection import keep_inspector
 from tests.builders.once import make_once
 from tests.builders.paths import DATA
+from tests.builders.programs import set_settings_of_nobody
 from tests.builders.traps import DEADLY_IMAGES, Impatience, lay
 from workers.errors import BrokerError
 from workers.images.inspection import Inspector
@@ -35,7 +36,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 # What a test that asks for one of these fixtures needs.
-MARKS = {"server": pytest.mark.server, "converted": pytest.mark.tensorflow}
+MARKS = {
+    "server": pytest.mark.server,
+    "flowers": pytest.mark.server,
+    "converted": pytest.mark.tensorflow,
+}
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
@@ -76,13 +81,7 @@ def _no_tensorflow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 @pytest.fixture(autouse=True)
 def _settings_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No test sees, or touches, the settings and files of who runs it."""
-    for name in list(os.environ):
-        if name.startswith("POETS_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("POETS_STORAGE", str(tmp_path / "storage"))
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("COLUMNS", "100")
+    set_settings_of_nobody(monkeypatch, tmp_path)
     yield
     stack = find_stack(Settings(tmp_path / "storage"))
     if stack.supervisor() is None:

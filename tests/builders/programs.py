@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
@@ -72,3 +73,14 @@ def kill(pid: int) -> None:
 def invoke(*arguments: object) -> Result:
     """Run a command of `poets` within this process."""
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def set_settings_of_nobody(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let `poets` keep everything below a folder."""
+    for name in list(os.environ):
+        if name.startswith("POETS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("POETS_STORAGE", str(folder / "storage"))
+    monkeypatch.setenv("KERAS_HOME", str(folder / "keras"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+    monkeypatch.setenv("COLUMNS", "100")

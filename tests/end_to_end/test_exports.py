@@ -4,36 +4,23 @@ import csv
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from orchestrator.dataset.dataset import open_dataset
-from orchestrator.exporting.export import ExportOptions, export_model
-from orchestrator.planning.plan import plan_training
-from orchestrator.planning.weights import resolve_backbone
-from tests.builders.programs import poets, poets_json
-from workers.backbones.convert import convert_backbone
+from tests.builders.programs import invoke, poets, poets_json, set_settings_of_nobody
 from workers.backbones.litert import LiteRTBackbone
-from workers.bottlenecks.batches import complete_batch
-from workers.bottlenecks.computing import compute_results
 from workers.errors import ImageError
 from workers.exports.formats import FORMATS
 from workers.exports.loaders import LOADERS
 from workers.heads.model_folder import load_model
 from workers.images.loading import OpenImage
 from workers.labelling import classify_files
-from workers.settings import Settings
-from workers.storage.layout import Storage
-from workers.storage.manifest import read_batches
-from workers.storage.plan import TrainingOptions
-from workers.training import train_run
 
 pytestmark = pytest.mark.tensorflow
 
-ARCHITECTURE = "mobilenet_0.50_224"
-# Each format is tried on every fourth flower and on all awkward files.
+# Eight bits are tried on every fourth flower, which measures an accuracy. The other formats are
+# tried on a third of those and of the awkward files: each picture says as much as the next.
 EVERY = 4
 # EXIF-rotated, CMYK, grey, palette and transparent ones that TensorFlow decodes.
 AWKWARD = (
@@ -44,38 +31,22 @@ AWKWARD = (
 )  # fmt: skip
 
 
-def nothing(*_):
-    """Nobody waits for the heartbeat, and nobody took over."""
+@pytest.fixture(scope="module")
+def handed_out(flowers, tmp_path_factory):
+    """The folder of the run's model in every format, and what the command printed."""
+    target = tmp_path_factory.mktemp("exports") / "handed out"
+    folders = ":".join(map(str, flowers.weights_dirs))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        set_settings_of_nobody(monkeypatch, target.parent)
+        monkeypatch.setenv("POETS_WEIGHTS_DIR", folders)
+        storage = ("--storage", flowers.storage.root)
+        printed, _ = poets("export", flowers.result["run"], "--to", target, *storage)
+    return target, printed
 
 
 @pytest.fixture(scope="module")
-def settings(data, tmp_path_factory):
-    folders = (data / "weights" / "from_8bit_graph", data / "weights")
-    return Settings(tmp_path_factory.mktemp("exports"), weights_dirs=folders)
-
-
-@pytest.fixture(scope="module")
-def run(data, settings):
-    """A head on all flowers, trained in this process."""
-    storage = Storage(settings.storage)
-    key = resolve_backbone(settings, ARCHITECTURE, None, nothing)
-    dataset = open_dataset(storage, data / "flowers", TrainingOptions())
-    run = plan_training(storage, dataset, key, TrainingOptions(), name="flowers", batch_size=None)
-    convert_backbone(storage, key, nothing)
-    backbone = LiteRTBackbone(storage.backbone(key.id) / "backbone.tflite")
-    for batch in read_batches(run.folder):
-        complete_batch(run, batch, lambda part: compute_results(part, backbone, nothing))
-    train_run(run, nothing, nothing)
-    return run
-
-
-@pytest.fixture(scope="module")
-def exported(run, settings):
-    """The run's model in every format."""
-    target = settings.storage / "handed out"
-    result = export_model(settings, ExportOptions("flowers", target))
-    assert [report.get("reason") for report in result["formats"]] == [None] * len(FORMATS)
-    return target
+def exported(handed_out):
+    return handed_out[0]
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +84,10 @@ def same_label(found, ours):
 def test_a_float_format_fed_the_same_pixels_gives_the_same_probabilities(
     name, exported, pixels, ours
 ):
-    found = LOADERS[name](exported / FORMATS[name].files[0], "final_result")(pixels)
+    found = LOADERS[name](exported / FORMATS[name].files[0], "final_result")(pixels[::3])
 
-    assert same_label(found, ours) >= 0.995
-    assert np.abs(found - ours).max() <= 1e-3
+    assert same_label(found, ours[::3]) >= 0.995
+    assert np.abs(found - ours[::3]).max() <= 1e-3
 
 
 def test_8_bits_cost_less_than_two_points_of_accuracy(exported, photographs, pixels, ours):
@@ -155,7 +126,7 @@ def codelab_scores(graph_file, paths):
 
 @pytest.mark.filterwarnings("ignore")  # TensorFlow's own, about its own past
 def test_the_codelabs_own_script_runs_the_graph_unchanged(exported, photographs, ours):
-    paths = [path for path in photographs if path.parent.parent.name == "flowers"][::3]
+    paths = [path for path in photographs if path.parent.parent.name == "flowers"][::6]
     labels = (exported / "retrained_labels.txt").read_text().split()
 
     found = codelab_scores(exported / "retrained_graph.pb", paths)
@@ -166,16 +137,17 @@ def test_the_codelabs_own_script_runs_the_graph_unchanged(exported, photographs,
     # Its resize skips pixels, so the probabilities cannot be the same.
     assert np.mean(found.argmax(axis=1) == truth) > 0.9
     image = paths[0]
-    out, err = poets(
+    # In this process, which has TensorFlow already.
+    printed = invoke(
         "label-image", "--image", image, "--graph", exported / "retrained_graph.pb",
         "--labels", exported / "retrained_labels.txt", "--input_width=224", "--input-height=224",
     )  # fmt: skip
     order = found[0].argsort()[::-1]
-    lines = out.splitlines()
+    lines = printed.stdout.splitlines()
     assert (lines[0], lines[2]) == ("", "")
     assert re.fullmatch(r"Evaluation time \(1-image\): \d+\.\d{3}s", lines[1])
     assert lines[3:] == [f"{labels[i]} (score={found[0][i]:0.5f})" for i in order]
-    assert err == ""
+    assert printed.stderr == ""
 
 
 def test_the_saved_model_reads_files_by_itself(exported, photographs, ours):
@@ -226,7 +198,7 @@ def test_the_lines_in_the_model_card_load_each_format(exported, data):
         assert float(found) == pytest.approx(score, abs=FORMATS[name].tolerance or 0.1)
 
 
-def test_the_model_card_says_what_it_is(exported, run):
+def test_the_model_card_says_what_it_is(exported):
     text = (exported / "README.md").read_text()
 
     card = load_model(exported).card
@@ -239,11 +211,11 @@ def test_the_model_card_says_what_it_is(exported, run):
         assert f"`{label}`" in text
 
 
-def test_an_export_is_a_model_for_classify(exported, run, data, settings):
+def test_an_export_is_a_model_for_classify(exported, flowers, data):
     picture = data / "flowers" / "roses" / sorted((data / "flowers" / "roses").iterdir())[0].name
 
     one, _ = poets("classify", picture, "--model", exported)
-    other, _ = poets("classify", picture, "--model", run.folder.model)
+    other, _ = poets("classify", picture, "--model", flowers.result["model"])
 
     assert one == other
 
@@ -263,15 +235,13 @@ def test_an_export_is_a_model_for_classify_dir(exported, data, tmp_path):
     assert sum(row["label"] == "daisy" for row in rows) >= 7
 
 
-def test_the_command_exports_what_is_asked_for_and_nothing_else(run, settings, tmp_path):
-    out, _ = poets(
-        "export", "flowers", "--to", tmp_path / "out", "--format", "graph",
-        "--final-tensor-name", "answer", "--storage", settings.storage,
-    )  # fmt: skip
+def test_the_command_says_how_near_each_format_is(handed_out):
+    target, printed = handed_out
 
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+    assert {path.name for path in target.iterdir()} == {
         "README.md", "model.json", "head.npz", "labels.txt", "backbone.tflite",
-        "retrained_graph.pb", "retrained_labels.txt",
+        *(file for row in FORMATS.values() for file in row.files),
     }  # fmt: skip
-    assert "same label 100.0%" in out
-    assert '"answer:0"' in Path(tmp_path, "out", "README.md").read_text()
+    assert printed.count("same label 100.0%") >= sum(
+        row.tolerance is not None for row in FORMATS.values()
+    )
