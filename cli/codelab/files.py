@@ -92,8 +92,8 @@ def leave_files(session: Session, run: "Run", flags: RetrainFlags, result: "Resu
                 str(folder.model),
                 flags.output_graph,
                 flags.output_labels,
-                flags.final_tensor_name,
                 heads,
+                flags.final_tensor_name,
                 on_progress,
             )
     except KeyboardInterrupt:

@@ -19,8 +19,6 @@ from workers.storage.atomic import storage_errors, write_whole
 from workers.storage.layout import RunFolder
 from workers.storage.plan import Run
 
-_NO_HEADS: Mapping[Path, Path] = {}
-
 
 def check_outputs(files: tuple[Path, ...], folders: tuple[Path, ...]) -> None:
     """Refuse paths that cannot be written to, before hours of work.
@@ -48,8 +46,8 @@ def export_graphs(
     model: str,
     graph: Path,
     labels: Path,
+    heads: Mapping[Path, Path],
     final_tensor_name: str = FINAL_TENSOR,
-    heads: Mapping[Path, Path] = _NO_HEADS,
     on_progress: OnProgress = ignore,
 ) -> None:
     """Write a model's frozen graph and its labels.
@@ -89,11 +87,9 @@ def export_graphs(
 def _with_head(folder: Path, card: ModelCard, head: Path, target: Path) -> Path:
     """Make `target` a model folder with another head, after checking it."""
     target.mkdir()
-    for name in MODEL_FILES:
-        if name == "head.npz":
-            shutil.copyfile(head, target / name)
-        else:
-            (target / name).symlink_to((folder / name).absolute())
+    files = {name: folder / name for name in MODEL_FILES} | {"head.npz": head}
+    for name, path in files.items():
+        (target / name).symlink_to(path.absolute())
     read_head(target, card)
     return target
 

@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.exporting.calibration_images import choose_photographs
 from orchestrator.planning.weights import locate_weights
 from orchestrator.progress import OnProgress, Progress, ignore
 from orchestrator.runs import find_model
 from workers.backbones.table import find_spec
 from workers.backbones.weights import digest_file, seed_of
+from workers.bottlenecks.batches import image_path
 from workers.errors import (
     EarlierExportError,
     ExportError,
+    RunError,
     TargetError,
     UsageError,
     WeightsError,
@@ -30,11 +31,14 @@ from workers.processes.child import QUIET_TENSORFLOW, Child, DeathError
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors, sync_folder
 from workers.storage.layout import RunFolder, Storage
+from workers.storage.manifest import count_split, read_batches
 from workers.storage.plan import Run, read_plan
 
 _README = "README.md"
 FINAL_TENSOR = "final_result"
 _TENSOR_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/-]*")
+# Training images that 16 and 8 bits are calibrated with, and all formats checked with.
+_PHOTOGRAPHS = 200
 # Names that the graph has already.
 _TAKEN_NAMES = ("input", "Mul")
 
@@ -57,9 +61,7 @@ class ExportOptions:
 
 
 def export_model(
-    settings: Settings,
-    options: ExportOptions,
-    on_progress: OnProgress = ignore,
+    settings: Settings, options: ExportOptions, on_progress: OnProgress = ignore
 ) -> dict[str, Any]:
     """Write a model, and a model card, into a folder that appears whole or not at all.
 
@@ -131,6 +133,33 @@ def open_model(
         no_photographs=no_photographs,
     )
     return card, run, request
+
+
+def choose_photographs(run: Run | None) -> tuple[list[tuple[str, int, int]], str]:
+    """Return training images from all over a run, or the reason why there are none.
+
+    Args:
+        run: The run that made the model, None where it is not in this storage.
+
+    Returns:
+        At most 200 of path, size in bytes and modification time in ns; and the reason.
+    """
+    if run is None:
+        return [], "the run that made this model is not here"
+    try:
+        total = count_split(run.folder, "training")
+        wanted = min(_PHOTOGRAPHS, total)
+        images = (image for batch in read_batches(run.folder) for image in batch.images)
+        training = (image for image in images if image.split == "training")
+        # Evenly, since a manifest is in the order of the labels.
+        chosen = [
+            (image_path(run.plan, image), image.size, image.version)
+            for i, image in enumerate(training)
+            if i * wanted // total != (i + 1) * wanted // total
+        ]
+    except RunError as error:
+        return [], f"the manifest of its run cannot be read ({error})"
+    return chosen, ""
 
 
 def check_tensor_name(name: str) -> None:

@@ -10,9 +10,8 @@ from click.testing import CliRunner
 
 from cli.main import main
 from orchestrator.exporting import export
-from orchestrator.exporting.calibration_images import choose_photographs
 from orchestrator.exporting.codelab_files import export_graphs
-from orchestrator.exporting.export import ExportOptions, export_model
+from orchestrator.exporting.export import ExportOptions, choose_photographs, export_model
 from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run
@@ -184,7 +183,7 @@ def test_the_codelabs_files_go_where_they_are_wanted_each_with_its_head(settings
     graph, labels = tmp_path / "a" / "graph.pb", tmp_path / "b" / "labels.txt"
     other = tmp_path / "on" / "the" / "way.pb"
 
-    export_graphs(settings, str(model), graph, labels, "answer", heads={other: tmp_path / "30.npz"})
+    export_graphs(settings, str(model), graph, labels, {other: tmp_path / "30.npz"}, "answer")
 
     assert labels.read_text() == "a\nb\n"
     assert b"answer" in graph.read_bytes()
