@@ -29,12 +29,9 @@ def _load_saved_model(path: Path, _: str) -> Predict:
     import tensorflow as tf
 
     model = tf.saved_model.load(str(path))
-
-    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        found = model.signatures["pixels"](tf.constant(pixels, tf.float32))
-        return np.asarray(found["probabilities"])
-
-    return predict
+    return lambda pixels: np.asarray(
+        model.signatures["pixels"](tf.constant(pixels, tf.float32))["probabilities"]
+    )
 
 
 def _load_keras(path: Path, _: str) -> Predict:
@@ -64,12 +61,9 @@ def _load_onnx(path: Path, _: str) -> Predict:
     import onnxruntime
 
     model = onnxruntime.InferenceSession(path)
-
-    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        (found,) = model.run(["probabilities"], {"pixels": pixels.astype(np.float32)})
-        return np.asarray(found)
-
-    return predict
+    return lambda pixels: np.asarray(
+        model.run(["probabilities"], {"pixels": pixels.astype(np.float32)})[0]
+    )
 
 
 # Format -> (path of its first file, name of the graph's output) -> Predict.

@@ -10,12 +10,9 @@ from workers.exports.formats import FORMATS
 from workers.heads.head import SIGMOID, SOFTMAX
 from workers.heads.model_folder import ModelCard
 
-_APACHE = "Apache 2.0"
 # Keras class -> licence of the weights that Keras publishes. What has no row here comes from
 # Google (tensorflow/models, tensorflow/tpu, google/automl), which publishes under Apache 2.0.
 _LICENCES = {"ResNet50": "MIT (Kaiming He)"}
-
-
 # What the template says of a head, by its activation.
 _WORDS = {
     SOFTMAX: {
@@ -44,7 +41,7 @@ def licence_of(card: ModelCard) -> str:
     """Return the licence of the backbone's weights, in words."""
     if seed_of(card.weights) is not None:
         return "none needed, since they are random numbers"
-    licence = _LICENCES.get(find_spec(card.architecture).keras_name, _APACHE)
+    licence = _LICENCES.get(find_spec(card.architecture).keras_name, "Apache 2.0")
     return f"{licence}, if the weights are those that Keras publishes for {card.architecture}"
 
 
@@ -59,7 +56,7 @@ def write_readme(
         final_tensor_name: Output of the frozen graph.
     """
     counts = card.counts
-    spec = find_spec(card.architecture)
+    spec, seed = find_spec(card.architecture), seed_of(card.weights)
     height, width = card.preprocessing.input_size
     formats, loading = _describe_formats(reports, final_tensor_name)
     template = resources("workers.exports").joinpath("model_readme.md").read_text("utf-8")
@@ -69,7 +66,7 @@ def write_readme(
         spec=spec,
         n_labels=len(card.labels),
         poets=card.versions.get("poets", ""),
-        weights=_weights(card),
+        weights=f"SHA-256 `{card.weights}`" if seed is None else f"random, from seed {seed}",
         solver=card.training.get("solver", ""),
         height=height,
         width=width,
@@ -83,11 +80,6 @@ def write_readme(
         loading=loading,
         licence=licence_of(card),
     )
-
-
-def _weights(card: ModelCard) -> str:
-    seed = seed_of(card.weights)
-    return f"SHA-256 `{card.weights}`" if seed is None else f"random, from seed {seed}"
 
 
 def _figures(card: ModelCard) -> str:

@@ -99,31 +99,18 @@ def _write_graph(source: _Source, path: Path) -> None:
     path.with_name(LABELS).write_text(labels_text(source.model.card.labels), "utf-8")
 
 
-def _write_saved_model(source: _Source, path: Path) -> None:
-    write_saved_model(source.classifier, source.model.card.labels, path)
-
-
-def _write_keras(source: _Source, path: Path) -> None:
-    source.classifier.save(path)
-
-
 def _write_tflite(numbers: str, source: _Source, path: Path) -> None:
-    if numbers == INT8:
-        _check_photographs(source)
-    write_tflite(source.classifier, numbers, source.photographs, source.model.card, path)
-
-
-def _check_photographs(source: _Source) -> None:
     wanted, found = len(source.request.photographs), len(source.photographs)
-    if not wanted:
+    if numbers == INT8 and not wanted:
         raise ExportError(
             f"it is calibrated on training images, and {source.request.no_photographs}"
         )
-    if found < wanted / 2:
+    if numbers == INT8 and found < wanted / 2:
         raise ExportError(
             f"it is calibrated on training images, and only {found} of {wanted} are still there "
             "unchanged; bring them back, or train again"
         )
+    write_tflite(source.classifier, numbers, source.photographs, source.model.card, path)
 
 
 def _write_onnx(source: _Source, path: Path) -> None:
@@ -141,8 +128,10 @@ def _write_onnx(source: _Source, path: Path) -> None:
 # Each writes to the path of the first file of its format.
 _WRITERS: dict[str, Callable[[_Source, Path], None]] = {
     "graph": _write_graph,
-    "saved-model": _write_saved_model,
-    "keras": _write_keras,
+    "saved-model": lambda source, path: write_saved_model(
+        source.classifier, source.model.card.labels, path
+    ),
+    "keras": lambda source, path: source.classifier.save(path),
     "tflite": partial(_write_tflite, FLOAT32),
     "tflite-float16": partial(_write_tflite, FLOAT16),
     "tflite-int8": partial(_write_tflite, INT8),
