@@ -57,9 +57,7 @@ class RetrainFlags:
     )
     output_graph: Path = _path("FILE", "/tmp/output_graph.pb", "Where to write the frozen graph.")
     intermediate_output_graphs_dir: Path = _path(
-        "DIR",
-        "/tmp/intermediate_graph/",
-        "Folder for intermediate graphs, intermediate_STEP.pb.",
+        "DIR", "/tmp/intermediate_graph/", "Folder for intermediate graphs, intermediate_STEP.pb."
     )
     intermediate_store_frequency: int = _training(
         "store_interval", "Steps between two intermediate graphs, 0 for none."
@@ -90,9 +88,7 @@ class RetrainFlags:
         "List the test images that got a wrong label.", is_flag=True
     )
     model_dir: Path = _path(
-        "DIR",
-        "/tmp/imagenet",
-        "Folder to search for pretrained weights, besides --weights-dir.",
+        "DIR", "/tmp/imagenet", "Folder to search for pretrained weights, besides --weights-dir."
     )
     bottleneck_dir: Path = _path(
         "DIR", "/tmp/bottleneck", "The storage, unless --storage or a setting names one."

@@ -62,11 +62,9 @@ def _begin(session: Session, flags: RetrainFlags, weights: str | None) -> "Run":
     with session.show_progress() as on_progress:
         run = plan_submission(searching, request, on_progress)
     keep_flags(run.folder, flags)
-    plan = run.plan
     summaries = link_summaries(run.folder, flags.summaries_dir)
-    session.say(f"Run {run.name}: {plan.images:,} images, {len(plan.labels)} labels.")
-    shown = f"poets show {run.name}{session.flags}"
-    session.say(f"It is kept in {settings.storage}; see `{shown}`.")
+    session.say(f"Run {run.name}: {run.plan.images:,} images, {len(run.plan.labels)} labels.")
+    session.say(f"It is kept in {settings.storage}; see `poets show {run.name}{session.flags}`.")
     session.say(f"TensorBoard finds it in {summaries}.")
     return run
 

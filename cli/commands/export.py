@@ -60,12 +60,8 @@ def command(session: Session, **asked: Any) -> None:
     click.echo(f"Model {result['model']} is in {result['folder']}.")
     for report in result["formats"]:
         if "reason" not in report:
-            click.echo(_describe(report))
-
-
-def _describe(report: dict[str, Any]) -> str:
-    files = ", ".join(FORMATS[report["format"]].files)
-    return (
-        f"  {report['format']:15} {files:43} {report['bytes'] / 1e6:5.1f} MB  "
-        f"same label {report['agreement']:.1%}, scores within {report['difference']:.1g}"
-    )
+            files = ", ".join(FORMATS[report["format"]].files)
+            click.echo(
+                f"  {report['format']:15} {files:43} {report['bytes'] / 1e6:5.1f} MB  "
+                f"same label {report['agreement']:.1%}, scores within {report['difference']:.1g}"
+            )

@@ -23,10 +23,10 @@ def check_summaries(folder: RunFolder) -> None:
             "Give a training run; `poets runs` lists them."
         )
     if not folder.summaries.is_dir():
-        gone = "they were deleted. Train it again with `poets train`."
-        early = "its training has not begun. Try again when it has, or leave out RUN to see runs "
-        early += "as they come."
-        why = gone if folder.model.exists() else early
+        why = "they were deleted. Train it again with `poets train`."
+        if not folder.model.exists():
+            why = "its training has not begun. Try again when it has, or leave out RUN to see "
+            why += "runs as they come."
         raise RunError(f"Run {folder.name!r} has no summaries: {why}")
 
 
