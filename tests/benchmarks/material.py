@@ -100,10 +100,10 @@ def bring_weights(settings: Settings) -> tuple[str, str]:
     """
     from orchestrator.planning.weights import resolve_backbone
     from workers.backbones.table import find_spec
-    from workers.backbones.weights import find_weights, random_weights
+    from workers.backbones.weights import find_weights
 
     found = find_weights(find_spec(ARCHITECTURE), settings.weights_dirs)
-    weights = found or random_weights(0)
+    weights = found or "random-0"
     key = resolve_backbone(settings, ARCHITECTURE, weights, lambda *_: None)
     return key.weights_digest, key.id
 

@@ -9,17 +9,10 @@ from pathlib import Path
 from workers.backbones.table import BackboneSpec
 from workers.errors import WeightsError
 
-_RANDOM = "random-"
-
-
-def random_weights(seed: int) -> str:
-    """Return the digest that stands for seeded random weights, which need no file."""
-    return f"{_RANDOM}{seed}"
-
 
 def seed_of(weights_digest: str) -> int | None:
-    """Return the seed if the digest stands for random weights."""
-    match = re.fullmatch(rf"{_RANDOM}(\d+)", weights_digest)
+    """Return the seed if the digest, "random-SEED", stands for random weights without a file."""
+    match = re.fullmatch(r"random-(\d+)", weights_digest)
     return int(match[1]) if match else None
 
 
