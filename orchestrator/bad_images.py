@@ -1,6 +1,7 @@
 """The images of a run that could not be read, and copies of them for a person to look at."""
 
 import csv
+import io
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ from workers.storage.manifest import find_labels, read_batches
 from workers.storage.names import check_utf8, decode_name
 from workers.storage.plan import Plan, Run
 from workers.storage.predictions import read_predictions
+from workers.storage.regular_files import open_regular_file
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def _from_predictions(run: Run) -> Iterator[BadImage]:
 
 
 def _from_model(folder: RunFolder, report: Path) -> Iterator[BadImage]:
-    with report.open(newline="", encoding="utf-8") as file:
+    with io.TextIOWrapper(open_regular_file(report), "utf-8", newline="") as file:
         reasons = {row["path"]: row["reason"] for row in csv.DictReader(file)}
     labels = find_labels(folder, list(reasons)) if reasons else {}
     for path, reason in reasons.items():

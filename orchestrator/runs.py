@@ -21,6 +21,7 @@ from workers.settings import Settings
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import Storage
 from workers.storage.plan import Plan, Run, list_runs, read_plan
+from workers.storage.regular_files import read_regular_file
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def _state(run: Run, drivers: Drivers | None) -> RunState:
         return replace(state, state="failed", reason=failure)
     trouble = ""
     with contextlib.suppress(OSError):
-        trouble = folder.trouble.read_text("utf-8", "replace").rstrip(".")
+        trouble = read_regular_file(folder.trouble).decode("utf-8", "replace").rstrip(".")
     situation = find_situation(drivers, run, bool(trouble))
     return replace(state, state=situation.state, situation=situation, reason=trouble)
 
@@ -134,6 +135,8 @@ def find_model(storage: Storage, reference: str) -> Path:
     path = Path(reference).expanduser()
     for folder in (path / "model", path):
         if (folder / "model.json").is_file():
+            if folder != path and folder.is_symlink():
+                raise ModelError(f"The folder {folder} is a link, which is not followed.")
             return folder
     if "/" not in reference and (storage.runs / reference).is_dir():
         raise NoModelYetError(f"Run {reference!r} has no model yet.", reference)

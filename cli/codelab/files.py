@@ -10,6 +10,7 @@ from cli.attend import attend
 from cli.codelab.flags import RetrainFlags
 from cli.console import Session, print_json, say
 from workers.errors import RunError
+from workers.storage.regular_files import NotRegularError, read_regular_file
 
 if TYPE_CHECKING:
     from orchestrator.driving.result import Result
@@ -36,9 +37,9 @@ def read_flags(run: "RunFolder") -> RetrainFlags | None:
     if not run.retrain.exists():
         return None
     try:
-        values = json.loads(run.retrain.read_bytes())
+        values = json.loads(read_regular_file(run.retrain))
         return msgspec.convert(values, RetrainFlags, dec_hook=lambda kind, value: kind(value))
-    except ValueError as error:
+    except (NotRegularError, ValueError) as error:
         raise RunError(f"The file {run.retrain} is damaged: {error}.") from error
 
 

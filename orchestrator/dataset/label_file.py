@@ -12,6 +12,7 @@ from orchestrator.dataset.scan import Scan
 from workers.errors import DatasetError
 from workers.storage.label_sets import join_labels
 from workers.storage.names import encode_name
+from workers.storage.regular_files import CONTENT_BYTES, read_regular_file
 
 PATH, LABELS = "path", "labels"
 NOT_NAMED = "images that the label file does not name"
@@ -76,7 +77,7 @@ def read_label_file(path: Path) -> LabelFile:
 def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the records of a CSV file that are not blank, each with the line it begins on."""
     try:
-        content = path.read_bytes()
+        content = read_regular_file(path, CONTENT_BYTES, may_be_link=True)
     except OSError as error:
         raise DatasetError(
             f"The label file {path} cannot be read: {error.strerror}. Check the path."

@@ -14,6 +14,7 @@ from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import create_once
 from workers.storage.layout import RunFolder
 from workers.storage.plan import LabellingOptions, Run
+from workers.storage.regular_files import NotRegularError, read_regular_file
 
 # Fields of a result that are counts of the model's card.
 _COUNTED = (
@@ -132,12 +133,12 @@ def read_result(run: Run) -> Result:
     Raises:
         RunError: When it is damaged.
     """
-    content = run.folder.result.read_bytes()
     try:
+        content = read_regular_file(run.folder.result)
         if run.plan.labelling:
             return msgspec.json.decode(content, type=LabellingResult)
         result = msgspec.json.decode(content, type=TrainingResult)
-    except (ValueError, RecursionError) as error:
+    except (NotRegularError, ValueError, RecursionError) as error:
         raise RunError(f"The result {run.folder.result} is damaged: {error}.") from error
     # The storage may have been moved.
     return replace(result, model=str(run.folder.model), report=str(run.folder.report))
@@ -158,10 +159,10 @@ def read_failure(folder: RunFolder) -> str | None:
         OSError: When the storage refuses, which is no failure of the run.
     """
     try:
-        return msgspec.json.decode(folder.failure.read_bytes(), type=Failure).reason
+        return msgspec.json.decode(read_regular_file(folder.failure), type=Failure).reason
     except FileNotFoundError:
         return None
-    except (ValueError, RecursionError):
+    except (NotRegularError, ValueError, RecursionError):
         return f"the reason in {folder.failure} cannot be read"
 
 

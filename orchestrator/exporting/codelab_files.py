@@ -13,7 +13,7 @@ from orchestrator.exporting.export import FINAL_TENSOR, open_model, run_export
 from orchestrator.progress import OnProgress, ignore
 from workers.errors import ExportError, UsageError
 from workers.exports.formats import GRAPH, LABELS
-from workers.heads.model_folder import MODEL_FILES, ModelCard, read_head
+from workers.heads.model_folder import BACKBONE, ModelCard, copy_model, read_head
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors, write_whole
 from workers.storage.layout import RunFolder
@@ -86,10 +86,10 @@ def export_graphs(
 
 def _with_head(folder: Path, card: ModelCard, head: Path, target: Path) -> Path:
     """Make `target` a model folder with another head, after checking it."""
-    target.mkdir()
-    files = {name: folder / name for name in MODEL_FILES} | {"head.npz": head}
-    for name, path in files.items():
-        (target / name).symlink_to(path.absolute())
+    copy_model(folder, target)
+    shutil.copyfile(head, target / "head.npz")
+    # Checked by `open_model`, and too large for a copy by head.
+    (target / BACKBONE).symlink_to((folder / BACKBONE).absolute())
     read_head(target, card)
     return target
 

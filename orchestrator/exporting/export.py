@@ -26,7 +26,7 @@ from workers.errors import (
 from workers.exports.formats import FORMATS, ExportRequest
 from workers.exports.model_readme import write_readme
 from workers.heads.model_backbone import check_backbone
-from workers.heads.model_folder import MODEL_FILES, ModelCard, read_card, read_head
+from workers.heads.model_folder import MODEL_FILES, ModelCard, copy_model, read_card, read_head
 from workers.processes.child import QUIET_TENSORFLOW, Child, DeathError
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors, sync_folder
@@ -84,8 +84,7 @@ def export_model(
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         try:
-            for name in MODEL_FILES:
-                shutil.copyfile(Path(request.model, name), temporary / name)
+            copy_model(Path(request.model), temporary, MODEL_FILES)
             reports = run_export([request], on_progress)
             refused = [report for report in reports if "reason" in report]
             if refused and (options.formats or len(refused) == len(reports)):

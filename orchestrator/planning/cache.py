@@ -15,6 +15,7 @@ from orchestrator.progress import OnProgress, Progress, counted, ignore
 from workers.errors import ShardError
 from workers.storage.layout import Storage
 from workers.storage.names import decode_name
+from workers.storage.regular_files import open_regular_file
 from workers.storage.shards import read_shard_index
 
 # Images come in the order of their paths, as the rows of shards do, so a few shards of
@@ -163,7 +164,7 @@ def _head(digest: bytes) -> int:
 
 def _digest(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:
+        with open_regular_file(path) as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return None  # the worker will say why

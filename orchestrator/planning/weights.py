@@ -1,19 +1,22 @@
 """Bring pretrained weights into shared storage: found, or downloaded once and checked."""
 
+import hashlib
 import http.client
 import shutil
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from orchestrator.progress import OnProgress, Progress
 from workers.backbones.table import BackboneKey, BackboneSpec, find_spec, name_backbone
 from workers.backbones.weights import digest_file, find_weights, seed_of
 from workers.errors import WeightsError
 from workers.settings import Settings
-from workers.storage.atomic import storage_errors, write_whole
+from workers.storage.atomic import write_whole
 from workers.storage.layout import Storage
+from workers.storage.regular_files import open_regular_file
 
 _TRIES = 3
 _TIMEOUT_S = 20
@@ -40,11 +43,16 @@ def locate_weights(
     if path is None:
         path = settings.storage / "downloads" / spec.weights_file
         download_weights(spec, path, on_progress)
-    digest = digest_file(path)
-    target = Storage(settings.storage).weights(digest)
-    if not target.exists():
-        with storage_errors(f"copy {path}"):
-            write_whole(target, lambda temporary: _copy(path, temporary))
+    try:
+        # Opened once: what is copied is what was hashed, whatever takes its place meanwhile.
+        with open_regular_file(path, may_be_link=given is not None) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            target = Storage(settings.storage).weights(digest)
+            if not target.exists():
+                file.seek(0)
+                write_whole(target, lambda temporary: _copy(file, temporary))
+    except OSError as error:
+        raise WeightsError(f"Cannot read the weights {path}: {error.strerror}.") from error
     return digest
 
 
@@ -72,7 +80,8 @@ def fetch_weights(settings: Settings, architecture: str, on_progress: OnProgress
     kept = settings.storage / "downloads" / spec.weights_file
     if not kept.exists() or digest_file(kept) != digest:
         stored = Storage(settings.storage).weights(digest)
-        write_whole(kept, lambda temporary: _copy(stored, temporary))
+        with open_regular_file(stored) as file:
+            write_whole(kept, lambda temporary: _copy(file, temporary))
     return kept
 
 
@@ -127,5 +136,6 @@ def _blocks(url: str) -> Iterator[tuple[bytes, int]]:
         raise _NetworkError(str(getattr(error, "reason", error))) from error
 
 
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
+def _copy(file: BinaryIO, target: Path) -> None:
+    with target.open("wb") as copy:
+        shutil.copyfileobj(file, copy)

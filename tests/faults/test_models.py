@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 import shutil
 import zipfile
@@ -70,16 +71,64 @@ def no_backbone(model, canary):
     change_card(model, backbone_sha256=hashlib.sha256(content).hexdigest())
 
 
+def put_link(path, canary):
+    """Put a link to a file of the user, who can read more than the stranger, in its place."""
+    secret = canary.with_name("secret")
+    path.rename(secret)
+    path.symlink_to(secret)
+
+
+def linked_card(model, canary):
+    put_link(model / "model.json", canary)
+
+
+def linked_head(model, canary):
+    put_link(model / "head.npz", canary)
+
+
+def linked_labels(model, canary):
+    put_link(model / "labels.txt", canary)
+
+
+def linked_backbone(model, canary):
+    put_link(model / "backbone.tflite", canary)
+
+
+def linked_folder(model, canary):
+    model.rename(canary.with_name("elsewhere"))
+    model.mkdir()
+    (model / "model").symlink_to(canary.with_name("elsewhere"))
+
+
+def pipe_for_labels(model, canary):
+    (model / "labels.txt").unlink()
+    os.mkfifo(model / "labels.txt")
+
+
+def pipe_for_backbone(model, canary):
+    (model / "backbone.tflite").unlink()
+    os.mkfifo(model / "backbone.tflite")
+
+
 REASONS = {
     keras_program: "There is no run and no model folder",
     pickled_head: "cannot be read",
     pickled_array: "Object arrays cannot be loaded when allow_pickle=False",
-    way_out: "'../../../outside' is no name of a backbone",
+    way_out: "was trained by a version of poets that prepares images in another way",
     wrong_shape: "has shape (255, 2)",
     no_numbers: "holds numbers that are not finite",
     other_backbone: "was altered",
     no_backbone: "cannot be loaded",
+    linked_card: "it is a link, which is not followed",
+    linked_head: "it is a link, which is not followed",
+    linked_labels: "it is a link, which is not followed",
+    linked_backbone: "it is a link, which is not followed",
+    linked_folder: "is a link, which is not followed",
+    pipe_for_labels: "it is not a regular file",
+    pipe_for_backbone: "it is not a regular file",
 }
+# What a single classification does not use cannot hurt it.
+NOT_OF_A_SINGLE_ONE = (way_out, linked_labels, pipe_for_labels)
 
 
 @pytest.fixture
@@ -100,10 +149,11 @@ def test_a_crafted_model_is_refused_with_the_reason(craft, model, few, tmp_path)
         ("classify", few / "red" / "000.jpg"),
         ("classify-dir", few, "-o", tmp_path / "l.csv"),
     ]
-    # What a single classification does not use cannot hurt it.
-    for command in commands[craft is way_out :]:
+    for command in commands[craft in NOT_OF_A_SINGLE_ONE :]:
         _, err = poets(*command, "--model", model, exit_code=1)
         assert REASONS[craft] in err.splitlines()[-1]
 
     assert not canary.exists()
+    # Only a network is loaded after the job was planned.
+    assert bool(list((tmp_path / "storage" / "runs").glob("*"))) == (craft is no_backbone)
     assert {path for path in tmp_path.rglob("*") if "storage" not in path.parts} == outside

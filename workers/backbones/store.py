@@ -10,6 +10,7 @@ from workers.backbones.weights import digest_file
 from workers.errors import ModelError, StorageError
 from workers.storage.atomic import storage_errors, write_whole
 from workers.storage.layout import Storage
+from workers.storage.regular_files import read_regular_file
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def read_description(storage: Storage, backbone_id: str) -> BackboneDescription:
     """
     path = storage.backbone(backbone_id) / "backbone.json"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=BackboneDescription)
+        return msgspec.json.decode(read_regular_file(path), type=BackboneDescription)
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"The backbone {backbone_id} is not in storage: {error}.") from error
 
@@ -65,7 +66,7 @@ def whole_backbone(storage: Storage, backbone_id: str) -> Path:
         if not has_backbone(storage, backbone_id):
             raise
         expected = ""  # the description itself is damaged
-    if not path.is_file() or digest_file(path) != expected:
+    if path.is_symlink() or not path.is_file() or digest_file(path) != expected:
         with storage_errors(f"remove {path}"):
             (path.parent / "backbone.json").unlink(missing_ok=True)
         raise StorageError(f"The backbone {path} is damaged and has to be prepared again.")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from workers.backbones.table import BackboneSpec
 from workers.errors import WeightsError
+from workers.storage.regular_files import open_regular_file
 
 
 def seed_of(weights_digest: str) -> int | None:
@@ -34,13 +35,13 @@ def find_weights(spec: BackboneSpec, folders: Iterable[Path]) -> Path | None:
 
 
 def digest_file(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hexadecimal digest of a file's content.
+    """Return the hexadecimal digest of a regular file's content.
 
     Raises:
         WeightsError: When it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular_file(path) as file:
             return hashlib.file_digest(file, algorithm).hexdigest()
     except OSError as error:
         raise WeightsError(f"Cannot read the weights {path}: {error.strerror}.") from error

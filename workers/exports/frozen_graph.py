@@ -13,6 +13,7 @@ from workers.backbones.keras import freeze
 from workers.backbones.litert import quiet_stderr
 from workers.errors import ImageError, ModelError, PoetsError
 from workers.exports.keras_classifier import Classifier
+from workers.storage.regular_files import CONTENT_BYTES, read_regular_file
 
 # The node that the codelab feeds in Inception v3.
 _INCEPTION_INPUT = "Mul"
@@ -100,7 +101,7 @@ def _tensorflow() -> Any:
 
 def _read(path: Path, what: str, error_type: type[PoetsError] = ModelError) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular_file(path, CONTENT_BYTES, may_be_link=True)
     except OSError as error:
         raise error_type(f"Cannot read the {what} {path}: {error.strerror}.") from error
 

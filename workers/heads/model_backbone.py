@@ -1,5 +1,6 @@
 """The backbone that comes with a model: checked, and taken into the storage."""
 
+import hashlib
 from pathlib import Path
 
 from workers.backbones.store import (
@@ -9,9 +10,8 @@ from workers.backbones.store import (
     write_backbone,
 )
 from workers.backbones.table import UNKNOWN_WEIGHTS, BackboneKey, find_spec, name_backbone
-from workers.backbones.weights import digest_file
 from workers.errors import ModelError, OtherPoetsError
-from workers.heads.model_folder import ModelCard
+from workers.heads.model_folder import BACKBONE, ModelCard, read_model_file
 from workers.storage.layout import Storage
 
 
@@ -21,12 +21,20 @@ def check_backbone(folder: Path, card: ModelCard) -> Path:
     Raises:
         ModelError: When it is missing or altered.
     """
-    path = folder / "backbone.tflite"
-    if not path.is_file():
-        raise ModelError(f"The model {folder} has no backbone.tflite; copy the whole folder.")
-    if digest_file(path) != card.backbone_sha256:
+    read_backbone(folder, card)
+    return folder / BACKBONE
+
+
+def read_backbone(folder: Path, card: ModelCard) -> bytes:
+    """Return the content of the backbone file of a model after comparing its hash.
+
+    Raises:
+        ModelError: When it is missing, altered, or no regular file.
+    """
+    content = read_model_file(folder, BACKBONE)
+    if hashlib.sha256(content).hexdigest() != card.backbone_sha256:
         raise ModelError(f"The backbone of model {folder} was altered; it is not used.")
-    return path
+    return content
 
 
 def install_backbone(storage: Storage, folder: Path, card: ModelCard) -> BackboneKey:
@@ -61,6 +69,5 @@ def install_backbone(storage: Storage, folder: Path, card: ModelCard) -> Backbon
             card.bottleneck_size,
             card.backbone_sha256,
         )
-        content = check_backbone(folder, card).read_bytes()
-        write_backbone(storage, backbone_id, content, description)
+        write_backbone(storage, backbone_id, read_backbone(folder, card), description)
     return BackboneKey(card.architecture, UNKNOWN_WEIGHTS, backbone_id)

@@ -10,6 +10,7 @@ import os
 import shutil
 import uuid
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,17 @@ import numpy as np
 from workers.errors import ModelError
 from workers.heads.head import SOFTMAX, Activation, Head
 from workers.storage.atomic import storage_errors, sync_folder
+from workers.storage.regular_files import (
+    CONTENT_BYTES,
+    FACTS_BYTES,
+    NotRegularError,
+    read_regular_file,
+)
 from workers.storage.versioned_json import OtherVersionError, decode_versioned
 
 MODEL_VERSION = 1
-MODEL_FILES = ("model.json", "head.npz", "labels.txt", "backbone.tflite")
+BACKBONE = "backbone.tflite"
+MODEL_FILES = ("model.json", "head.npz", "labels.txt", BACKBONE)
 
 
 @dataclass(frozen=True)
@@ -134,11 +142,36 @@ def labels_text(labels: tuple[str, ...]) -> str:
     return "".join(label.replace("\n", "\\x0a") + "\n" for label in labels)
 
 
-def copy_model(source: Path, target: Path) -> None:
-    """Copy the files of a model (not the backbone, which storage keeps once)."""
-    target.mkdir(parents=True)
-    for name in MODEL_FILES[:-1]:
-        shutil.copyfile(source / name, target / name)
+def copy_model(source: Path, target: Path, names: Sequence[str] = MODEL_FILES[:-1]) -> None:
+    """Copy files of a model: by default not the backbone, which storage keeps once.
+
+    Raises:
+        ModelError: When one is missing, or a link, which could lead to any file.
+        OSError: When `target` cannot be written.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (target / name).write_bytes(read_model_file(source, name))
+
+
+def read_model_file(folder: Path, name: str, most_bytes: int = CONTENT_BYTES) -> bytes:
+    """Return the content of one file of a model, which may come from anywhere.
+
+    Raises:
+        ModelError: When it is missing, cannot be read, is too large or no regular file.
+    """
+    try:
+        return read_regular_file(folder / name, most_bytes)
+    except FileNotFoundError as error:
+        raise ModelError(f"The model {folder} has no {name}; copy the whole folder.") from error
+    except NotRegularError as error:
+        raise ModelError(
+            f"The file {name} of model {folder} is not used: {error.strerror}."
+        ) from error
+    except OSError as error:
+        raise ModelError(
+            f"The file {name} of model {folder} cannot be read: {error.strerror}."
+        ) from error
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -147,19 +180,19 @@ def read_card(folder: Path) -> ModelCard:
     Raises:
         ModelError: When the folder holds no model that this poets can use.
     """
-    try:
-        content = (folder / "model.json").read_bytes()
-        return decode_versioned(content, ModelCard, MODEL_VERSION)
-    except FileNotFoundError as error:
+    if not os.path.lexists(folder / "model.json"):
         raise ModelError(
             f"{folder} holds no model (no model.json). Give a run, a model folder, or 'latest'."
-        ) from error
+        )
+    content = read_model_file(folder, "model.json", FACTS_BYTES)
+    try:
+        return decode_versioned(content, ModelCard, MODEL_VERSION)
     except OtherVersionError as error:
         raise ModelError(
             f"Model {folder} has version {error}; this poets reads {MODEL_VERSION}. "
             "Use the version of poets that made it."
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"The model {folder} is damaged: {error}.") from error
 
 
@@ -169,8 +202,8 @@ def read_head(folder: Path, card: ModelCard) -> Head:
     Raises:
         ModelError: When arrays are missing, have wrong shapes, or are not finite.
     """
+    content = io.BytesIO(read_model_file(folder, "head.npz"))
     try:
-        content = io.BytesIO((folder / "head.npz").read_bytes())
         _check_sizes(content, card)
         with np.load(content, allow_pickle=False) as arrays:
             weights, bias = (arrays[name].astype(np.float32) for name in ("weights", "bias"))

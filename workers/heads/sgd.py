@@ -21,6 +21,7 @@ from workers.heads.head import Examples, Head
 from workers.heads.learning_curve import Step, Task, measure_head
 from workers.heads.losses import turn_to_slope, weigh_labels
 from workers.storage.atomic import storage_errors, write_whole
+from workers.storage.regular_files import CONTENT_BYTES, read_regular_file
 
 # Seconds of work between two checkpoints, the most that a killed trainer loses. Few fits take
 # that long: 4,000 steps on 3,670 x 512 and 5 labels take 0.7 s.
@@ -167,7 +168,9 @@ def _read_checkpoint(path: Path, fingerprint: str, start: Descent) -> Descent:
     A checkpoint that is damaged, or belongs to another fit, counts as none.
     """
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+        with np.load(
+            io.BytesIO(read_regular_file(path, CONTENT_BYTES)), allow_pickle=False
+        ) as arrays:
             weights, bias = arrays["weights"], arrays["bias"]
             facts: dict[str, Any] = json.loads(arrays["facts"].tobytes())
         if (

@@ -4,10 +4,10 @@ import errno
 import io
 import os
 import re
-import stat
 from typing import NamedTuple
 
 from workers.errors import ImageError, StorageError
+from workers.storage.regular_files import NotRegularError, open_regular_file
 
 
 class ImageFormat(NamedTuple):
@@ -87,14 +87,11 @@ def open_regular(path: str) -> io.BufferedReader:
         StorageError: When the machine or the mount fails.
     """
     try:
-        # O_NONBLOCK: a FIFO that took the file's place must not hang the worker.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return open_regular_file(path)
     except OSError as error:
+        if isinstance(error, IsADirectoryError | NotRegularError) and error.errno != errno.ELOOP:
+            raise ImageError("not a regular file") from error
         raise _refused(path, "opened", error) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ImageError("not a regular file")
-    return os.fdopen(descriptor, "rb")
 
 
 def read_image_file(path: str, expected: tuple[int, int] | None) -> bytes:
@@ -123,4 +120,4 @@ def read_image_file(path: str, expected: tuple[int, int] | None) -> bytes:
 def _refused(path: str, doing: str, error: OSError) -> ImageError | StorageError:
     if error.errno in _STORAGE_ERRORS:
         return StorageError(f"{path!r} cannot be {doing} now: {error.strerror}.")
-    return ImageError(f"cannot be {doing}: {error.strerror}")
+    return ImageError(f"cannot be {doing}: {os.strerror(error.errno or 0)}")

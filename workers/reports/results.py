@@ -24,6 +24,7 @@ from workers.heads.model_folder import ModelCard
 from workers.reports.findings import REPORTED, Duplicate, Findings, Sighting, Suspect
 from workers.storage.atomic import storage_errors
 from workers.storage.csv_files import csv_bytes
+from workers.storage.regular_files import CONTENT_BYTES, read_regular_file
 
 CURVE_COLUMNS = (
     "step", "train_accuracy", "train_cross_entropy", "validation_accuracy",
@@ -187,10 +188,10 @@ def read_tables(folder: Path) -> Results:
         ModelError: When a file is damaged.
     """
     with storage_errors(f"read {folder}"):
-        content = (folder / "evaluation.json").read_bytes()
-        predictions = (folder / "predictions.parquet").read_bytes()
+        content = read_regular_file(folder / "evaluation.json", CONTENT_BYTES)
+        predictions = read_regular_file(folder / "predictions.parquet", CONTENT_BYTES)
         names = ("suspects", "duplicates", "quarantine", "curve")
-        texts = {name: (folder / f"{name}.csv").read_bytes() for name in names}
+        texts = {name: read_regular_file(folder / f"{name}.csv", CONTENT_BYTES) for name in names}
     try:
         rows = {
             name: list(csv.DictReader(io.StringIO(text.decode(), newline="")))

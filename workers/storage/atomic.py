@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from workers.errors import StorageError
+from workers.storage.regular_files import NotRegularError
 
 
 @contextlib.contextmanager
@@ -22,7 +23,10 @@ def storage_errors(doing: str) -> Iterator[None]:
 def storage_error(doing: str, error: OSError) -> StorageError:
     """Return the error that says what could not be done, and why."""
     # Those of pyarrow have a number, but a text of its own.
-    reason = os.strerror(error.errno) if error.errno else str(error)
+    if isinstance(error, NotRegularError):
+        reason = str(error.strerror)
+    else:
+        reason = os.strerror(error.errno) if error.errno else str(error)
     return StorageError(
         f"Cannot {doing}: {reason}. Check that the storage is there, writable and not full."
     )
@@ -31,7 +35,9 @@ def storage_error(doing: str, error: OSError) -> StorageError:
 def is_refusal(error: Exception) -> bool:
     """Whether the storage refused; else what is read is missing or damaged."""
     # Arrow's own complaints about damaged content have no number.
-    return isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
+    if not isinstance(error, OSError) or isinstance(error, NotRegularError):
+        return False
+    return error.errno not in (None, errno.ENOENT)
 
 
 def write_whole(path: Path, write: Callable[[Path], None] | bytes) -> None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from workers.errors import RunError, StorageError
 from workers.storage.atomic import is_refusal, write_whole
 from workers.storage.layout import RunFolder
+from workers.storage.regular_files import check_regular_file
 
 _T = TypeVar("_T")
 NOT_CACHED = -1
@@ -171,6 +172,7 @@ def _read_group(folder: RunFolder, number: int, columns: list[str]) -> pa.Table:
 def _read(folder: RunFolder, read: Callable[[pq.ParquetFile], _T]) -> _T:
     """Return what `read` reads from a manifest."""
     try:
+        check_regular_file(folder.manifest)
         return read(_open(str(folder.manifest), os.stat(folder.manifest).st_mtime_ns))
     except (OSError, pa.ArrowException, ValueError, KeyError, OverflowError) as error:
         # A damaged footer, which has no checksum, raises any of these.

@@ -9,6 +9,7 @@ from workers.backbones.table import BackboneKey
 from workers.errors import NoRunError, RunError
 from workers.images.distortions import Recipe
 from workers.storage.layout import RunFolder, Storage
+from workers.storage.regular_files import read_regular_file
 from workers.storage.versioned_json import OtherVersionError, decode_versioned
 
 PLAN_VERSION = 1
@@ -186,7 +187,7 @@ def read_plan(folder: RunFolder) -> Plan:
         RunError: When there is no such run, or a newer poets wrote it.
     """
     try:
-        return decode_versioned(folder.plan.read_bytes(), Plan, PLAN_VERSION)
+        return decode_versioned(read_regular_file(folder.plan), Plan, PLAN_VERSION)
     except FileNotFoundError as error:
         raise NoRunError(f"There is no run {folder.name!r} in {folder.path.parent}.") from error
     except OSError as error:

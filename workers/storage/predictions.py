@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from workers.errors import ShardError
 from workers.storage.atomic import is_refusal, storage_error, write_whole
+from workers.storage.regular_files import check_regular_file
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def read_predictions(path: Path, columns: list[str] | None = None) -> pa.Table:
         StorageError: When the storage refuses; that says nothing about the shard.
     """
     try:
+        check_regular_file(path)
         return pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, OSError) and is_refusal(error):

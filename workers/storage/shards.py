@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from workers.errors import ShardError
 from workers.storage.atomic import storage_error, write_whole
+from workers.storage.regular_files import NotRegularError, open_regular_file
 
 # A shard is two Arrow IPC files in one, index and bottlenecks, and this: a mark, the
 # length of each, the SHA-256 of each.
@@ -136,7 +137,7 @@ def _read_parts(path: Path, count: int) -> list[bytes]:
     Arrow trusts its metadata: a flipped bit there gave other numbers, or ended the process.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular_file(path) as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(max(0, size - _TRAILER.size))
             ending = file.read()
@@ -150,6 +151,8 @@ def _read_parts(path: Path, count: int) -> list[bytes]:
             parts = [file.read(length) for length in lengths[:count]]
     except FileNotFoundError:
         raise
+    except NotRegularError as error:
+        raise ShardError(f"Shard {path} is damaged: {error.strerror}.") from error
     except OSError as error:
         raise storage_error(f"read {path}", error) from error
     for part, digest in zip(parts, digests, strict=False):

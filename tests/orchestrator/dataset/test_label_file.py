@@ -88,6 +88,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
         read_label_file(tmp_path / name)
 
 
+def test_a_label_file_that_is_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "labels.csv")
+
+    with pytest.raises(DatasetError, match="cannot be read: it is not a regular file"):
+        read_label_file(tmp_path / "labels.csv")
+
+
 def test_folders_are_no_labels_and_an_image_may_have_none(tmp_path, photos):
     scan, warnings = applied(
         tmp_path, photos, "path,labels\ntrip/b.jpg,x\na.jpg,\ntrip/day 2/c.jpg,y;x\n"

@@ -103,6 +103,28 @@ def test_a_given_file_wins(tmp_path):
     assert digest == digest_file(given)
 
 
+def test_a_link_that_is_given_is_followed(tmp_path):
+    (tmp_path / "weights.h5").write_bytes(b"other")
+    (tmp_path / "link.h5").symlink_to("weights.h5")
+    settings = Settings(tmp_path / "storage")
+
+    digest = locate_weights(settings, SPEC, tmp_path / "link.h5", lambda *_: None)
+
+    assert digest == digest_file(tmp_path / "weights.h5")
+
+
+def test_a_link_that_is_found_is_neither_followed_nor_copied(tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / SPEC.weights_file).symlink_to(tmp_path / "secret")
+    settings = Settings(tmp_path / "storage", weights_dirs=(tmp_path / "mine",))
+
+    with pytest.raises(WeightsError, match="a link, which is not followed"):
+        locate_weights(settings, SPEC, None, lambda *_: None)
+
+    assert not (tmp_path / "storage" / "weights").exists()
+
+
 def test_a_given_file_that_is_not_there_is_said(tmp_path):
     with pytest.raises(WeightsError, match="no weights file"):
         resolve_backbone(Settings(tmp_path), SPEC.name, str(tmp_path / "x.h5"), lambda *_: None)

@@ -1,5 +1,7 @@
 """Frozen graphs: the codelab's own, and what is said of files that are none."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -107,3 +109,15 @@ def test_what_is_no_graph_is_said(tmp_path):
 
     with pytest.raises(ModelError, match="is not a frozen TensorFlow graph"):
         label_image(tmp_path / "a.png", tmp_path / "graph.pb", tmp_path / "labels.txt", given())
+
+
+def test_a_pipe_is_refused_at_once(tmp_path, daisy, graph, labels):
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+
+    with pytest.raises(ModelError, match=r"Cannot read the graph .* not a regular file"):
+        label_image(daisy, pipe, labels, given())
+    with pytest.raises(ModelError, match=r"Cannot read the labels .* not a regular file"):
+        label_image(daisy, graph, pipe, given())
+    with pytest.raises(ImageError, match=r"Cannot read the image .* not a regular file"):
+        label_image(pipe, graph, labels, given())

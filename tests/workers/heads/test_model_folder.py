@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import pickle
 import zipfile
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from workers.errors import ModelError, StorageError
 from workers.heads.head import Head
+from workers.heads.model_backbone import check_backbone
 from workers.heads.model_folder import (
     MODEL_FILES,
     ModelCard,
@@ -22,6 +24,7 @@ from workers.heads.model_folder import (
     read_head,
     save_model,
 )
+from workers.storage.regular_files import CONTENT_BYTES, FACTS_BYTES
 
 CARD = ModelCard(
     name="run",
@@ -245,8 +248,55 @@ def test_no_altered_byte_of_the_numbers_goes_unnoticed(model):
 def test_a_missing_head_is_refused(model):
     (model / "head.npz").unlink()
 
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match=r"has no head\.npz"):
         read_head(model, CARD)
+
+
+def put_link(path, tmp_path):
+    """Put a link to a good file of the same content in the place of a file."""
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+
+
+def put_pipe(path, _):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(("put", "reason"), [(put_link, "a link"), (put_pipe, "not a regular")])
+@pytest.mark.parametrize("name", MODEL_FILES)
+def test_a_file_of_a_model_that_is_none_is_not_copied(model, tmp_path, put, reason, name):
+    put(model / name, tmp_path)
+
+    with pytest.raises(ModelError, match=rf"{name} of model .* is not used: it is {reason}"):
+        copy_model(model, tmp_path / "copy", MODEL_FILES)
+
+    assert not (tmp_path / "copy" / name).exists()
+
+
+@pytest.mark.parametrize(("put", "reason"), [(put_link, "a link"), (put_pipe, "not a regular")])
+@pytest.mark.parametrize("name", ["model.json", "head.npz", "backbone.tflite"])
+def test_a_file_of_a_model_that_is_none_is_not_read(model, tmp_path, put, reason, name):
+    put(model / name, tmp_path)
+
+    with pytest.raises(ModelError, match=f"it is {reason}"):
+        read_head(model, read_card(model))
+        check_backbone(model, CARD)
+
+
+def test_a_card_that_would_fill_the_memory_is_not_read(model):
+    os.truncate(model / "model.json", FACTS_BYTES + 1)
+
+    with pytest.raises(ModelError, match=f"larger than {FACTS_BYTES} bytes"):
+        read_card(model)
+
+
+@pytest.mark.parametrize("name", ["head.npz", "backbone.tflite"])
+def test_arrays_that_would_fill_the_memory_are_not_read(model, name):
+    os.truncate(model / name, CONTENT_BYTES + 1)  # a file with a hole, which takes no room
+
+    with pytest.raises(ModelError, match=f"larger than {CONTENT_BYTES} bytes"):
+        copy_model(model, model / "copy", [name])
 
 
 class Evil:

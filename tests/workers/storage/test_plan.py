@@ -50,6 +50,19 @@ def test_a_damaged_plan_is_refused(storage, content):
         read_plan(folder)
 
 
+def test_a_plan_that_is_a_pipe_or_a_link_is_refused_at_once(storage, tmp_path):
+    folder = write_plan(storage, "run")
+    folder.plan.rename(tmp_path / "elsewhere")
+    folder.plan.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="it is a link"):
+        read_plan(folder)
+
+    folder.plan.unlink()
+    os.mkfifo(folder.plan)
+    with pytest.raises(RunError, match="it is not a regular file"):
+        read_plan(folder)
+
+
 def test_a_plan_of_another_version_is_refused(storage):
     folder = write_plan(storage, "run", replace(TRAINING, version=2))
 
