@@ -1,5 +1,6 @@
 """The trainer on images with several labels each, through real bottlenecks."""
 
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -28,23 +29,22 @@ def evaluation_of(run):
     return json.loads((run.folder.model / "evaluation.json").read_text("utf-8"))
 
 
-@pytest.fixture
-def table(tmp_path):
-    return make_shapes(tmp_path / "shapes", 240)
-
-
-@pytest.fixture
-def photos(table):
-    return table.with_suffix("")
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    return make_shapes(tmp_path_factory.mktemp("shapes") / "shapes", 240)
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def train_named(tmp_path_factory, table):
+    """Train runs in one storage, which computes each bottleneck once."""
+    storage = install_tiny(Storage(tmp_path_factory.mktemp("storage")), WEIGHTS)
+    return functools.partial(trained, storage, table.with_suffix(""), label_file=table)
+
+
+@pytest.fixture(scope="module")
+def finished(train_named):
     """A run with the defaults, which no test changes."""
-    folder = tmp_path_factory.mktemp("finished")
-    table = make_shapes(folder / "shapes", 240)
-    storage = install_tiny(Storage(folder / "storage"), WEIGHTS)
-    return trained(storage, table.with_suffix(""), label_file=table)
+    return train_named(name="finished")
 
 
 def test_a_run_becomes_a_model_that_tells_the_labels_apart(finished):
@@ -73,8 +73,8 @@ def test_a_run_becomes_a_model_that_tells_the_labels_apart(finished):
     ],
     ids=["sgd", "hidden test", "nothing held out"],
 )
-def test_every_way_to_train_ends_with_a_model(ready_storage, photos, table, options):
-    run = trained(ready_storage, photos, label_file=table, options=options)
+def test_every_way_to_train_ends_with_a_model(request, train_named, options):
+    run = train_named(name=request.node.callspec.id.replace(" ", "-"), options=options)
 
     assert load_model(run.folder.model).head.activation == "sigmoid"
     hidden = not (options.testing_percentage and options.evaluate_test)
@@ -99,10 +99,8 @@ def test_mistakes_and_predictions_speak_of_sets(finished):
         assert evaluation_of(finished)[split]["accuracy"] == pytest.approx(right / len(held))
 
 
-def test_a_target_precision_gives_each_label_a_threshold(ready_storage, photos, table):
-    options = TrainingOptions(target_precision=0.8)
-
-    run = trained(ready_storage, photos, label_file=table, options=options)
+def test_a_target_precision_gives_each_label_a_threshold(train_named):
+    run = train_named(name="precise", options=TrainingOptions(target_precision=0.8))
 
     card = load_model(run.folder.model).card
     assert set(card.thresholds) == set(LABELS)
@@ -112,7 +110,7 @@ def test_a_target_precision_gives_each_label_a_threshold(ready_storage, photos, 
             assert row["precision"] >= 0.8
     sure = evaluation_of(run)["validation"]["sure"]
     assert 0 < sure["images"] <= len(images_of(run, "validation"))
-    paths = [str(photos / image.path) for image in images_of(run, "testing")]
+    paths = [f"{run.plan.root}/{image.path}" for image in images_of(run, "testing")]
     for found in classify_files(run.folder.model, paths, top_k=3):
         label, score = found.ranked[0]
         threshold = card.thresholds[label]

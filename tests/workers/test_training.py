@@ -1,9 +1,11 @@
 """The trainer: from the bottlenecks of a run to one committed model with its reports."""
 
 import csv
+import functools
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -28,7 +30,7 @@ from workers.processes.heartbeat import no_heartbeat
 from workers.reports.page.page import complete_report
 from workers.storage.layout import Storage
 from workers.storage.manifest import read_batches
-from workers.storage.plan import TrainingOptions
+from workers.storage.plan import Run, TrainingOptions
 
 
 @pytest.fixture
@@ -38,10 +40,24 @@ def photos(tmp_path):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run with the defaults, which no test changes."""
+    """A run with the defaults, which no test changes; others may join it in its storage."""
     folder = tmp_path_factory.mktemp("finished")
     storage = install_tiny(Storage(folder / "storage"), WEIGHTS)
     return trained(storage, make_data_set(folder / "photos"))
+
+
+@pytest.fixture
+def another(finished):
+    """Train another run on the photographs of the one that is finished."""
+    folder = Path(finished.plan.root)
+    return functools.partial(trained, finished.storage, folder)
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """The run that is finished, in a storage that a test may change."""
+    shutil.copytree(finished.storage.root, tmp_path / "copied")
+    return Run.open(Storage(tmp_path / "copied"), finished.name)
 
 
 def test_a_run_becomes_a_model_with_its_reports(finished):
@@ -62,16 +78,13 @@ def test_a_run_becomes_a_model_with_its_reports(finished):
     assert (finished.folder.model / "labels.txt").read_text() == "blue\nred\n"
 
 
-def test_a_report_that_is_missing_is_made_from_the_tables_when_it_is_asked_for(
-    ready_storage, photos
-):
-    run = trained(ready_storage, photos)
-    made = run.folder.report.read_bytes()
-    run.folder.report.unlink()
+def test_a_report_that_is_missing_is_made_from_the_tables_when_it_is_asked_for(copied):
+    made = copied.folder.report.read_bytes()
+    copied.folder.report.unlink()
 
-    assert complete_report(run) == run.folder.report
+    assert complete_report(copied) == copied.folder.report
 
-    assert run.folder.report.read_bytes() == made
+    assert copied.folder.report.read_bytes() == made
 
 
 def test_the_model_says_what_it_is(finished):
@@ -104,21 +117,8 @@ def test_a_solver_that_diverged_leaves_no_model_and_says_what_to_change(ready_st
     assert not (ready_storage.runs / "run" / "model").exists()
 
 
-def test_every_image_is_accounted_for(ready_storage, photos):
-    make_picture(photos / "red" / "broken.jpg", (200, 0, 0)).write_bytes(b"broken")
-    run = trained(ready_storage, photos)
-
-    counts = load_model(run.folder.model).card.counts
-    assert counts["computed"] == 24
-    assert counts["quarantined"] == 1
-    assert counts["left_out"] == 0
-    assert sum(counts[split] for split in ("training", "validation", "testing")) == 24
-
-
-def test_a_second_run_counts_what_was_cached(ready_storage, photos):
-    trained(ready_storage, photos, name="first")
-
-    counts = load_model(trained(ready_storage, photos, name="second").folder.model).card.counts
+def test_a_second_run_counts_what_was_cached(another):
+    counts = load_model(another(name="second").folder.model).card.counts
 
     assert counts["cached"] == 24
     assert counts["computed"] == 0
@@ -137,8 +137,8 @@ def test_the_evaluation_agrees_with_itself_and_with_the_card(finished):
         assert card.metrics[f"{split}_log_loss"] == figures["log_loss"]
 
 
-def test_the_evaluation_has_every_figure_of_every_split(ready_storage, photos):
-    run = trained(ready_storage, photos, options=TrainingOptions(target_precision=0.9))
+def test_the_evaluation_has_every_figure_of_every_split(another):
+    run = another(name="precise", options=TrainingOptions(target_precision=0.9))
 
     found = json.loads((run.folder.model / "evaluation.json").read_text())
     card = load_model(run.folder.model).card
@@ -166,9 +166,9 @@ def test_the_evaluation_has_every_figure_of_every_split(ready_storage, photos):
     assert found["validation"]["sure"]["images"] == found["validation"]["images"]
 
 
-def test_undefined_figures_are_null(ready_storage, photos):
+def test_undefined_figures_are_null(another):
     options = TrainingOptions(testing_percentage=0, target_precision=0.9)
-    run = trained(ready_storage, photos, options=options)
+    run = another(name="untested", options=options)
 
     figures = json.loads((run.folder.model / "evaluation.json").read_text())["test"]
 
@@ -212,12 +212,12 @@ def test_every_held_out_image_has_its_prediction(finished):
 
 
 def test_enough_validation_images_give_a_temperature_that_is_in_the_head(
-    ready_storage, photos, monkeypatch
+    finished, another, monkeypatch
 ):
-    plain = load_model(trained(ready_storage, photos, name="plain").folder.model)
+    plain = load_model(finished.folder.model)
     monkeypatch.setattr(temperature, "MIN_IMAGES", 1)
 
-    scaled = load_model(trained(ready_storage, photos, name="scaled").folder.model)
+    scaled = load_model(another(name="scaled").folder.model)
 
     found = scaled.card.training["temperature"]
     assert found != 1
@@ -279,8 +279,11 @@ def test_a_picture_under_the_wrong_label_is_suspect(ready_storage, photos):
         assert 0.5 < float(row["score"]) <= 1
 
 
-def test_the_learning_curve_is_beside_the_model_and_in_the_run(ready_storage, photos):
-    run = trained(ready_storage, photos, options=TrainingOptions(solver="sgd", steps=25))
+def test_the_codelabs_solver_leaves_its_learning_curve_beside_the_model_and_in_the_run(another):
+    run = another(name="sgd", options=TrainingOptions(solver="sgd", steps=25))
+
+    training = load_model(run.folder.model).card.training
+    assert (training["solver"], training["steps"]) == ("sgd", 25)
 
     with open(run.folder.model / "curve.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -309,14 +312,19 @@ def test_the_same_photographs_give_the_identical_head(ready_storage, photos):
     assert one.head.bias.tobytes() == other.head.bias.tobytes()
 
 
-def test_broken_images_are_listed_with_their_reasons(ready_storage, photos):
+def test_every_image_is_accounted_for_and_broken_ones_with_their_reasons(ready_storage, photos):
     make_picture(photos / "red" / "b,\n.jpg", (200, 0, 0)).write_bytes(b"broken")
     make_picture(photos / "blue" / "empty.jpg", (0, 0, 200)).write_bytes(b"")
+
     run = trained(ready_storage, photos)
 
+    counts = load_model(run.folder.model).card.counts
+    assert counts["computed"] == 24
+    assert counts["quarantined"] == 2
+    assert counts["left_out"] == 0
+    assert sum(counts[split] for split in ("training", "validation", "testing")) == 24
     with open(run.folder.model / "quarantine.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
-
     assert rows == [
         ["path", "reason"],
         ["blue/empty.jpg", "empty file"],
@@ -401,13 +409,11 @@ def test_each_example_keeps_its_own_label_and_bottleneck(ready_storage, photos):
         assert np.array_equal(examples.bottlenecks, expected)
 
 
-def test_bottlenecks_that_do_not_fit_in_memory_give_the_same_head(
-    ready_storage, photos, monkeypatch
-):
-    expected = load_model(trained(ready_storage, photos, name="memory").folder.model).head
+def test_bottlenecks_that_do_not_fit_in_memory_give_the_same_head(finished, another, monkeypatch):
+    expected = load_model(finished.folder.model).head
     monkeypatch.setattr(gathering, "_IN_MEMORY_BYTES", 0)
 
-    found = load_model(trained(ready_storage, photos, name="file").folder.model).head
+    found = load_model(another(name="file").folder.model).head
 
     assert np.array_equal(found.weights, expected.weights)
     assert np.array_equal(found.bias, expected.bias)
@@ -451,14 +457,13 @@ def test_a_label_without_any_training_image_that_can_be_read_is_refused(ready_st
     assert not run.folder.model.exists()
 
 
-def test_a_model_that_is_there_is_not_made_again(ready_storage, photos):
-    run = trained(ready_storage, photos)
-    before = {path.name: path.read_bytes() for path in run.folder.model.iterdir()}
-    shutil.rmtree(ready_storage.bottlenecks(BACKBONE_ID))
+def test_a_model_that_is_there_is_not_made_again(copied):
+    before = {path.name: path.read_bytes() for path in copied.folder.model.iterdir()}
+    shutil.rmtree(copied.storage.bottlenecks(BACKBONE_ID))
 
-    train(run)
+    train(copied)
 
-    assert {path.name: path.read_bytes() for path in run.folder.model.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in copied.folder.model.iterdir()} == before
 
 
 def test_a_trainer_that_was_taken_over_commits_nothing(ready_storage, photos):
@@ -480,22 +485,13 @@ def test_a_missing_backbone_is_no_missing_bottleneck(storage, photos):
         train(make_run(storage, photos))
 
 
-def test_nothing_held_out_gives_a_model_without_figures(ready_storage, photos):
+def test_nothing_held_out_gives_a_model_without_figures(another):
     options = TrainingOptions(testing_percentage=0, validation_percentage=0)
-    run = trained(ready_storage, photos, options=options)
+    run = another(name="all", options=options)
 
     metrics = load_model(run.folder.model).card.metrics
     assert metrics["test_accuracy"] is None
     assert metrics["validation_log_loss"] is None
-
-
-def test_the_codelabs_solver_can_be_chosen(ready_storage, photos):
-    options = TrainingOptions(solver="sgd", steps=50)
-
-    card = load_model(trained(ready_storage, photos, options=options).folder.model).card
-
-    assert card.training["solver"] == "sgd"
-    assert card.training["steps"] == 50
 
 
 CROPS = TrainingOptions(random_crop=10, variants=2)
