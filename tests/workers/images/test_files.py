@@ -157,7 +157,7 @@ def test_what_cannot_be_opened_does_not_look_like_an_image(tmp_path):
 STARVE = """
 import resource, sys
 from workers.images.loading import ContentError, OpenImage
-limit = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 50_000_000
+limit = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 20_000_000
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 try:
     OpenImage(sys.argv[1], (8, 8))
@@ -168,7 +168,7 @@ except Exception as error:
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs /proc")
 def test_too_little_memory_is_a_reason_that_is_not_kept_for_the_content(tmp_path):
-    Image.new("L", (12_000, 12_000)).save(tmp_path / "large.png")
+    Image.new("L", (6_000, 6_000)).save(tmp_path / "large.png")
 
     found = subprocess.run(
         [sys.executable, "-c", STARVE, str(tmp_path / "large.png")],
