@@ -14,6 +14,7 @@ from tests.builders.datasets import make_data_set
 from tests.builders.pictures import COLOURS, make_picture
 from tests.builders.programs import poets, poets_json, start
 from tests.builders.reports import read_table
+from tests.builders.runs import trained
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 SUBMIT_KEYS = {
@@ -111,8 +112,8 @@ def test_gradient_descent_takes_its_options(photos):
     assert training["learning_rate"] == 20
 
 
-def test_the_model_folder_can_be_used_elsewhere(photos, tmp_path):
-    model = poets_json("submit-dataset", photos, *TINY_OPTIONS)["model"]
+def test_the_model_folder_can_be_used_elsewhere(photos, tmp_path, ready_storage):
+    model = trained(ready_storage, photos).folder.model
     elsewhere = tmp_path / "carried" / "model"
     elsewhere.parent.mkdir()
     shutil.copytree(model, elsewhere)
@@ -132,8 +133,8 @@ def test_the_model_folder_can_be_used_elsewhere(photos, tmp_path):
     assert arrays["weights"].shape == (card["bottleneck_size"], 2)
 
 
-def test_an_output_is_never_overwritten_without_force(photos, tmp_path):
-    poets("submit-dataset", photos, *TINY_OPTIONS, "-q")
+def test_an_output_is_never_overwritten_without_force(photos, tmp_path, ready_storage):
+    trained(ready_storage, photos)
     output = tmp_path / "labels.csv"
     output.write_text("mine")
 
@@ -145,9 +146,9 @@ def test_an_output_is_never_overwritten_without_force(photos, tmp_path):
     assert output.read_text().startswith("path,status,label,score,error,model\n")
 
 
-def test_odd_names_survive_into_the_output(photos, tmp_path):
+def test_odd_names_survive_into_the_output(photos, tmp_path, ready_storage):
     names = ["-rf.jpg", "new\nline.jpg", 'quo"te,.jpg', os.fsdecode(b"caf\xe9.jpg"), "雛菊 🌼.jpg"]
-    poets("submit-dataset", photos, *TINY_OPTIONS, "-q")
+    trained(ready_storage, photos)
     for number, name in enumerate(names):
         make_picture(tmp_path / "odd" / "x.jpg", COLOURS["red"], number).rename(
             tmp_path / "odd" / name

@@ -7,7 +7,8 @@ import signal
 import pytest
 
 from tests.builders.backbones import TINY_OPTIONS
-from tests.builders.programs import poets, poets_json, start, wait_until
+from tests.builders.programs import invoke, poets, poets_json, start, wait_until
+from tests.builders.runs import trained
 from workers.settings import load_settings
 from workers.storage.layout import Storage
 from workers.storage.manifest import read_batches
@@ -37,8 +38,8 @@ def test_another_head_needs_no_photograph_and_keeps_the_split(photos):
     assert "There is a run 'first-1' already" in err
 
 
-def test_a_labelling_job_cannot_be_trained(photos, tmp_path):
-    poets("submit-dataset", photos, *TINY_OPTIONS, "-q")
+def test_a_labelling_job_cannot_be_trained(photos, tmp_path, ready_storage):
+    trained(ready_storage, photos)
     poets("classify-dir", photos, "-o", tmp_path / "l.csv", "--name", "labels", "-q")
 
     _, err = poets("train", "labels", exit_code=2)
@@ -46,8 +47,8 @@ def test_a_labelling_job_cannot_be_trained(photos, tmp_path):
     assert "labelling job" in err
 
 
-def test_a_sweep_keeps_the_best_and_shows_the_test_split_to_it_alone(photos):
-    poets("submit-dataset", photos, *TINY_OPTIONS, "--name", "first", "-q")
+def test_a_sweep_keeps_the_best_and_shows_the_test_split_to_it_alone(photos, ready_storage):
+    trained(ready_storage, photos, name="first")
 
     # Gradient descent learns nothing from random weights, whose bottlenecks are tiny.
     grid = ("--solver", "sgd,lbfgs", "--class-weight", "none,balanced", "--steps", 20)
@@ -65,7 +66,7 @@ def test_a_sweep_keeps_the_best_and_shows_the_test_split_to_it_alone(photos):
     assert (best["run"], best["computed"], best["cached"]) == ("best", 0, 80)
     assert best["test_accuracy"] == board[0]["test_accuracy"] is not None
     for row in board:
-        trial = json.loads(poets("show", row["run"], "--json")[0])["result"]
+        trial = json.loads(invoke("show", row["run"], "--json").stdout)["result"]
         assert trial["test_accuracy"] is None
         assert trial["validation_accuracy"] == row["validation_accuracy"]
     # The newest model that somebody chose.
@@ -76,8 +77,8 @@ def test_a_sweep_keeps_the_best_and_shows_the_test_split_to_it_alone(photos):
     assert "Run first-sweep-1 has finished" in table
 
 
-def test_ctrl_c_stops_all_trials_of_a_sweep(photos, tmp_path):
-    poets("submit-dataset", photos, *TINY_OPTIONS, "--name", "first", "-q")
+def test_ctrl_c_stops_all_trials_of_a_sweep(photos, ready_storage):
+    trained(ready_storage, photos, name="first")
     steps = ",".join(str(200_000 + number) for number in range(6))
     process = start("sweep", "first", "--steps", steps, "--name", "best")
     runs = Storage(load_settings().storage).runs

@@ -10,6 +10,7 @@ from tests.builders.backbones import TINY_OPTIONS, WEIGHTS, install_tiny
 from tests.builders.pictures import COLOURS, make_picture
 from tests.builders.programs import poets, poets_json, start, wait_until
 from tests.builders.reports import read_table
+from tests.builders.runs import trained
 from tests.builders.traps import DEADLY_IMAGES, lay
 from workers.settings import load_settings
 from workers.storage.layout import Storage
@@ -67,8 +68,8 @@ def model_of(run):
     return Storage(load_settings().storage).run(run).model
 
 
-def test_the_failed_rows_of_a_job_are_done_again(photos, tmp_path):
-    poets("submit-dataset", photos, *TINY_OPTIONS, "--name", "spring", "-q")
+def test_the_failed_rows_of_a_job_are_done_again(photos, tmp_path, ready_storage):
+    trained(ready_storage, photos, name="spring")
     whole = cut_in_half(photos / "red" / "007.jpg")
     labels = tmp_path / "labels.csv"
     poets("classify-dir", photos, "-o", labels, "--name", "job", "-q")

@@ -8,26 +8,18 @@ import urllib.request
 
 import pytest
 
-from tests.builders.backbones import TINY_OPTIONS
-from tests.builders.programs import poets, start, wait_until
+from tests.builders.programs import start, wait_until
+from tests.builders.runs import trained
 from tests.builders.servers import free_port
+from workers.storage.plan import TrainingOptions
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_tensorboard_shows_a_run(photos, number):
-    poets(
-        "submit-dataset",
-        photos,
-        "--name",
-        "spring",
-        "--solver",
-        "sgd",
-        "--steps",
-        200,
-        *TINY_OPTIONS,
-    )
+def test_tensorboard_shows_a_run(photos, ready_storage, number):
+    options = TrainingOptions(solver="sgd", steps=200)
+    trained(ready_storage, photos, name="spring", options=options)
     port = free_port()
     process = start("tensorboard", "spring", "--port", port)
 
