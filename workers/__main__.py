@@ -1,6 +1,7 @@
 """Start a worker: ``python -m workers --queues bottleneck,infer --concurrency 2``."""
 
 import argparse
+import contextlib
 import logging
 import os
 import socket
@@ -11,7 +12,7 @@ import redis
 from celery.worker import state
 
 from workers.app import make_app
-from workers.leases import connect
+from workers.leases import SHARED_TYPES, connect, remove_other_types
 from workers.settings import QUEUES, Settings, load_settings
 
 _FULL_WAIT_S = 2.0
@@ -43,7 +44,10 @@ def run_worker(
     app = make_app(settings)
     if grace_s is not None:
         app.conf.worker_soft_shutdown_timeout = grace_s
-    _wait_for_room(connect(settings.require_broker()))
+    client = connect(settings.require_broker())
+    _wait_for_room(client)
+    with contextlib.suppress(redis.RedisError):  # it does not answer: Celery waits for it
+        remove_other_types(client, SHARED_TYPES)
     # Not `app.worker_main`: Celery's command line imports all its commands, Flower too.
     worker = app.Worker(
         hostname=name and f"{name}@{socket.gethostname()}",
@@ -56,7 +60,7 @@ def run_worker(
     worker.start()
     if worker.exitcode and state.should_stop is None and state.should_terminate is None:
         # Nobody asked it to end. Celery gives up when it cannot record a message as unacked,
-        # and on text in a queue that is no message. Start again as the same process.
+        # such as in a key of another type. Start again as the same process.
         time.sleep(_RESTART_AFTER_S)
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this very program
     sys.exit(worker.exitcode)

@@ -6,6 +6,7 @@ from celery import Celery
 
 from workers.errors import SettingsError
 from workers.items import COMPUTE_BATCH, CONVERT_BACKBONE, LABEL_BATCH, TRAIN_HEAD
+from workers.messages import use_guarded_transport
 from workers.settings import QUEUES, Settings, load_settings
 
 _BOTTLENECK, _TRAIN, _INFER = QUEUES
@@ -22,6 +23,7 @@ def make_app(settings: Settings) -> Celery:
     """
     if not SOFT_LIMIT_S < HARD_LIMIT_S < VISIBILITY_TIMEOUT_S:
         raise SettingsError("A task must end before its message becomes visible again.")
+    use_guarded_transport()
     app = Celery(
         "poets", broker=settings.broker_url, include=["workers.tasks", "workers.worker_signals"]
     )

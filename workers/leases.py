@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
@@ -19,9 +19,12 @@ import redis
 
 from workers.errors import LeaseLostError, PoetsError
 from workers.items import Item
+from workers.settings import QUEUES
 
 # Kombu's name for the hash of messages that were taken and not yet acknowledged.
 UNACKED = "unacked"
+# More than any message has: its body in base64, and what Celery adds.
+MESSAGE_BYTES = 128 * 1024
 LEASE_S = 6.0
 _RENEW_S = 2.0
 # Work that has shown no progress for this long hangs; its lease is not renewed.
@@ -39,7 +42,12 @@ def connect(broker_url: str) -> redis.Redis:
         database = parse_qs(parts.query).get("virtual_host", ["0"])[0]
         url = f"unix://{parts.path}?db={database}"
     return redis.Redis.from_url(
-        url, decode_responses=True, socket_timeout=10, socket_connect_timeout=5
+        url,
+        decode_responses=True,
+        # Whoever can write to the broker may have left any bytes.
+        encoding_errors="replace",
+        socket_timeout=10,
+        socket_connect_timeout=5,
     )
 
 
@@ -51,6 +59,37 @@ DRIVER_LOCKS = "poets:*:reconciler"
 def run_of(driver_lock: str) -> str:
     """Return the run whose driver lock a key is."""
     return driver_lock.removeprefix("poets:").removesuffix(":reconciler")
+
+
+# What Redis calls the types of the keys that all runs share. A number: messages sent so far.
+SENT = "poets:sent"
+SHARED_TYPES = {
+    UNACKED: "hash",
+    f"{UNACKED}_index": "zset",
+    SENT: "string",
+    **dict.fromkeys(QUEUES, "list"),
+}
+
+
+def remove_other_types(client: redis.Redis, types: Mapping[str, str]) -> bool:
+    """Remove keys that are not of their type, which nothing could be read from or written to.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        RedisError: When the broker does not answer.
+    """
+    found = {key: str(client.type(key)) for key in types}
+    others = [key for key, kind in found.items() if kind not in (types[key], "none")]
+    for key in others:
+        _log.warning(
+            "Warning: the broker's key %r was a %s and not a %s, so poets did not write it. It "
+            "was removed; what is done is in storage.",
+            *(key, found[key], types[key]),
+        )
+        client.delete(key)
+    return bool(others)
 
 
 class Keys:
@@ -69,6 +108,12 @@ class Keys:
         self.starts = self._prefix + "starts"
         self.done = self._prefix + "done"
         self.failed_attempts = self._prefix + "troubles"
+
+    @property
+    def types(self) -> dict[str, str]:
+        """What Redis calls the type of each; see `remove_other_types`."""
+        hashes = (self.starts, self.failed_attempts)
+        return {self.driver_lock: "string", self.done: "list", **dict.fromkeys(hashes, "hash")}
 
     def lease(self, item: str) -> str:
         return f"{self._prefix}lease:{item}"
@@ -114,7 +159,13 @@ class Lease:
             self._take(pipe)
             pipe.expire(keys.fence(self.item.key), _FORGET_S)
             pipe.expire(keys.starts, _FORGET_S)
-            self.token, self.attempt = pipe.execute()[:2]
+            answers = pipe.execute(raise_on_error=False)
+            # What is no number, or another type, says nothing.
+            token, attempt = (one if isinstance(one, int) else 0 for one in answers[:2])
+            self.token, self.attempt = token, max(1, attempt)
+            for error in answers:
+                if isinstance(error, redis.RedisError):
+                    raise error
         self._renewer.start()
         return self
 
@@ -141,8 +192,10 @@ class Lease:
         """
         with _hints():
             newest = self.client.get(self._keys.fence(self.item.key))
-            # A holder without a token cannot tell; storage decides.
-            if self.token and newest is not None and int(str(newest)) > self.token:
+            # A holder without a token cannot tell; storage decides. So it does with text that
+            # somebody else has put there.
+            is_number = str(newest).isdecimal()
+            if self.token and is_number and int(str(newest)) > self.token:
                 raise LeaseLostError(f"{self.item.key} of run {self.run} was taken over.")
 
     def _take(self, client: redis.Redis) -> None:

@@ -16,13 +16,15 @@ from redis.lock import Lock
 
 from workers.errors import BrokerError, RunError
 from workers.items import Item
-from workers.leases import Keys, connect
+from workers.leases import MESSAGE_BYTES, SENT, SHARED_TYPES, Keys, connect, remove_other_types
 from workers.settings import Settings
 
 _MINIMUM_VERSION = (6, 2)
-_SENT = "poets:sent"
+# Fewer than the largest number of Redis has.
+_DIGITS = 18
 _LEASE_S = 15
 _RENEW_S = 1.0
+_NEVER = -1  # as Redis says of a key that does not expire
 _log = logging.getLogger("poets.broker")
 
 
@@ -61,6 +63,26 @@ class Broker:
         found = {str(name): str(value) for name, value in self.client.hgetall(key).items()}
         return {item: found[item.key] for item in _parse_known(found)}
 
+    def read_counts(self, key: str) -> dict[Item, int]:
+        """Return a hash of Redis that counts items; what is no number is removed."""
+        found = self.read_hash(key)
+        for item, text in found.items():
+            if not (text.isdecimal() and len(text) < _DIGITS):
+                _log.warning("Warning: %r counts nothing for %s; it was removed.", key, item.key)
+                self.client.hdel(key, item.key)
+        return {item: int(n) for item, n in found.items() if n.isdecimal() and len(n) < _DIGITS}
+
+    def remove_strangers(self, run: str) -> bool:
+        """Remove keys that poets cannot have written, as they are of another type.
+
+        Returns:
+            Whether there was one, so that the next look at the broker may succeed.
+        """
+        try:
+            return remove_other_types(self.client, SHARED_TYPES | Keys(run).types)
+        except redis.RedisError:
+            return False
+
     def queue_lengths(self, queues: Iterable[str]) -> dict[str, int]:
         """Return the number of messages that wait in each queue."""
         return {queue: int(self.client.llen(queue)) for queue in queues}
@@ -70,7 +92,12 @@ class Broker:
 
         Warns when they are fewer than `before`: the broker has forgotten everything.
         """
-        sent = int(str(self.client.get(_SENT) or 0))
+        text = str(self.client.get(SENT) or 0)
+        if not (text.isdecimal() and len(text) < _DIGITS):
+            _log.warning("Warning: %r of the broker is no number; it was removed.", SENT)
+            self.client.delete(SENT)
+            return 0
+        sent = int(text)
         if sent < before:
             _log.warning(
                 "Warning: the broker has forgotten what it knew of run %s (FLUSHALL, or killed "
@@ -88,7 +115,7 @@ class Broker:
         if not items:
             return
         # Counted first: a number that was never sent does no harm, one sent twice would.
-        last = int(str(self.client.incrby(_SENT, len(items))))
+        last = int(str(self.client.incrby(SENT, len(items))))
         with self.app.producer_or_acquire() as producer, producer.batch():
             for number, item in enumerate(items, last - len(items) + 1):
                 self.app.send_task(
@@ -97,6 +124,12 @@ class Broker:
                     task_id=f"{run}:{item.key}:{number}",
                     producer=producer,
                 )
+
+
+def is_locked(client: redis.Redis, driver_lock: str) -> bool:
+    """Whether a process holds this lock: one of poets always expires soon, or is gone by now."""
+    left_ms = int(str(client.pttl(driver_lock)))
+    return left_ms != _NEVER and left_ms <= _LEASE_S * 1000
 
 
 class DriverLock:
@@ -115,7 +148,12 @@ class DriverLock:
         """
         with contextlib.suppress(LockError):  # not held yet, or lost
             return bool(self._lock.reacquire())
-        return bool(self._lock.acquire())
+        if self._lock.acquire():
+            return True
+        if not is_locked(self._client, self._key) and self._client.delete(self._key):
+            _log.warning("Warning: %r was no lock of poets; it was removed.", self._key)
+            return bool(self._lock.acquire())
+        return False
 
     def renew(self) -> None:
         """Keep the lock during long work. Should it be lost, storage decides."""
@@ -158,6 +196,7 @@ def open_broker(settings: Settings) -> Broker:
     try:
         client = connect(url)
         check_broker(url, client)
+        remove_other_types(client, SHARED_TYPES)
     except redis.RedisError as error:
         raise BrokerError(
             f"The broker {settings.shown_broker} does not answer: "
@@ -215,9 +254,11 @@ def _parse_known(keys: Iterable[str]) -> Iterator[Item]:
 
 def _address(message: str) -> tuple[str, str]:
     """Return (run, key of the item) of a queued message, which its task id names."""
+    if len(message) > MESSAGE_BYTES:
+        return "", ""
     try:
         task_id = str(json.loads(message)["headers"]["id"])
         run, key, _ = task_id.rsplit(":", 2)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "", ""  # not ours; the worker refuses it
     return run, key

@@ -8,7 +8,7 @@ import time
 
 import redis
 
-from orchestrator.driving.broker import Broker, open_broker
+from orchestrator.driving.broker import Broker, is_locked, open_broker
 from orchestrator.driving.driver import drive_run
 from orchestrator.driving.result import read_failure
 from workers.errors import PoetsError, UsageError
@@ -119,7 +119,8 @@ def undriven_runs(
 
 def _is_attended(broker: Broker, folder: RunFolder) -> bool:
     """Whether a command drives the run, or has planned it and is about to."""
-    if broker.client.exists(Keys(folder.name).driver_lock):
+    lock = Keys(folder.name).driver_lock
+    if broker.client.exists(lock) and is_locked(broker.client, lock):
         return True
     age_s = time.time() - folder.plan.stat().st_mtime
     return not folder.detached.exists() and age_s < _ATTENDED_WITHIN_S

@@ -6,6 +6,7 @@ knows can be rebuilt from storage.
 
 import contextlib
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from workers.settings import QUEUES
 from workers.storage.atomic import create_once, write_whole
 from workers.storage.plan import Run
 
+_log = logging.getLogger("poets.driver")
 TICK_S = 0.2
 _HELP_AFTER_S = 20.0
 
@@ -89,6 +91,9 @@ class _Driver:
                 if self.has_ended():
                     what = f"The embedded stack has stopped under run {self.run.name!r}."
                     raise RunError(what, self.run.name) from error
+                is_refusal = isinstance(error, redis.ResponseError)
+                if is_refusal and self.broker.remove_strangers(self.run.name):
+                    continue
                 self.waiting = describe_wait(error)
                 self._report()
                 time.sleep(2)
@@ -190,7 +195,7 @@ class _Driver:
             has_model=self.folder.model.exists(),
             alive=queued | leased,
             leased=len(leased),
-            starts={item: int(n) for item, n in self.broker.read_hash(self.keys.starts).items()},
+            starts=self.broker.read_counts(self.keys.starts),
             failed_attempts=failed_attempts,
             now=time.monotonic(),
             is_cancelled=self.folder.cancelled.exists(),
@@ -210,12 +215,16 @@ class _Driver:
         reports = self.broker.client.lpop(self.keys.done, 1000) or []
         before = len(self.stored.done)
         for report in reports:
-            batch, failed = msgspec.json.decode(str(report), type=tuple[int, int])
+            try:
+                batch, failed = msgspec.json.decode(str(report), type=tuple[int, int])
+            except (ValueError, RecursionError):
+                _log.warning("Warning: %r holds what is no report; skipped.", self.keys.done)
+                continue
             # An earlier run of this name may have left reports.
             is_new = 0 <= batch < self.plan.batches and batch not in self.stored.done
             if is_new and self.stored.has(batch):
                 self.stored.done.add(batch)
-                self.stored.failed += failed
+                self.stored.failed += min(max(failed, 0), self.stored.sizes[batch])
         if len(self.stored.done) > before:
             self.folder.trouble.unlink(missing_ok=True)
 

@@ -1,6 +1,5 @@
 """Messages that no part of poets has sent: refused, logged, and the worker lives."""
 
-import base64
 import json
 import pickle
 import signal
@@ -9,33 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.builders.accounting import assert_all_accounted, assert_same_model
+from tests.builders.envelopes import envelope
 from tests.builders.programs import poets_json, start, wait_until
 from tests.builders.traps import TrappedPickle
 from tests.faults.small import SMALL
 from workers.leases import connect
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
-
-
-def envelope(body, headers, content_type="application/json", queue="bottleneck"):
-    """Return a message as kombu puts it into a list of Redis."""
-    properties = {
-        "correlation_id": "1",
-        "delivery_mode": 2,
-        "delivery_info": {"exchange": "", "routing_key": queue},
-        "priority": 0,
-        "body_encoding": "base64",
-        "delivery_tag": "a tag",
-    }
-    return json.dumps(
-        {
-            "body": base64.b64encode(body).decode(),
-            "content-encoding": "utf-8" if "json" in content_type else "binary",
-            "content-type": content_type,
-            "headers": headers,
-            "properties": properties,
-        }
-    )
 
 
 def message(task, *arguments, **named):
@@ -88,7 +67,7 @@ def test_strange_messages_are_refused_and_logged_and_the_worker_goes_on(
 
 @pytest.mark.parametrize("text", ["no JSON", "[1]"])
 def test_text_that_is_no_message_at_all_does_not_end_a_worker(few, broker_url, text):
-    """Celery gives up over it; the worker begins anew, as the same process."""
+    """Celery would give up over it."""
     client = connect(broker_url)
     worker = start("worker", "--concurrency", 1)
     try:

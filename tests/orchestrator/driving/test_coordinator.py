@@ -40,7 +40,7 @@ def test_a_detached_run_is_taken_up_at_once(run, due):
 
 
 def test_a_run_that_somebody_drives_is_left_alone(run, due):
-    open_broker(load_settings()).client.set(Keys("run").driver_lock, 1)
+    open_broker(load_settings()).client.set(Keys("run").driver_lock, 1, ex=15)
 
     assert due({}) == []
 
