@@ -1,11 +1,13 @@
 """What to type next: the one place that turns errors and states of runs into commands."""
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from workers.errors import (
+    AmbiguousSplitsError,
     EarlierExportError,
     FailedSweepError,
     LabellingJobError,
@@ -14,6 +16,7 @@ from workers.errors import (
     NoModelError,
     NoModelYetError,
     NoRunError,
+    OtherFolderError,
     OutputExistsError,
     PoetsError,
     StorageGoneError,
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
 _SETTINGS = "poets.settings"
 _RESUME = "What is done is kept; continue with `poets resume {run}`."
-# {run}: its name, with the flags that lead to its storage and broker.
+# {run}: its name, with the flags that lead to its storage and broker. {folder}: another folder.
 _AFTER_ERROR: dict[type[PoetsError], str] = {
     NoRunError: "`poets runs` lists the runs there are.",
     NameTakenError: "Choose another --name, or look at it with `poets show {run}`, or continue "
@@ -40,6 +43,9 @@ _AFTER_ERROR: dict[type[PoetsError], str] = {
     "computed twice.",
     NoCoordinatorError: "Start `poets coordinator` beside the workers, or leave out --detach.",
     LabellingJobError: "Give a run of `poets submit-dataset`; `poets runs` lists them.",
+    AmbiguousSplitsError: "Use them as splits with --splits folders, which leaves out images that "
+    "are in no label's folder of a split, or take them for labels with --splits hash.",
+    OtherFolderError: "Try `poets submit-dataset {folder}`.",
     OutputExistsError: "Use --force to overwrite it, or --output.",
     EarlierExportError: "Give another folder with --to, or --force.",
     TargetError: "Give another folder with --to.",
@@ -65,7 +71,8 @@ def describe_error(error: PoetsError, meta: dict[str, Any]) -> str:
     advice = next(known, _RESUME if error.run else "")
     settings = meta.get(_SETTINGS)
     flags = needed_flags(settings) if settings else ""
-    return f"{error} {advice.format(run=f'{error.run}{flags}')}".rstrip()
+    folder = shlex.quote(error.folder) if isinstance(error, OtherFolderError) else ""
+    return f"{error} {advice.format(run=f'{error.run}{flags}', folder=folder)}".rstrip()
 
 
 def with_advice(on_progress: "OnProgress", settings: Settings) -> "OnProgress":

@@ -76,6 +76,14 @@ multi_label = click.option(
     type=click.Path(path_type=Path),
     help="CSV file that lists the labels of each image; folder names are then ignored.",
 )
+splits = click.option(
+    "--splits",
+    type=click.Choice(["auto", "folders", "hash"]),
+    default="auto",
+    show_default=True,
+    help="Take the splits from folders named train, val, test and the like, or choose them by file "
+    "name (hash); auto: from folders if it is clear that they are splits.",
+)
 architecture = click.option(
     "--architecture",
     metavar="NAME",

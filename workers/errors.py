@@ -33,6 +33,18 @@ class DatasetError(PoetsError):
     """The folder given cannot become a run: missing, empty, or a label too small."""
 
 
+class AmbiguousSplitsError(DatasetError):
+    """Folders may be splits or labels; a person must say which."""
+
+
+class OtherFolderError(DatasetError):
+    """A folder is one level too high or too low; `folder` is the one that would do."""
+
+    def __init__(self, message: str, folder: str) -> None:
+        super().__init__(message)
+        self.folder = folder
+
+
 class SmallLabelsError(DatasetError):
     """Labels have too few images for every split; `counts` says how many each has."""
 

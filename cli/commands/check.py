@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli import options
+from cli.advice import describe_error
 from cli.console import Session, print_json, print_table
+from cli.dataset_summary import suggest_other_folder, summarize
 from cli.training_options import SPLIT_OPTIONS, training_options
+from workers.errors import SmallLabelsError
 
 if TYPE_CHECKING:
     from orchestrator.dataset.check import Check
+    from orchestrator.dataset.dataset import Dataset
 
 _EXAMPLES = 3
 
@@ -18,6 +22,7 @@ _EXAMPLES = 3
 @click.command("check")
 @click.argument("folder", metavar="DIR", type=options.FOLDER)
 @options.multi_label
+@options.splits
 @training_options(SPLIT_OPTIONS)
 @click.option(
     "--quick",
@@ -30,6 +35,7 @@ def command(
     session: Session,
     folder: Path,
     label_file: Path | None,
+    splits: str,
     training: dict[str, Any],
     is_quick: bool,
 ) -> None:
@@ -47,11 +53,14 @@ def command(
       poets check flower_photos --json > check.json
     """
     from orchestrator.dataset.check import CheckRequest, check_folder
+    from orchestrator.dataset.dataset import Source
     from workers.storage.plan import TrainingOptions
 
-    request = CheckRequest(folder, TrainingOptions(**training), label_file, is_quick)
+    source = Source(folder, label_file, splits)
+    request = CheckRequest(source, TrainingOptions(**training), is_quick)
     with session.show_progress() as on_progress:
-        check = check_folder(session.settings, request, on_progress)
+        show = (lambda _: None) if session.as_json else _print_dataset
+        check = check_folder(session.settings, request, on_progress, show)
     if session.as_json:
         print_json(check.to_json())
     else:
@@ -60,18 +69,22 @@ def command(
         raise click.exceptions.Exit(1)
 
 
+def _print_dataset(dataset: "Dataset") -> None:
+    from orchestrator.dataset.scan import describe_ignored
+
+    click.echo("\n".join(summarize(dataset)))
+    if ignored := dataset.scan.ignored:
+        click.echo(f"  ignored {describe_ignored(ignored)}")
+
+
 def _print_check(check: "Check") -> None:
     from orchestrator.dataset.concerns import KINDS
 
-    scan, images = check.dataset.scan, len(check.dataset.images)
+    images = len(check.dataset.images)
     click.echo(
-        f"{scan.root}: {images:,} images ({check.unreadable:,} unreadable), "
-        f"{len(check.dataset.labels):,} labels, {check.seconds:.1f} s "
-        f"({images / check.seconds:,.0f} images/s)"
+        f"  checked in {check.seconds:.1f} s ({images / check.seconds:,.0f} images/s): "
+        f"{check.unreadable:,} unreadable"
     )
-    if scan.ignored:
-        ignored = ", ".join(f"{kind} {count:,}" for kind, count in sorted(scan.ignored.items()))
-        click.echo(f"Ignored: {ignored}")
     found = {kind: count for kind, count in check.counts.items() if count}
     if found:
         click.echo()
@@ -82,6 +95,8 @@ def _print_check(check: "Check") -> None:
         print_table(("count", "what", "spoils a run"), rows)
     for kind in found:
         _print_examples(check, kind)
+    if suggestion := suggest_other_folder(check.dataset):
+        click.echo(f"\n{suggestion}")
     click.echo()
     if check.is_quick:
         click.echo(
@@ -90,7 +105,7 @@ def _print_check(check: "Check") -> None:
     click.echo(
         "Something would spoil a run: see what says `yes` above."
         if check.spoils
-        else f"Nothing would spoil a run: poets submit-dataset {scan.root}"
+        else f"Nothing would spoil a run: poets submit-dataset {check.dataset.scan.root}"
     )
 
 
@@ -99,8 +114,19 @@ def _print_examples(check: "Check", name: str) -> None:
 
     kind = KINDS[name]
     texts = [concern.text for concern in check.concerns if concern.kind == name]
+    if name == "refused":
+        texts = _describe_refusals(check)
     click.echo(f"\n{kind.title.capitalize()}. {kind.advice}")
     for text in filter(None, texts[:_EXAMPLES]):
         click.echo(f"  {text}")
     if len(texts) > _EXAMPLES:
         click.echo(f"  and {len(texts) - _EXAMPLES:,} more (--json lists all)")
+
+
+def _describe_refusals(check: "Check") -> list[str]:
+    meta = click.get_current_context().meta
+    return [
+        describe_error(error, meta)
+        for error in check.dataset.refusals
+        if not isinstance(error, SmallLabelsError)
+    ]

@@ -44,6 +44,7 @@ def retrain(session: Session, weights: str | None, **given: Any) -> None:
 
 def _begin(session: Session, flags: RetrainFlags, weights: str | None) -> "Run":
     """Check all that can be checked before any work, and plan the run."""
+    from orchestrator.dataset.dataset import Source
     from orchestrator.exporting.codelab_files import check_outputs, link_summaries
     from orchestrator.exporting.export import check_tensor_name
     from orchestrator.jobs.submit import TrainingRequest, plan_submission
@@ -58,12 +59,16 @@ def _begin(session: Session, flags: RetrainFlags, weights: str | None) -> "Run":
     model_dir = flags.model_dir.expanduser().absolute()
     searching = replace(settings, weights_dirs=(*settings.weights_dirs, model_dir))
     training = choose_variants(flags.training(), None)
-    request = TrainingRequest(flags.image_dir, flags.architecture, training, weights=weights)
+    # By its own percentages, as the codelab's script does.
+    source = Source(flags.image_dir, splits="hash")
+    request = TrainingRequest(source, flags.architecture, training, weights=weights)
     with session.show_progress() as on_progress:
         run = plan_submission(searching, request, on_progress)
     keep_flags(run.folder, flags)
     summaries = link_summaries(run.folder, flags.summaries_dir)
     session.say(f"Run {run.name}: {run.plan.images:,} images, {len(run.plan.labels)} labels.")
+    for warning in run.plan.warnings:
+        session.say(f"Warning: {warning}")
     session.say(f"It is kept in {settings.storage}; see `poets show {run.name}{session.flags}`.")
     session.say(f"TensorBoard finds it in {summaries}.")
     return run

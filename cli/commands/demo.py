@@ -89,12 +89,13 @@ def _draw(session: Session, pictures: Path, holiday: Path) -> None:
 
 
 def _submit(session: Session, pictures: Path) -> "Result":
+    from orchestrator.dataset.dataset import Source
     from orchestrator.jobs.submit import TrainingRequest, plan_submission
     from workers.storage.plan import TrainingOptions
 
     session = replace(session, started=time.monotonic())
     architecture, weights = _choose_backbone(session)
-    request = TrainingRequest(pictures, architecture, TrainingOptions(), weights=weights)
+    request = TrainingRequest(Source(pictures), architecture, TrainingOptions(), weights=weights)
     return _carry_out(session, f"poets submit-dataset {pictures}", plan_submission, request)
 
 

@@ -8,6 +8,7 @@ import click
 from cli import options
 from cli.attend import assert_accuracy, conduct
 from cli.console import Session
+from cli.dataset_summary import suggest_other_folder, summarize
 from cli.training_options import (
     DISTORTION_OPTIONS,
     HEAD_OPTIONS,
@@ -16,6 +17,7 @@ from cli.training_options import (
 )
 
 if TYPE_CHECKING:
+    from orchestrator.dataset.dataset import Dataset
     from workers.storage.plan import Plan
 
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--name", help="Name of the run. [DIR-1, DIR-2, ...]")
 @options.architecture
 @options.multi_label
+@options.splits
 @training_options(SPLIT_OPTIONS, HEAD_OPTIONS, DISTORTION_OPTIONS)
 @options.weights
 @click.option(
@@ -41,6 +44,7 @@ def command(
     name: str | None,
     architecture: str,
     label_file: Path | None,
+    splits: str,
     training: dict[str, Any],
     weights: str | None,
     least_accuracy: float | None,
@@ -48,7 +52,8 @@ def command(
 ) -> None:
     """Train a classifier on the photographs in DIR.
 
-    DIR holds one folder for each label, with its images at any depth. With --multi-label, a
+    DIR holds one folder for each label, with its images at any depth. If these folders are in
+    folders named train, val, test and the like, their splits are used. With --multi-label, a
     CSV file lists the labels of each image: a column `path`, and either a column `labels`
     (such as beach;people) or a column of 0 and 1 for each label.
 
@@ -65,26 +70,38 @@ def command(
     from orchestrator.embedded.users import start_ahead
 
     with start_ahead(session.settings):
+        from orchestrator.dataset.dataset import Source
         from orchestrator.jobs.submit import TrainingRequest, plan_submission
         from orchestrator.planning.batches import choose_variants
         from workers.storage.plan import TrainingOptions
 
         request = TrainingRequest(
-            folder,
+            Source(folder, label_file, splits),
             architecture,
             choose_variants(TrainingOptions(**training), training.get("variants")),
             name,
             weights,
             batch_size,
             session.detach,
-            label_file,
         )
         with session.show_progress() as on_progress:
-            run = plan_submission(session.settings, request, on_progress)
+            run = plan_submission(
+                session.settings, request, on_progress, lambda found: _say_dataset(session, found)
+            )
         _say_plan(session, run.plan)
         result = conduct(session, run)
     if result is not None and least_accuracy is not None:
         assert_accuracy(result, least_accuracy)
+
+
+def _say_dataset(session: Session, dataset: "Dataset") -> None:
+    from orchestrator.dataset.check_names import warn_of_dataset
+
+    session.say("\n".join(summarize(dataset)))
+    for warning in warn_of_dataset(dataset):
+        session.say(f"Warning: {warning}")
+    if suggestion := suggest_other_folder(dataset):
+        session.say(suggestion)
 
 
 def _say_plan(session: Session, plan: "Plan") -> None:
@@ -100,5 +117,3 @@ def _say_plan(session: Session, plan: "Plan") -> None:
         f"Run {plan.name}: {plan.images:,} images, {len(plan.labels)} labels, "
         f"{plan.cached:,} known already{distorted}{ignored}"
     )
-    for warning in plan.warnings:
-        session.say(f"Warning: {warning}")

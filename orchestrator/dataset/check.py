@@ -5,15 +5,14 @@ Nothing is ever written, changed or deleted.
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from orchestrator.dataset.check_names import check_names
 from orchestrator.dataset.concerns import KINDS, AffectedFile, Concern
-from orchestrator.dataset.dataset import Dataset, labels_of, open_dataset
+from orchestrator.dataset.dataset import Dataset, Source, labels_of, open_dataset
 from orchestrator.dataset.inspect_files import inspect_files
 from orchestrator.dataset.split import TRAINING, check_shares
 from orchestrator.progress import Meter, OnProgress
@@ -36,13 +35,11 @@ class CheckRequest:
 
     Attributes:
         options: Only those of the split count.
-        label_file: CSV with the labels of each image; None when its folder is its label.
         is_quick: Read headers only; copies are then not found.
     """
 
-    folder: Path
+    source: Source
     options: TrainingOptions
-    label_file: Path | None = None
     is_quick: bool = False
 
 
@@ -78,6 +75,8 @@ class Check:
             "images": len(self.dataset.images),
             "unreadable": self.unreadable,
             "labels": self.dataset.labels,
+            "splits": self.dataset.split_counts,
+            "split_folders": self.dataset.split_folders,
             "ignored": self.dataset.scan.ignored,
             "quick": self.is_quick,
             "seconds": round(self.seconds, 3),
@@ -123,8 +122,16 @@ class _Inspected:
         return Concern(kind, reason, files=tuple(files))
 
 
-def check_folder(settings: Settings, request: CheckRequest, on_progress: OnProgress) -> Check:
+def check_folder(
+    settings: Settings,
+    request: CheckRequest,
+    on_progress: OnProgress,
+    on_dataset: Callable[[Dataset], None] = lambda _: None,
+) -> Check:
     """Return what would spoil a run on a folder.
+
+    Args:
+        on_dataset: Called with the data set before any image is read.
 
     Raises:
         UsageError: When the percentages held out are impossible.
@@ -133,9 +140,8 @@ def check_folder(settings: Settings, request: CheckRequest, on_progress: OnProgr
     """
     began = time.monotonic()
     check_shares(request.options)
-    dataset = open_dataset(
-        Storage(settings.storage), request.folder, request.options, request.label_file, on_progress
-    )
+    dataset = open_dataset(Storage(settings.storage), request.source, request.options, on_progress)
+    on_dataset(dataset)
     images = _inspect(dataset, request.is_quick, on_progress)
     concerns = [
         *_find_refusals(dataset),
@@ -153,8 +159,9 @@ def _find_refusals(dataset: Dataset) -> Iterator[Concern]:
     """Yield what a submit would say."""
     for error in dataset.refusals:
         if isinstance(error, SmallLabelsError):
+            of = " training images" if dataset.layout.has_splits else ""
             for label, count in error.counts.items():
-                yield Concern("small_labels", f"has {count}", (label,))
+                yield Concern("small_labels", f"has {count}{of}", (label,))
         else:
             yield Concern("refused", str(error))
     for remark in dataset.remarks:

@@ -3,11 +3,16 @@
 import os
 from collections.abc import Iterator
 
-from orchestrator.dataset.concerns import FEW_IMAGES, AffectedFile, Concern
+from orchestrator.dataset.concerns import FEW_IMAGES, AffectedFile, Concern, warn_of
 from orchestrator.dataset.dataset import Dataset, find_alike_labels
 from orchestrator.dataset.scan import is_entered
 from workers.images.files import MAX_BYTES
 from workers.storage.names import decode_name, encode_name
+
+
+def warn_of_dataset(dataset: Dataset) -> list[str]:
+    """Return what a run warns of before any work, sentences."""
+    return [*dataset.remarks, *warn_of([*check_names(dataset), *check_sizes(dataset)])]
 
 
 def check_names(dataset: Dataset) -> Iterator[Concern]:
@@ -46,10 +51,25 @@ def check_sizes(dataset: Dataset) -> Iterator[Concern]:
 def _empty_folders(dataset: Dataset) -> list[str]:
     """Return the folders that would be labels if they held an image."""
     root = decode_name(dataset.scan.root)
-    with os.scandir(root) as entries:
+    depth = (dataset.layout.label_at or 0) + 1
+    filled = {
+        tuple(image.path.split("/")[:-1][:at])
+        for image in dataset.images
+        for at in range(1, depth + 1)
+    }
+    return sorted("/".join(path) for path in _list_folders(root, (), depth) if path not in filled)
+
+
+def _list_folders(root: str, above: tuple[str, ...], depth: int) -> Iterator[tuple[str, ...]]:
+    """Yield the folders below `root` down to a depth; of an empty one not those in it."""
+    with os.scandir("/".join((root, *map(decode_name, above)))) as entries:
         names = [
-            encode_name(entry.name)
+            entry.name
             for entry in entries
             if entry.is_dir(follow_symlinks=False) and is_entered(root, entry.name)
         ]
-    return sorted(set(names) - set(dataset.labels))
+    for name in names:
+        path = (*above, encode_name(name))
+        yield path
+        if len(path) < depth:
+            yield from _list_folders(root, path, depth)

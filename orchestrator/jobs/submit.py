@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.dataset.dataset import open_dataset
+from orchestrator.dataset.dataset import Dataset, Source, open_dataset
 from orchestrator.dataset.scan import stream_folder
-from orchestrator.dataset.split import check_shares
+from orchestrator.dataset.split import VALIDATION, check_shares
 from orchestrator.driving.broker import open_broker
 from orchestrator.driving.coordinator import ALIVE_KEY
 from orchestrator.driving.driver import WatchInterrupt, drive_run
@@ -37,17 +37,15 @@ class TrainingRequest:
         name: Of the run; None for one made from the folder's name.
         weights: A file, "random-SEED", or None to look for pretrained ones.
         batch_size: Images per task, or None for a size that suits the data set.
-        label_file: CSV with the labels of each image; None when its folder is its label.
     """
 
-    folder: Path
+    source: Source
     architecture: str
     options: TrainingOptions
     name: str | None = None
     weights: str | None = None
     batch_size: int | None = None
     detach: bool = False
-    label_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -65,17 +63,25 @@ class LabellingRequest:
     detach: bool = False
 
 
-def plan_submission(settings: Settings, request: TrainingRequest, on_progress: OnProgress) -> Run:
-    """Check all that can be checked before any work, and write the plan; on an error, nothing."""
+def plan_submission(
+    settings: Settings,
+    request: TrainingRequest,
+    on_progress: OnProgress,
+    on_dataset: Callable[[Dataset], None] = lambda _: None,
+) -> Run:
+    """Check all that can be checked before any work, and write the plan; on an error, nothing.
+
+    Args:
+        on_dataset: Called with the data set before anything else is done with it.
+    """
     storage = check_surroundings(settings, request.detach, request.name)
     # Before a scan that may take minutes.
     find_spec(request.architecture)
     check_shares(request.options)
-    check_target(request.options)
-    dataset = open_dataset(
-        storage, request.folder, request.options, request.label_file, on_progress
-    )
+    dataset = open_dataset(storage, request.source, request.options, on_progress)
     dataset.check_usable()
+    check_target(request.options, bool(dataset.split_counts[VALIDATION]))
+    on_dataset(dataset)
     # Only now, since it may download weights.
     backbone = resolve_backbone(settings, request.architecture, request.weights, on_progress)
     return plan_training(
@@ -89,9 +95,9 @@ def plan_submission(settings: Settings, request: TrainingRequest, on_progress: O
     )
 
 
-def check_target(options: TrainingOptions) -> None:
+def check_target(options: TrainingOptions, has_validation: bool) -> None:
     """Refuse a target precision that nothing could be measured against."""
-    if options.target_precision is not None and not options.validation_percentage:
+    if options.target_precision is not None and not has_validation:
         raise UsageError(
             "A target precision needs validation images. Leave out --validation-percentage 0, "
             "or --target-precision."
@@ -209,7 +215,7 @@ def plan_retraining(
     storage = check_surroundings(settings, detach, name)
     parent, training = open_training(storage, run)
     options = replace(training, **changes, evaluate_test=True)
-    check_target(options)
+    check_target(options, parent.plan.holds_out_validation)
     key = parent.plan.backbone
     return plan_again(parent, key, options, name=name, on_progress=on_progress)
 

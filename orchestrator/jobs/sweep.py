@@ -126,7 +126,7 @@ def sweep_run(
     """
     storage = check_surroundings(settings, detach=False, name=name)
     parent, training = open_training(storage, run)
-    if not training.validation_percentage:
+    if not parent.plan.holds_out_validation:
         raise UsageError(f"Run {run!r} holds out no validation images, which choose the best.")
     sweep = name or free_name(storage, f"{run}-sweep")
     called = _name_trials(storage, sweep)

@@ -10,8 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator.dataset.check_names import check_names, check_sizes
-from orchestrator.dataset.concerns import warn_of
+from orchestrator.dataset.check_names import warn_of_dataset
 from orchestrator.dataset.dataset import Dataset
 from orchestrator.dataset.scan import FoundImage, Scan, describe_no_images
 from orchestrator.dataset.split import TRAINING
@@ -42,14 +41,14 @@ def plan_training(
     scan, total = dataset.scan, len(dataset.images) - dataset.splits.count(None)
     ignored = scan.ignored + Counter({"images without a label": len(dataset.images) - total})
     rows = total + options.variants * dataset.splits.count(TRAINING)
-    concerns = [*check_names(dataset), *check_sizes(dataset)]
     draft = replace(
         _draft(scan.root, ignored, backbone, batch_size or choose_batch_size(rows)),
         labels=tuple(dataset.labels),
         training=replace(
             options, multi_label=dataset.is_multi_label, split_exceptions=dataset.exceptions
         ),
-        warnings=(*dataset.remarks, *warn_of(concerns)),
+        given_splits=dataset.given_splits,
+        warnings=tuple(warn_of_dataset(dataset)),
     )
     pairs = zip(dataset.images, dataset.splits, strict=True)
     planned = counted(
@@ -73,6 +72,7 @@ def plan_again(
     draft = replace(
         _draft(earlier.root, earlier.ignored, backbone, earlier.batch_size),
         labels=earlier.labels,
+        given_splits=earlier.given_splits,
         training=options,
         parent=earlier.name,
         sweep=sweep,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.dataset.dataset import open_dataset
+from orchestrator.dataset.dataset import Source, open_dataset
 from orchestrator.driving.result import TrainingResult
 from orchestrator.planning.plan import plan_training
 from tests.builders.backbones import ARCHITECTURE, BACKBONE, BACKBONE_ID, WEIGHTS
@@ -64,10 +64,11 @@ def make_run(
     options: TrainingOptions | None = None,
     label_file: Path | None = None,
     backbone: BackboneKey = BACKBONE,
+    splits: str = "auto",
 ) -> Run:
     """Plan a training run with the tiny backbone."""
     options = options or TrainingOptions()
-    dataset = open_dataset(storage, folder, options, label_file)
+    dataset = open_dataset(storage, Source(folder, label_file, splits), options)
     dataset.check_usable()
     return plan_training(storage, dataset, backbone, options, name=name, batch_size=batch_size)
 

@@ -26,8 +26,11 @@ def test_a_clean_folder_is_exit_code_0_and_says_what_comes_next(photos):
 
     assert result.exit_code == 0
     assert result.stderr == ""
-    first, _, last = result.stdout.strip().split("\n")
-    assert first.startswith(f"{photos}: 40 images (0 unreadable), 2 labels, ")
+    first, labels, splits, checked, _, last = result.stdout.strip().split("\n")
+    assert first == f"{photos}: 40 images"
+    assert labels == "  labels  2: blue 20, red 20"
+    assert splits == "  splits  30 training, 6 validation, 4 testing (chosen by file name)"
+    assert checked.endswith(" images/s): 0 unreadable")
     assert last == f"Nothing would spoil a run: poets submit-dataset {photos}"
 
 
@@ -39,8 +42,8 @@ def test_remarks_alone_are_exit_code_0(photos, kept_inspector):
 
     assert result.exit_code == 0
     lines = result.stdout.split("\n")
-    assert lines[2] == "COUNT  WHAT                        SPOILS A RUN"
-    assert lines[3] == "    5  images that cannot be read  no"
+    assert lines[5] == "COUNT  WHAT                        SPOILS A RUN"
+    assert lines[6] == "    5  images that cannot be read  no"
     assert "  'red/empty2.jpg': empty file" in lines
     assert "red/empty3.jpg" not in result.stdout
     assert "  and 2 more (--json lists all)" in lines
@@ -66,11 +69,73 @@ def test_json_lists_everything_and_nothing_else_is_on_stdout(photos, kept_inspec
 
     found = json.loads(result.stdout)
     assert list(found) == [
-        "folder", "spoils", "images", "unreadable", "labels", "ignored", "quick", "seconds",
-        "counts", "concerns",
+        "folder", "spoils", "images", "unreadable", "labels", "splits", "split_folders", "ignored",
+        "quick", "seconds", "counts", "concerns",
     ]  # fmt: skip
     assert found["spoils"] is False
     assert found["counts"]["unreadable"] == len(found["concerns"]) == 5
+
+
+def test_folders_of_splits_are_named_with_their_counts_and_leaks_between_them(
+    tmp_path, kept_inspector
+):
+    for split, labels in (("train", 20), ("Test", 5)):
+        make_data_set(tmp_path / "photos" / split, per_label=labels)
+    for label in ("red", "blue"):
+        for path in (tmp_path / "photos" / "Test" / label).iterdir():
+            path.write_bytes(path.read_bytes() + split.encode())
+    shutil.copy(tmp_path / "photos/Test/red/001.jpg", tmp_path / "photos/train/red/copy.jpg")
+
+    result = invoke("check", tmp_path / "photos")
+
+    assert result.exit_code == 0
+    assert "  labels  2: blue 25, red 26\n" in result.stdout
+    assert (
+        "10 testing (training from train, testing from Test, validation chosen from the "
+        "training images by file name)\n"
+    ) in result.stdout
+    assert "    1  photographs in two splits  no" in result.stdout
+    assert "'Test/red/001.jpg' = 'train/red/copy.jpg'" in result.stdout
+    as_json = json.loads(invoke("check", tmp_path / "photos", "--json").stdout)
+    assert as_json["split_folders"] == {"Test": "testing", "train": "training"}
+    assert as_json["splits"]["testing"] == 10
+
+
+def test_folders_that_may_be_splits_or_labels_spoil_a_run_and_both_ways_out_are_named(tmp_path):
+    make_data_set(tmp_path / "photos" / "train", per_label=20)
+    make_data_set(tmp_path / "photos" / "test", per_label=20)
+    make_picture(tmp_path / "photos" / "test" / "a.jpg", RED, 900)
+
+    result = invoke("check", tmp_path / "photos")
+
+    assert result.exit_code == 1
+    assert "images lie directly in 'test'" in result.stdout
+    assert "--splits folders" in result.stdout
+    assert "--splits hash" in result.stdout
+    for choice in ("folders", "hash"):
+        chosen = invoke("check", tmp_path / "photos", "--splits", choice, "--quick")
+        assert chosen.exit_code == 0, choice
+
+
+def test_a_folder_too_high_up_is_named_with_the_command_that_works(tmp_path):
+    make_data_set(tmp_path / "top" / "my photos", per_label=20)
+
+    result = invoke("check", tmp_path / "top")
+
+    assert result.exit_code == 1
+    assert f"Try `poets submit-dataset '{tmp_path}/top/my photos'`." in result.stdout
+
+
+def test_labels_that_are_dates_are_a_remark_with_the_command_for_what_is_in_them(tmp_path):
+    for year in ("2023", "2024"):
+        make_data_set(tmp_path / "top" / year, per_label=20)
+
+    result = invoke("check", tmp_path / "top", "--quick")
+
+    assert result.exit_code == 0
+    assert (
+        f"If you meant the folders in it: poets submit-dataset {tmp_path}/top/2023"
+    ) in result.stdout
 
 
 def test_a_quick_check_says_what_it_does_not_know(photos, kept_inspector):
@@ -116,7 +181,8 @@ def test_ctrl_c_ends_it_in_order_and_leaves_no_process(photos, tmp_path):
     out, err = check.communicate()
 
     assert check.returncode == 130
-    assert out == ""
+    assert out.startswith(f"{photos}: 41 images\n")
+    assert "checked" not in out
     assert err.endswith("Interrupted.\n")
     assert "Traceback" not in err
     assert children

@@ -498,6 +498,7 @@ def test_a_target_precision_is_a_share(tmp_path, share):
 
 
 def test_a_target_precision_needs_validation_images(tmp_path):
+    make_data_set(tmp_path)
     result = invoke(
         "submit-dataset", tmp_path, "--target-precision", "0.9", "--validation-percentage", "0"
     )

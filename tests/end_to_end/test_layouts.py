@@ -3,8 +3,9 @@
 import pytest
 
 from tests.builders.backbones import TINY_OPTIONS
+from tests.builders.datasets import make_data_set
 from tests.builders.pictures import COLOURS, make_picture
-from tests.builders.programs import poets
+from tests.builders.programs import poets, poets_json
 from tests.builders.reports import read_table
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
@@ -23,3 +24,35 @@ def test_thumbnails_of_a_nas_are_neither_trained_on_nor_labelled_but_named(photo
     _, err = poets("classify-dir", photos, "-o", tmp_path / "labels.csv")
     assert "80 images, ignored: 4 (@eaDir/ 3, Thumbs.db 1)" in err
     assert len(read_table(tmp_path / "labels.csv")) == 80
+
+
+def test_folders_of_splits_are_said_first_and_kept_by_every_later_run(tmp_path):
+    for split, pictures in (("train", 20), ("val", 23), ("test", 26)):
+        make_data_set(tmp_path / "photos" / split, pictures)
+    for number in range(20):  # the pictures that several splits would share
+        for label in ("blue", "red"):
+            for split in ("val", "test"):
+                (tmp_path / "photos" / split / label / f"{number:03d}.jpg").unlink()
+    for number in range(20, 23):
+        for label in ("blue", "red"):
+            (tmp_path / "photos" / "test" / label / f"{number:03d}.jpg").unlink()
+
+    out, err = poets("submit-dataset", tmp_path / "photos", *TINY_OPTIONS, "--name", "spring")
+    again = poets_json("train", "spring", "--class-weight", "balanced")
+    (tmp_path / "photos" / "train" / "red" / "half.jpg").write_bytes(b"broken")
+    poets("submit-dataset", tmp_path / "photos", *TINY_OPTIONS, "--name", "summer", "-q")
+    make_picture(tmp_path / "photos" / "train" / "red" / "half.jpg", COLOURS["red"], 77)
+    retried = poets_json("retry", "summer")
+
+    said = err.splitlines()
+    labels = said.index("  labels  2: blue 26, red 26")
+    assert said[labels + 1] == (
+        "  splits  40 training, 6 validation, 6 testing "
+        "(training from train, validation from val, testing from test)"
+    )
+    assert not any("computing" in line or "preparing" in line for line in said[:labels])
+    assert "40 training, 6 validation, 6 testing" in out
+    for result, training in ((again, 40), (retried, 41)):
+        assert result["labels"] == ["blue", "red"]
+        counts = (result["training"], result["validation"], result["testing"])
+        assert counts == (training, 6, 6)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from orchestrator.dataset.dataset import open_dataset
+from orchestrator.dataset.dataset import Source, open_dataset
 from orchestrator.planning.plan import plan_training
 from tests.builders.programs import poets, poets_json
 from tests.builders.reports import read_table
@@ -85,7 +85,7 @@ def test_scikit_learn_does_not_beat_the_head_by_more_than_a_point(data, submitte
         options = TrainingOptions(seed=seed)
         run = plan_training(
             storage,
-            open_dataset(storage, data / folder, options),
+            open_dataset(storage, Source(data / folder), options),
             backbone,
             options,
             name=f"{folder.name}-seed{seed}",
@@ -256,7 +256,7 @@ def test_calibration_does_not_hurt_on_photographs(data, submitted, storage):
             options = TrainingOptions(seed=seed, validation_percentage=30, testing_percentage=20)
             run = plan_training(
                 storage,
-                open_dataset(storage, data / folder, options),
+                open_dataset(storage, Source(data / folder), options),
                 backbone,
                 options,
                 name=f"{folder.name}-calibrated{seed}",

@@ -112,6 +112,8 @@ class Plan:
         poets: Version that planned it; empty before plans said so.
         sweep: What the trials of its sweep are called, but for their number; None when it
             is no trial.
+        given_splits: The splits that folders of the data set name; the others were taken out of
+            training by hashing.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Plan:
     version: int = PLAN_VERSION
     poets: str = ""
     sweep: str | None = None
+    given_splits: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Literal["train", "label"]:
@@ -145,9 +148,15 @@ class Plan:
     def backbone(self) -> BackboneKey:
         return BackboneKey(self.architecture, self.weights_digest, self.backbone_id)
 
+    @property
+    def holds_out_validation(self) -> bool:
+        """Whether there is a validation split."""
+        percentage = self.training.validation_percentage if self.training else 0
+        return percentage > 0 or "validation" in self.given_splits
+
     def to_json(self) -> bytes:
         values = asdict(self)
-        for name in ("poets", "sweep"):
+        for name in ("poets", "sweep", "given_splits"):
             if not values[name]:
                 del values[name]  # as every plan was before there was such a field
         return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.dataset.check import CheckRequest, check_folder
 from orchestrator.dataset.concerns import KINDS, AffectedFile, Concern, warn_of
-from orchestrator.dataset.dataset import find_alike_labels
+from orchestrator.dataset.dataset import Source, find_alike_labels
 from orchestrator.dataset.inspect_files import inspect_files
 from orchestrator.dataset.split import TESTING, TRAINING
 from orchestrator.progress import ignore
@@ -43,8 +43,9 @@ def check(check_anew, kept_inspector):
 def check_anew(tmp_path):
     """A check with processes of its own."""
 
-    def run(folder, label_file=None, is_quick=False, **options):
-        request = CheckRequest(folder, TrainingOptions(**options), label_file, is_quick)
+    def run(folder, label_file=None, is_quick=False, splits="auto", **options):
+        source = Source(folder, label_file, splits)
+        request = CheckRequest(source, TrainingOptions(**options), is_quick)
         return check_folder(Settings(tmp_path / "storage"), request, ignore)
 
     return run
@@ -400,7 +401,7 @@ def test_a_folder_that_vanishes_is_not_a_thousand_bad_images(photos, kept_inspec
 
     with pytest.raises(DatasetError, match="vanished during the check"):
         check_folder(
-            Settings(tmp_path / "storage"), CheckRequest(photos, TrainingOptions()), remove
+            Settings(tmp_path / "storage"), CheckRequest(Source(photos), TrainingOptions()), remove
         )
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from orchestrator.dataset.dataset import open_dataset
+from orchestrator.dataset.dataset import Source, open_dataset
 from orchestrator.dataset.scan import scan_folder
 from orchestrator.jobs.submit import TrainingRequest, plan_submission
 from orchestrator.planning.batches import choose_batch_size
@@ -42,7 +42,7 @@ def test_the_search_and_the_plan_show_how_far_they_are(storage, tmp_path, monkey
     pretend_run(make_run(storage, photos, "first"))
     seen = []
 
-    dataset = open_dataset(storage, photos, TrainingOptions(), on_progress=seen.append)
+    dataset = open_dataset(storage, Source(photos), TrainingOptions(), on_progress=seen.append)
     plan_training(
         storage,
         dataset,
@@ -198,7 +198,7 @@ def test_a_labelling_job_copies_its_model_and_needs_no_labels(storage, tmp_path)
 
 def test_weights_are_not_looked_for_when_the_folder_cannot_give_a_classifier(tmp_path):
     (tmp_path / "empty").mkdir()
-    request = TrainingRequest(tmp_path / "empty", "mobilenet_0.50_224", TrainingOptions())
+    request = TrainingRequest(Source(tmp_path / "empty"), "mobilenet_0.50_224", TrainingOptions())
 
     with pytest.raises(DatasetError, match="There are no images in"):
         plan_submission(load_settings(), request, lambda _: None)

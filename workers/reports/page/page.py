@@ -125,6 +125,11 @@ def _data(
             "weights (SHA-256)": card.weights,
             "backbone": card.backbone_id,
             **training,
+            **(
+                {"splits named by folders": ", ".join(plan.given_splits)}
+                if plan.given_splits
+                else {}
+            ),
             "names moved between splits": len(exceptions),
         },
         "seconds": seconds,
