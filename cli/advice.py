@@ -11,6 +11,7 @@ from workers.errors import (
     EarlierExportError,
     FailedSweepError,
     LabellingJobError,
+    LinksNotFollowedError,
     NameTakenError,
     NoCoordinatorError,
     NoModelError,
@@ -45,6 +46,8 @@ _AFTER_ERROR: dict[type[PoetsError], str] = {
     LabellingJobError: "Give a run of `poets submit-dataset`; `poets runs` lists them.",
     AmbiguousSplitsError: "Use them as splits with --splits folders, which leaves out images that "
     "are in no label's folder of a split, or take them for labels with --splits hash.",
+    LinksNotFollowedError: "Follow them with --follow-links (`poets submit-dataset`, `check`, "
+    "`classify-dir`); every worker must see where they lead.",
     OtherFolderError: "Try `poets submit-dataset {folder}`.",
     OutputExistsError: "Use --force to overwrite it, or --output.",
     EarlierExportError: "Give another folder with --to, or --force.",

@@ -2,6 +2,7 @@
 
 import shlex
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,6 +39,15 @@ def _origin_of_splits(dataset: "Dataset") -> str:
     if hashed:
         parts.append(f"{' and '.join(hashed)} chosen from the training images by file name")
     return ", ".join(parts)
+
+
+def describe_links(ignored: Mapping[str, int]) -> str | None:
+    """Return how many links were not followed, if any were there."""
+    links = ignored.get("links", 0)
+    if not links:
+        return None
+    were = "link was" if links == 1 else "links were"
+    return f"{links:,} {were} not followed; --follow-links follows them."
 
 
 def suggest_other_folder(dataset: "Dataset") -> str | None:

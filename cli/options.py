@@ -84,6 +84,12 @@ splits = click.option(
     help="Take the splits from folders named train, val, test and the like, or choose them by file "
     "name (hash); auto: from folders if it is clear that they are splits.",
 )
+follow_links = click.option(
+    "--follow-links",
+    "follows_links",
+    is_flag=True,
+    help="Follow symbolic links to files and folders, also out of DIR; each file is used once.",
+)
 architecture = click.option(
     "--architecture",
     metavar="NAME",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from orchestrator.progress import OnProgress, Progress, counted
-from workers.bottlenecks.batches import read_results
+from workers.bottlenecks.batches import file_path, read_results
 from workers.errors import ImageError, ShardError, UsageError
 from workers.images.files import open_regular
 from workers.storage.atomic import put_new, storage_errors
@@ -131,12 +131,13 @@ def _copy(plan: Plan, image: BadImage, target: Path) -> str:
     root, path = decode_name(plan.root), decode_name(image.path)
     source, copy = Path(root, path), Path(target, path)
     # A folder in the path may have become a link since the run was planned.
-    if not Path(os.path.realpath(source.parent)).is_relative_to(os.path.realpath(root)):
+    is_inside = Path(os.path.realpath(source.parent)).is_relative_to(os.path.realpath(root))
+    if not (is_inside or plan.follows_links):
         return "not copied: a link leads out of the data set"
     if not Path(os.path.realpath(copy.parent)).is_relative_to(os.path.realpath(target)):
         return "not copied: a link leads out of the folder of copies"
     try:
-        with open_regular(str(source)) as file:
+        with open_regular(file_path(plan, image.path)) as file:
             is_new = _put(copy, lambda out: out.writelines(_blocks(file)))
             return COPIED if is_new else ALREADY_THERE
     except ImageError as error:

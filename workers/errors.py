@@ -37,6 +37,10 @@ class AmbiguousSplitsError(DatasetError):
     """Folders may be splits or labels; a person must say which."""
 
 
+class LinksNotFollowedError(DatasetError):
+    """What a run needs is behind symbolic links, which it was not told to follow."""
+
+
 class OtherFolderError(DatasetError):
     """A folder is one level too high or too low; `folder` is the one that would do."""
 

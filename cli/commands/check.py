@@ -8,7 +8,7 @@ import click
 from cli import options
 from cli.advice import describe_error
 from cli.console import Session, print_json, print_table
-from cli.dataset_summary import suggest_other_folder, summarize
+from cli.dataset_summary import describe_links, suggest_other_folder, summarize
 from cli.training_options import SPLIT_OPTIONS, training_options
 from workers.errors import SmallLabelsError
 
@@ -23,6 +23,7 @@ _EXAMPLES = 3
 @click.argument("folder", metavar="DIR", type=options.FOLDER)
 @options.multi_label
 @options.splits
+@options.follow_links
 @training_options(SPLIT_OPTIONS)
 @click.option(
     "--quick",
@@ -36,6 +37,7 @@ def command(
     folder: Path,
     label_file: Path | None,
     splits: str,
+    follows_links: bool,
     training: dict[str, Any],
     is_quick: bool,
 ) -> None:
@@ -56,7 +58,7 @@ def command(
     from orchestrator.dataset.dataset import Source
     from workers.storage.plan import TrainingOptions
 
-    source = Source(folder, label_file, splits)
+    source = Source(folder, label_file, splits, follows_links)
     request = CheckRequest(source, TrainingOptions(**training), is_quick)
     with session.show_progress() as on_progress:
         show = (lambda _: None) if session.as_json else _print_dataset
@@ -75,6 +77,8 @@ def _print_dataset(dataset: "Dataset") -> None:
     click.echo("\n".join(summarize(dataset)))
     if ignored := dataset.scan.ignored:
         click.echo(f"  ignored {describe_ignored(ignored)}")
+        if links := describe_links(ignored):
+            click.echo(f"  {links}")
 
 
 def _print_check(check: "Check") -> None:

@@ -7,12 +7,14 @@ import click
 from cli import options
 from cli.attend import conduct
 from cli.console import Session
+from cli.dataset_summary import describe_links
 
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
 @click.command("classify-dir")
 @click.argument("folder", metavar="DIR", type=options.FOLDER)
+@options.follow_links
 @options.model
 @click.option(
     "--output",
@@ -38,6 +40,7 @@ _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "p
 def command(
     session: Session,
     folder: Path,
+    follows_links: bool,
     model: str,
     output: Path,
     force: bool,
@@ -70,7 +73,16 @@ def command(
         from orchestrator.jobs.submit import LabellingRequest, plan_classification
 
         request = LabellingRequest(
-            folder, model, output, file_format, top_k, force, name, batch_size, session.detach
+            folder,
+            model,
+            output,
+            file_format,
+            top_k,
+            force,
+            name,
+            batch_size,
+            session.detach,
+            follows_links,
         )
         with session.show_progress() as on_progress:
             job = plan_classification(session.settings, request, on_progress)
@@ -78,4 +90,6 @@ def command(
         ignored = f", ignored: {describe_ignored(plan.ignored)}" if plan.ignored else ""
         labelled_by = plan.labelling.model if plan.labelling else ""
         session.say(f"Job {job.name}: {plan.images:,} images{ignored}, labelled by {labelled_by}")
+        if links := describe_links(plan.ignored):
+            session.say(links)
         conduct(session, job)

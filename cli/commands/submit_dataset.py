@@ -8,7 +8,7 @@ import click
 from cli import options
 from cli.attend import assert_accuracy, conduct
 from cli.console import Session
-from cli.dataset_summary import suggest_other_folder, summarize
+from cli.dataset_summary import describe_links, suggest_other_folder, summarize
 from cli.training_options import (
     DISTORTION_OPTIONS,
     HEAD_OPTIONS,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @options.architecture
 @options.multi_label
 @options.splits
+@options.follow_links
 @training_options(SPLIT_OPTIONS, HEAD_OPTIONS, DISTORTION_OPTIONS)
 @options.weights
 @click.option(
@@ -45,6 +46,7 @@ def command(
     architecture: str,
     label_file: Path | None,
     splits: str,
+    follows_links: bool,
     training: dict[str, Any],
     weights: str | None,
     least_accuracy: float | None,
@@ -76,7 +78,7 @@ def command(
         from workers.storage.plan import TrainingOptions
 
         request = TrainingRequest(
-            Source(folder, label_file, splits),
+            Source(folder, label_file, splits, follows_links),
             architecture,
             choose_variants(TrainingOptions(**training), training.get("variants")),
             name,
@@ -98,6 +100,8 @@ def _say_dataset(session: Session, dataset: "Dataset") -> None:
     from orchestrator.dataset.check_names import warn_of_dataset
 
     session.say("\n".join(summarize(dataset)))
+    if links := describe_links(dataset.scan.ignored):
+        session.say(links)
     for warning in warn_of_dataset(dataset):
         session.say(f"Warning: {warning}")
     if suggestion := suggest_other_folder(dataset):

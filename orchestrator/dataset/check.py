@@ -3,6 +3,7 @@
 Nothing is ever written, changed or deleted.
 """
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -171,10 +172,11 @@ def _find_refusals(dataset: Dataset) -> Iterator[Concern]:
 def _inspect(dataset: Dataset, is_quick: bool, on_progress: OnProgress) -> _Inspected:
     root = decode_name(dataset.scan.root)
     paths = (f"{root}/{decode_name(image.path)}" for image in dataset.images)
+    readable = map(os.path.realpath, paths) if dataset.scan.follows_links else paths
     images, total = _Inspected(dataset), len(dataset.images)
     meter, reported = Meter(total), 0.0
     processes = min(default_concurrency("cpu").value, total)
-    for done, (index, found) in enumerate(inspect_files(paths, processes, is_quick), 1):
+    for done, (index, found) in enumerate(inspect_files(readable, processes, is_quick), 1):
         images.add(index, found)
         now = time.monotonic()
         if now - reported >= _REPORT_EVERY_S or done == total:

@@ -31,8 +31,24 @@ def check_names(dataset: Dataset) -> Iterator[Concern]:
         if not is_multi_label:
             for name in _empty_folders(dataset):
                 yield Concern("empty_folders", files=(AffectedFile(name),))
+    yield from _check_repeats(dataset)
     for path, kind in dataset.scan.unopened or ():
         yield Concern("unopened", f"one of the {kind}", files=(AffectedFile(path),))
+
+
+def _check_repeats(dataset: Dataset) -> Iterator[Concern]:
+    """Yield the images that links put under two labels, or into the folders of two splits."""
+    place = dataset.layout.place
+    for pair in () if dataset.is_multi_label else dataset.scan.repeats:
+        places = [place(path) for path in pair]
+        files = tuple(
+            AffectedFile(path, (at.label,) if at.label else (), at.split)
+            for path, at in zip(pair, places, strict=True)
+        )
+        if places[0].label != places[1].label:
+            yield Concern("two_labels", "one file; the first is not used", files=files)
+        elif places[0].split != places[1].split:
+            yield Concern("two_splits", "one file; the first is not used", files=files)
 
 
 def check_sizes(dataset: Dataset) -> Iterator[Concern]:

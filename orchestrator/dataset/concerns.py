@@ -78,7 +78,8 @@ KINDS = {
         "folders without an image", "They are not labels; add images if they should be."
     ),
     "unopened": Kind(
-        "links, devices and pipes", "They are not opened; put the files there instead."
+        "links, devices and pipes",
+        "They are not opened; put the files there instead, or have links followed.",
     ),
     "label_file": Kind("remarks on the labels", "A run warns about them and continues."),
 }  # fmt: skip

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from orchestrator.dataset.label_file import apply_label_file, name_some, read_label_file
 from orchestrator.dataset.layout import AUTO, Layout, count_folders, find_layout, find_split
+from orchestrator.dataset.links import refuse_lost_labels
 from orchestrator.dataset.other_folder import find_dated_folder, refuse_labels
-from orchestrator.dataset.scan import FoundImage, Scan, describe_no_images, scan_folder
+from orchestrator.dataset.scan import FoundImage, Scan, no_images, scan_folder
 from orchestrator.dataset.split import (
     TESTING,
     TRAINING,
@@ -173,11 +174,13 @@ class Source:
     Attributes:
         label_file: CSV with the labels of each image; None when folders name them.
         splits: Whether folders name the splits; see `orchestrator.dataset.layout.find_layout`.
+        follows_links: Whether links to files and folders are followed.
     """
 
     folder: Path
     label_file: Path | None = None
     splits: str = AUTO
+    follows_links: bool = False
 
 
 @dataclass(frozen=True)
@@ -254,7 +257,7 @@ def open_dataset(
             All else that a run could not use is in `refusals`.
     """
     table = read_label_file(source.label_file) if source.label_file else None
-    scan = scan_folder(source.folder, on_progress)
+    scan = scan_folder(source.folder, on_progress, source.follows_links)
     remarks = apply_label_file(scan, table) if table else []
     options = replace(options, multi_label=table is not None)
     return build_dataset(scan, options, earlier_exceptions(storage), remarks, source.splits)
@@ -276,12 +279,13 @@ def build_dataset(
     """
     images = list(scan.images)
     if not images:
-        raise DatasetError(describe_no_images(scan))
+        raise no_images(scan)
     folders = count_folders(images)
     found = find_layout(scan.root, folders, splits, options.multi_label)
     images = found.layout.label(images)
     labels = count_labels(images, options.multi_label)
-    refusals = [found.refusal] if found.refusal else []
+    lost = refuse_lost_labels(scan, found.layout, folders)
+    refusals = [refusal for refusal in (lost, found.refusal) if refusal]
     if refusal := refuse_labels(scan.root, images, labels, options.multi_label):
         refusals.append(refusal)
     other, dated = find_dated_folder(scan.root, folders, found.layout)

@@ -17,6 +17,7 @@ from orchestrator.driving.output_formats import check_output, merge_predictions
 from orchestrator.jobs.submit import check_surroundings
 from orchestrator.planning.plan import planned_images, write_plan
 from orchestrator.progress import OnProgress
+from workers.bottlenecks.batches import file_path
 from workers.errors import DatasetError, ShardError, UnfinishedRunError, UsageError
 from workers.images.files import version_of
 from workers.settings import Settings
@@ -69,7 +70,7 @@ def plan_retry(
 def _refresh(plan: Plan, image: FoundImage) -> FoundImage:
     """Return an image as it is now; one that is gone as it was, so that it fails again."""
     with contextlib.suppress(OSError):
-        found = os.lstat(f"{decode_name(plan.root)}/{decode_name(image.path)}")
+        found = os.lstat(file_path(plan, image.path))
         return replace(image, size=found.st_size, version=version_of(found))
     return image
 

@@ -61,6 +61,7 @@ class LabellingRequest:
     name: str | None = None
     batch_size: int | None = None
     detach: bool = False
+    follows_links: bool = False
 
 
 def plan_submission(
@@ -110,7 +111,7 @@ def plan_classification(
     """Check all that can be checked before any work, and write the plan; on an error, nothing."""
     storage = check_surroundings(settings, request.detach, request.name)
     # Refuses a bad folder before anything else; finds the images later.
-    scan = stream_folder(request.folder, on_progress)
+    scan = stream_folder(request.folder, on_progress, request.follows_links)
     check_output(request.output, request.overwrite)
     model = find_model(storage, request.model)
     card = read_card(model)

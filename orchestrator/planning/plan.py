@@ -12,13 +12,13 @@ from pathlib import Path
 
 from orchestrator.dataset.check_names import warn_of_dataset
 from orchestrator.dataset.dataset import Dataset
-from orchestrator.dataset.scan import FoundImage, Scan, describe_no_images
+from orchestrator.dataset.scan import FoundImage, Scan, no_images
 from orchestrator.dataset.split import TRAINING
 from orchestrator.planning.batches import choose_batch_size, cut_batches, plan_rows
 from orchestrator.planning.cache import CacheIndex
 from orchestrator.progress import OnProgress, Progress, counted, ignore
 from workers.backbones.table import BackboneKey
-from workers.errors import DatasetError, NameTakenError
+from workers.errors import NameTakenError
 from workers.heads.model_folder import copy_model
 from workers.settings import poets_version
 from workers.storage.atomic import storage_errors
@@ -48,6 +48,7 @@ def plan_training(
             options, multi_label=dataset.is_multi_label, split_exceptions=dataset.exceptions
         ),
         given_splits=dataset.given_splits,
+        follows_links=scan.follows_links,
         warnings=tuple(warn_of_dataset(dataset)),
     )
     pairs = zip(dataset.images, dataset.splits, strict=True)
@@ -73,6 +74,7 @@ def plan_again(
         _draft(earlier.root, earlier.ignored, backbone, earlier.batch_size),
         labels=earlier.labels,
         given_splits=earlier.given_splits,
+        follows_links=earlier.follows_links,
         training=options,
         parent=earlier.name,
         sweep=sweep,
@@ -106,7 +108,11 @@ def plan_labelling(
     """Plan a job that labels every image of a folder; see `write_plan`."""
     return write_plan(
         storage,
-        replace(_draft(scan.root, {}, backbone, batch_size or 0), labelling=options),
+        replace(
+            _draft(scan.root, {}, backbone, batch_size or 0),
+            labelling=options,
+            follows_links=scan.follows_links,
+        ),
         ((image, None) for image in scan.images),
         on_progress,
         name=name,
@@ -167,7 +173,7 @@ def write_plan(
         plan = _write_manifest(storage, temporary, draft, images, on_progress)
         if scan:
             if not plan.images:
-                raise DatasetError(describe_no_images(scan))
+                raise no_images(scan)
             plan = replace(plan, ignored=dict(scan.ignored))
         return _claim_name(storage, temporary, plan, name, base)
     finally:

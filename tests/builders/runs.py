@@ -65,10 +65,11 @@ def make_run(
     label_file: Path | None = None,
     backbone: BackboneKey = BACKBONE,
     splits: str = "auto",
+    follows_links: bool = False,
 ) -> Run:
     """Plan a training run with the tiny backbone."""
     options = options or TrainingOptions()
-    dataset = open_dataset(storage, Source(folder, label_file, splits), options)
+    dataset = open_dataset(storage, Source(folder, label_file, splits, follows_links), options)
     dataset.check_usable()
     return plan_training(storage, dataset, backbone, options, name=name, batch_size=batch_size)
 

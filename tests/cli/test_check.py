@@ -117,6 +117,23 @@ def test_folders_that_may_be_splits_or_labels_spoil_a_run_and_both_ways_out_are_
         assert chosen.exit_code == 0, choice
 
 
+def test_a_label_that_is_a_link_spoils_a_run_unless_links_are_followed(photos, tmp_path):
+    (tmp_path / "linked").mkdir()
+    shutil.copytree(photos / "red", tmp_path / "linked" / "red")
+    shutil.copytree(photos / "red", tmp_path / "linked" / "rose")
+    (tmp_path / "linked" / "blue").symlink_to(photos / "blue")
+
+    result = invoke("check", tmp_path / "linked", "--quick")
+    followed = invoke("check", tmp_path / "linked", "--quick", "--follow-links")
+
+    assert result.exit_code == 1
+    assert "All images of 'blue' in" in result.stdout
+    assert "Follow them with --follow-links" in result.stdout
+    assert "1 link was not followed; --follow-links follows them." in result.stdout
+    assert followed.exit_code == 0
+    assert "labels  3: blue 20, red 20, rose 20\n" in followed.stdout
+
+
 def test_a_folder_too_high_up_is_named_with_the_command_that_works(tmp_path):
     make_data_set(tmp_path / "top" / "my photos", per_label=20)
 

@@ -56,3 +56,33 @@ def test_folders_of_splits_are_said_first_and_kept_by_every_later_run(tmp_path):
         assert result["labels"] == ["blue", "red"]
         counts = (result["training"], result["validation"], result["testing"])
         assert counts == (training, 6, 6)
+
+
+def test_a_data_set_of_links_is_trained_on_retried_and_labelled_when_links_are_followed(
+    photos, tmp_path
+):
+    linked = tmp_path / "linked"
+    (linked / "red").mkdir(parents=True)
+    for path in (photos / "red").iterdir():
+        (linked / "red" / path.name).symlink_to(path)
+    (linked / "blue").symlink_to(photos / "blue")
+    half = photos / "red" / "000.jpg"
+    whole = half.read_bytes()
+    half.write_bytes(whole[: len(whole) // 2])
+
+    _, refused = poets("submit-dataset", linked, *TINY_OPTIONS, exit_code=1)
+    first = poets_json("submit-dataset", linked, *TINY_OPTIONS, "--name", "a", "--follow-links")
+    half.write_bytes(whole)
+    again = poets_json("retry", "a")
+    labels = tmp_path / "labels.csv"
+    poets("classify-dir", linked, "-o", labels, "--follow-links")
+    make_picture(linked / "one.jpg", COLOURS["red"], 700)
+    _, said = poets("classify-dir", linked, "-o", tmp_path / "one.csv")
+
+    assert "but 41 links, which are not followed" in refused
+    assert "Follow them with --follow-links" in refused
+    assert (first["images"], first["quarantined"]) == (80, 1)
+    assert (again["repaired"], again["quarantined"]) == (1, 0)
+    assert [row["status"] for row in read_table(labels)] == ["ok"] * 80
+    assert "1 images, ignored: 41 (links 41)" in said
+    assert "41 links were not followed; --follow-links follows them." in said

@@ -1,6 +1,7 @@
 """From the images of a batch to its bottlenecks: read what storage has, compute the rest."""
 
 import contextlib
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -96,7 +97,16 @@ def _look_up(run: Run, batch: Batch) -> tuple[list[ImageResult | None], list[int
 
 def image_path(plan: Plan, image: PlannedImage) -> str:
     """Return the path to open, with the exact bytes of its name."""
-    return f"{decode_name(plan.root)}/{decode_name(image.path)}"
+    return file_path(plan, image.path)
+
+
+def file_path(plan: Plan, path: str) -> str:
+    """Return the path to open for an image of a plan; without links if these are followed.
+
+    What opens it refuses a link, such as one that has taken the place of an image.
+    """
+    full = f"{decode_name(plan.root)}/{decode_name(path)}"
+    return os.path.realpath(full) if plan.follows_links else full
 
 
 def image_uri(plan: Plan, image: PlannedImage) -> str:

@@ -114,6 +114,7 @@ class Plan:
             is no trial.
         given_splits: The splits that folders of the data set name; the others were taken out of
             training by hashing.
+        follows_links: Whether images may be links, or in folders that are.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Plan:
     poets: str = ""
     sweep: str | None = None
     given_splits: tuple[str, ...] = ()
+    follows_links: bool = False
 
     @property
     def kind(self) -> Literal["train", "label"]:
@@ -156,7 +158,7 @@ class Plan:
 
     def to_json(self) -> bytes:
         values = asdict(self)
-        for name in ("poets", "sweep", "given_splits"):
+        for name in ("poets", "sweep", "given_splits", "follows_links"):
             if not values[name]:
                 del values[name]  # as every plan was before there was such a field
         return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()

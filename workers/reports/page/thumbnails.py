@@ -1,13 +1,12 @@
 """Thumbnails of the photographs of a run, as many as fit into the page and the time."""
 
-import os
 import time
 
+from workers.bottlenecks.batches import file_path
 from workers.errors import ImageError, StorageError
 from workers.images.loading import load_thumbnail
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.manifest import find_versions
-from workers.storage.names import decode_name
 from workers.storage.plan import Run
 
 HEIGHT, WIDEST = 180, 270  # pixels
@@ -35,7 +34,7 @@ def make_thumbnails(run: Run, paths: list[str], heartbeat: Heartbeat) -> list[by
     for path in paths[:MOST]:
         if size_bytes >= MOST_BYTES or time.monotonic() > end:
             break
-        picture = _load(os.path.join(run.plan.root, decode_name(path)), versions.get(path))
+        picture = _load(file_path(run.plan, path), versions.get(path))
         size_bytes += len(picture or b"")
         made.append(picture)
         heartbeat()
