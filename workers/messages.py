@@ -73,11 +73,8 @@ def _why_refused(payload: Any) -> str:
     texts += [properties.get("delivery_tag"), delivery.get("exchange"), delivery.get("routing_key")]
     # Messages of Celery's remote control have no task.
     texts += [headers[name] for name in ("task", "id") if name in headers]
-    if not all(isinstance(headers.get(name), kinds) for name, kinds in _HEADERS.items()):
+    if "task" in headers and not _has_good_headers(headers):
         return "one of its headers is of another kind"
-    limits = headers.get("timelimit") or [None, None]
-    if len(limits) != 2 or not all(isinstance(limit, int | float | None) for limit in limits):
-        return "its time limits are none"
     if (
         not all(isinstance(text, str) for text in texts)
         or properties.get("body_encoding") != "base64"
@@ -88,11 +85,21 @@ def _why_refused(payload: Any) -> str:
     return ""
 
 
+def _has_good_headers(headers: dict[str, Any]) -> bool:
+    limits = headers.get("timelimit") or [None, None]
+    return (
+        all(isinstance(headers.get(name), kinds) for name, kinds in _HEADERS.items())
+        and len(limits) == 2
+        and all(isinstance(limit, int | float | None) for limit in limits)
+    )
+
+
 def _has_good_body(message: GuardedMessage) -> bool:
     found = _load(message.body)
     if "task" not in message.headers:
-        # Celery's first protocol named the task in the body; nobody speaks it here.
-        return isinstance(found, dict) and "task" not in found
+        # Remote control and events, also a list of them. Celery's first protocol named the
+        # task in the body; nobody speaks it here.
+        return not (isinstance(found, dict) and "task" in found)
     kinds = (list, dict, dict | None)
     is_whole = isinstance(found, list) and len(found) == len(kinds)
     return is_whole and all(map(isinstance, found, kinds))

@@ -39,6 +39,16 @@ def test_a_message_of_ours_is_taken(channel):
     assert take(channel, GOOD).body == BODY
 
 
+def test_remote_control_and_events_are_taken(channel):
+    """Celery gives those another kind of time; `poets status` asks workers with them."""
+    for content in ({"method": "ping", "arguments": {}}, [{"type": "task-received"}]):
+        body = json.dumps(content).encode()
+
+        taken = take(channel, json.loads(envelope(body, {"clock": 1, "expires": 1.5e9})))
+
+        assert taken.body == body
+
+
 def without(name):
     return {key: value for key, value in GOOD.items() if key != name}
 
@@ -58,7 +68,8 @@ def with_headers(**values):
     with_properties(delivery_info={}), with_properties(delivery_info=None),
     with_properties(body_encoding="zlib"), with_properties(body_encoding=None),
     GOOD | {"body": "Zm9"}, with_headers(eta=5), with_headers(timelimit=5),
-    with_headers(retries="x"), with_headers(timelimit=[1]), with_headers(timelimit=["x", None]), with_headers(stamps=[]),
+    with_headers(retries="x"), with_headers(timelimit=[1]), with_headers(timelimit=["x", None]),
+    with_headers(stamps=[]),
 ])  # fmt: skip
 def test_what_is_no_message_is_refused(channel, payload):
     with pytest.raises(RefusedMessageError):
