@@ -3,10 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import click
-
 from cli.advice import with_advice
-from cli.console import Session, describe_seconds, print_json, say
+from cli.console import Session, describe_seconds, echo, print_json, say
 from workers.errors import AccuracyError
 
 if TYPE_CHECKING:
@@ -34,7 +32,7 @@ def conduct(session: Session, run: "Run") -> "Result | None":
     if session.as_json:
         print_json({"run": run.name, "state": "running"})
     else:
-        click.echo(run.name)
+        echo(run.name)
     return None
 
 
@@ -72,8 +70,9 @@ def attend(session: Session, run: "Run", on_tick: Callable[[], None] = lambda: N
 
     def on_interrupt() -> None:
         say(
-            f"\nStopping; what is done is kept. Continue with `poets resume {name}`. "
-            "(Ctrl-C again stops at once.)"
+            "",
+            f"Stopping; what is done is kept. Continue with `poets resume {name}`. "
+            "(Ctrl-C again stops at once.)",
         )
 
     try:
@@ -112,7 +111,7 @@ def print_result(result: "Result") -> None:
         still = f"{result.unreadable:,} failed again" if result.unreadable else "none failed again"
         heading = f"{'retried':<11}" if isinstance(result, TrainingResult) else f"{'retried':<8}"
         lines.insert(1, f"  {heading} {result.retried:,}: {result.repaired:,} repaired, {still}")
-    click.echo("\n".join(line for line in lines if line))
+    echo(*filter(None, lines))
 
 
 def _trained(result: "TrainingResult") -> list[str]:

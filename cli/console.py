@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import re
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from orchestrator.progress import OnProgress, Progress
 
 _PLAIN_EVERY_S = 5.0
+# What JSON leaves as it is: DEL, control characters above it, surrogates, marks of direction.
+_UNPRINTABLE = re.compile(
+    "[\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
+)
 
 
 @dataclass(frozen=True)
@@ -38,28 +44,45 @@ class Session:
         """What another command needs to find the same storage and broker."""
         return needed_flags(self.settings)
 
-    def say(self, message: str) -> None:
-        say(message, self.quiet)
+    def say(self, *lines: str) -> None:
+        if not self.quiet:
+            say(*lines)
 
     def show_progress(self) -> "AbstractContextManager[OnProgress]":
         return show_progress(self.quiet)
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON value on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print one JSON value on stdout; what a terminal would obey is escaped, as JSON does it."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    click.echo(_UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text))
 
 
-def say(message: str, quiet: bool = False) -> None:
-    """Print a message on stderr unless `quiet`."""
-    if not quiet:
+def echo(*lines: object) -> None:
+    """Print lines on stdout, each on one line of its own; an empty one without any.
+
+    Names and labels come from anybody. So all text for people goes through here, `say`,
+    `print_table` or `show_progress`, which escape.
+    """
+    for line in lines or ("",):
+        click.echo(on_one_line(str(line)))
+
+
+def echo_path(path: object) -> None:
+    """Print a path on stdout: exactly for a program that reads it, escaped for a person."""
+    click.echo(on_one_line(str(path)) if sys.stdout.isatty() else path)
+
+
+def say(*lines: str) -> None:
+    """Print lines on stderr, each on one line of its own."""
+    for line in lines:
         # Not err=True: click would then bypass the live line and write into the middle of it.
-        click.echo(message, file=sys.stderr)
+        click.echo(on_one_line(line), file=sys.stderr)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print aligned columns on stdout, numbers to the right."""
-    texts = [[_on_one_line(str(cell)) for cell in row] for row in rows]
+    texts = [[on_one_line(str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
     is_number = [bool(rows) and isinstance(cell, int | float) for cell in (rows or [header])[0]]
     for cells in ([name.upper() for name in header], *texts):
@@ -70,14 +93,21 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
         click.echo("  ".join(padded).rstrip())
 
 
-def _on_one_line(text: str) -> str:
-    r"""Return text with line breaks and other control characters written out, as ``\n``.
+def on_one_line(text: str) -> str:
+    r"""Return text with all that is not printable written out, such as ``\n`` or ``\u202e``.
 
-    A file name may hold any, and a terminal would obey them.
+    A file name may hold line breaks, escape sequences and marks that turn the direction of
+    text, and a terminal would obey them.
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if _is_harmless(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _is_harmless(character: str) -> bool:
+    # Blanks of any width, and what joins letters of Persian or parts of an emoji.
+    is_blank = unicodedata.category(character) == "Zs"
+    return character.isprintable() or is_blank or character in "\u200c\u200d"
 
 
 def describe_progress(progress: "Progress") -> str:
@@ -146,7 +176,7 @@ def _live_line() -> "Iterator[Callable[[Progress], None]]":
             bar.update(
                 task,
                 # Brackets in a file name must not be read as markup.
-                description=describe_progress(progress).replace("[", "\\["),
+                description=on_one_line(describe_progress(progress)).replace("[", "\\["),
                 total=progress.total or None,
                 completed=progress.done,
             )

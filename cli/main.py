@@ -1,11 +1,13 @@
 """Entry point of `poets`."""
 
 import importlib
+import sys
 from typing import Any
 
 import click
 
 from cli.advice import describe_error
+from cli.console import on_one_line, say
 from cli.options import DEBUG, debug_option
 from workers.errors import PoetsError
 
@@ -95,14 +97,24 @@ class _LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
+        except click.ClickException as error:
+            error.message = on_one_line(error.message)  # type: ignore[misc] # it is final by type
+            raise
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except (Exception, KeyboardInterrupt) as error:
             if ctx.meta.get(DEBUG):
+                sys.excepthook = _print_traceback
                 raise
             message, exit_code = _describe(error, ctx)
-            click.echo(message, err=True)
+            say(message)
             ctx.exit(exit_code)
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    import traceback
+
+    say(*"".join(traceback.format_exception(kind, error, trace)).split("\n"))
 
 
 def _describe(error: BaseException, ctx: click.Context) -> tuple[str, int]:

@@ -4,11 +4,9 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from cli.attend import attend
 from cli.codelab.flags import RetrainFlags
-from cli.console import Session, print_json, say
+from cli.console import Session, echo, print_json, say
 from workers.errors import RunError
 from workers.storage.regular_files import NotRegularError, read_regular_file
 
@@ -58,7 +56,7 @@ def follow(session: Session, run: "Run") -> "Result":
         for step in read_steps(path):
             if step.step > last:
                 last = step.step
-                session.say("\n".join(describe_step(step)))
+                session.say(*describe_step(step))
 
     result = attend(session, run, print_new)
     print_new()
@@ -119,8 +117,8 @@ def _print_test(test: dict[str, Any], flags: RetrainFlags) -> None:
     if accuracy is None:
         say("No image was held out for testing, so there is no final test accuracy.")
         return
-    click.echo(f"Final test accuracy = {accuracy:.1%} (N={images})")
+    echo(f"Final test accuracy = {accuracy:.1%} (N={images})")
     if flags.print_misclassified_test_images:
-        click.echo("=== MISCLASSIFIED TEST IMAGES ===")
+        echo("=== MISCLASSIFIED TEST IMAGES ===")
         for row in test["misclassified"]:
-            click.echo(f"{flags.image_dir / row['path']!s:>70}  {row['predicted']}")
+            echo(f"{flags.image_dir / row['path']!s:>70}  {row['predicted']}")

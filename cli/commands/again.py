@@ -9,7 +9,7 @@ import click
 from cli import options
 from cli.advice import with_advice
 from cli.attend import conduct, describe_interval, print_result
-from cli.console import Session, print_json, print_table
+from cli.console import Session, echo, print_json, print_table
 from cli.training_options import HEAD_OPTIONS, OPTIONS, training_options
 
 _SWEPT = ("solver", "learning_rate", "steps", "train_batch_size", "class_weight")
@@ -146,7 +146,7 @@ def sweep(session: Session, run: str, name: str | None, **grid: Any) -> None:
         print_json({"sweep": facts["run"], "trials": trials, "best": facts})
         return
     _print_board(trials, list(given))
-    click.echo()
+    echo()
     print_result(best)
 
 
@@ -160,7 +160,7 @@ def _print_board(trials: list[dict[str, Any]], varied: list[str]) -> None:
     print_table([*header, "validation", "log loss", "MB", "images/s"], rows)
     for trial in trials:
         if "error" in trial:
-            click.echo(trial["error"])
+            echo(trial["error"])
 
 
 def _figures(trial: dict[str, Any]) -> list[str]:

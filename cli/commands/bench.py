@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cli import options
-from cli.console import Session, print_json, print_table
+from cli.console import Session, echo, print_json, print_table
 
 # Visible on dark and on light terminals, and told apart by colour-blind eyes (Paul Tol's
 # "bright" and "muted"); the text on them is black or white.
@@ -76,37 +76,35 @@ def print_profile(profile: dict[str, Any]) -> None:
     images, sample, processes = profile["images"], profile["sample"], profile["processes"]
     first = "" if profile["is_whole_folder"] else "the first "
     drawn = f"{sample:,} of them tried, drawn at random" if sample < images else "all of them tried"
-    click.echo(
+    echo(
         f"{profile['folder']}: {first}{images:,} images, {profile['mean_bytes'] / 1e3:,.0f} kB "
         f"each; {drawn} ({profile['architecture']})"
     )
     if profile["unreadable"]:
-        click.echo(
-            f"{profile['unreadable']} of them cannot be read: {_describe(profile['reasons'])}"
-        )
-    click.echo()
+        echo(f"{profile['unreadable']} of them cannot be read: {_describe(profile['reasons'])}")
+    echo()
     stages = profile["stages"]
     alone = {stage["stage"]: stage["one_process_us"] for stage in stages}
     together = {stage["stage"]: stage["all_processes_us"] for stage in stages}
     columns = {"1 process": alone, f"{processes} at once" if processes > 1 else "again": together}
     _print_bars(columns)
-    click.echo("Microseconds an image")
+    echo("Microseconds an image")
     rows = [
         (name, round(alone[name]), round(together[name]), f"{stage['share']:6.1%}")
         for name, stage in zip(alone, stages, strict=True)
     ]
     print_table(("stage", *columns, "share"), rows)
-    click.echo()
+    echo()
     rate_alone, rate = profile["images_per_second"].values()
     times = processes * sum(alone.values()) / sum(together.values())
-    click.echo(
+    echo(
         f"{rate_alone:,.0f} images/s in 1 process, {rate:,.0f} in {processes} at once "
-        f"({times:.2f} times), which read {rate * profile['mean_bytes'] / 1e6:,.1f} MB/s.\n"
-        f"With {profile['batch_size']} images a task; start and training come on top."
+        f"({times:.2f} times), which read {rate * profile['mean_bytes'] / 1e6:,.1f} MB/s.",
+        f"With {profile['batch_size']} images a task; start and training come on top.",
     )
     if profile["queue_error"]:
-        click.echo(f"The queue is not part of it: {profile['queue_error']}")
-    click.echo(describe_forecast(**profile["forecast"]))
+        echo(f"The queue is not part of it: {profile['queue_error']}")
+    echo(describe_forecast(**profile["forecast"]))
 
 
 def describe_forecast(

@@ -7,7 +7,7 @@ import click
 
 from cli import options
 from cli.advice import describe_error
-from cli.console import Session, print_json, print_table
+from cli.console import Session, echo, print_json, print_table
 from cli.dataset_summary import describe_links, suggest_other_folder, summarize
 from cli.training_options import SPLIT_OPTIONS, training_options
 from workers.errors import SmallLabelsError
@@ -74,24 +74,24 @@ def command(
 def _print_dataset(dataset: "Dataset") -> None:
     from orchestrator.dataset.scan import describe_ignored
 
-    click.echo("\n".join(summarize(dataset)))
+    echo(*summarize(dataset))
     if ignored := dataset.scan.ignored:
-        click.echo(f"  ignored {describe_ignored(ignored)}")
+        echo(f"  ignored {describe_ignored(ignored)}")
         if links := describe_links(ignored):
-            click.echo(f"  {links}")
+            echo(f"  {links}")
 
 
 def _print_check(check: "Check") -> None:
     from orchestrator.dataset.concerns import KINDS
 
     images = len(check.dataset.images)
-    click.echo(
+    echo(
         f"  checked in {check.seconds:.1f} s ({images / check.seconds:,.0f} images/s): "
         f"{check.unreadable:,} unreadable"
     )
     found = {kind: count for kind, count in check.counts.items() if count}
     if found:
-        click.echo()
+        echo()
         rows = [
             (count, KINDS[kind].title, "yes" if KINDS[kind].spoils else "no")
             for kind, count in found.items()
@@ -100,13 +100,11 @@ def _print_check(check: "Check") -> None:
     for kind in found:
         _print_examples(check, kind)
     if suggestion := suggest_other_folder(check.dataset):
-        click.echo(f"\n{suggestion}")
-    click.echo()
+        echo("", suggestion)
+    echo()
     if check.is_quick:
-        click.echo(
-            "Only headers were read, so copies and damage after the header were not looked for."
-        )
-    click.echo(
+        echo("Only headers were read, so copies and damage after the header were not looked for.")
+    echo(
         "Something would spoil a run: see what says `yes` above."
         if check.spoils
         else f"Nothing would spoil a run: poets submit-dataset {check.dataset.scan.root}"
@@ -120,11 +118,11 @@ def _print_examples(check: "Check", name: str) -> None:
     texts = [concern.text for concern in check.concerns if concern.kind == name]
     if name == "refused":
         texts = _describe_refusals(check)
-    click.echo(f"\n{kind.title.capitalize()}. {kind.advice}")
+    echo("", f"{kind.title.capitalize()}. {kind.advice}")
     for text in filter(None, texts[:_EXAMPLES]):
-        click.echo(f"  {text}")
+        echo(f"  {text}")
     if len(texts) > _EXAMPLES:
-        click.echo(f"  and {len(texts) - _EXAMPLES:,} more (--json lists all)")
+        echo(f"  and {len(texts) - _EXAMPLES:,} more (--json lists all)")
 
 
 def _describe_refusals(check: "Check") -> list[str]:

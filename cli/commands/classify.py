@@ -3,7 +3,7 @@
 import click
 
 from cli import options
-from cli.console import print_json
+from cli.console import echo, print_json, say
 from workers.settings import Settings
 
 
@@ -50,12 +50,12 @@ def command(
             )
             continue
         if prediction.error:
-            click.echo(f"{path}: {prediction.error}", err=True)
+            say(f"{path}: {prediction.error}")
         elif len(images) > 1:
-            click.echo(prediction.path)
+            echo(prediction.path)
         for rank, (label, score) in enumerate(prediction.ranked):
             unsure = " unsure" if prediction.is_unsure and rank == 0 else ""
-            click.echo(f"{label} (score = {score:.5f}){unsure}")
+            echo(f"{label} (score = {score:.5f}){unsure}")
     if as_json:
         print_json(rows)
     if failed:

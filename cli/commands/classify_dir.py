@@ -32,6 +32,12 @@ _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "p
     help="Format of the output. [by its extension]",
 )
 @click.option(
+    "--excel",
+    is_flag=True,
+    help="Write CSV for spreadsheets: with a byte order mark, and an apostrophe before what "
+    "would be a formula.",
+)
+@click.option(
     "--top-k", type=click.IntRange(1), default=5, show_default=True, help="Labels in each row."
 )
 @click.option("--name", help="Name of the job. [DIR-labels-1, ...]")
@@ -45,6 +51,7 @@ def command(
     output: Path,
     force: bool,
     file_format: str | None,
+    excel: bool,
     top_k: int,
     name: str | None,
     batch_size: int | None,
@@ -66,6 +73,9 @@ def command(
             f"The ending of {str(output)!r} names no format. Use .csv, .jsonl or .parquet, "
             "or give --format."
         )
+    if excel and file_format != "csv":
+        raise click.UsageError("--excel writes CSV: give an --output that ends in .csv.")
+    file_format = "excel" if excel else file_format
     from orchestrator.embedded.users import start_ahead
 
     with start_ahead(session.settings):

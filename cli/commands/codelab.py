@@ -10,7 +10,7 @@ import click
 from cli import options
 from cli.codelab.files import follow, keep_flags, leave_files
 from cli.codelab.flags import RetrainFlags, retrain_flags
-from cli.console import Session
+from cli.console import Session, echo
 
 if TYPE_CHECKING:
     from workers.storage.plan import Run
@@ -113,6 +113,6 @@ def label_image(image: Path, graph: Path, labels: Path, **given: Any) -> None:
     seconds, ranked = frozen_graph.label_image(
         image, graph, labels, frozen_graph.GraphInput(**given)
     )
-    click.echo(f"\nEvaluation time (1-image): {seconds:.3f}s\n")
+    echo("", f"Evaluation time (1-image): {seconds:.3f}s", "")
     for label, score in ranked[:_TOP]:
-        click.echo(f"{label} (score={score:.5f})")
+        echo(f"{label} (score={score:.5f})")

@@ -13,7 +13,7 @@ import click
 from cli import options
 from cli.advice import remember
 from cli.attend import attend, print_result
-from cli.console import Session, print_json
+from cli.console import Session, echo, print_json
 from workers.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ def command(settings: Settings, folder: Path, as_json: bool, quiet: bool) -> Non
         return
     for result in results.values():
         print_result(result)
-        click.echo()
+        echo()
     # `make demo` runs the program of its environment, which is not on the PATH.
     program = "poets" if shutil.which("poets") else sys.argv[0]
-    click.echo(f"Everything is in {folder}. List the runs with:")
-    click.echo(f"  {program} runs --storage {settings.storage}")
-    click.echo("Now try your own photographs: poets submit-dataset DIR")
+    echo(f"Everything is in {folder}. List the runs with:")
+    echo(f"  {program} runs --storage {settings.storage}")
+    echo("Now try your own photographs: poets submit-dataset DIR")
 
 
 def _draw(session: Session, pictures: Path, holiday: Path) -> None:

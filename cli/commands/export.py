@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cli import options
-from cli.console import Session, print_json
+from cli.console import Session, echo, print_json
 from workers.exports.formats import FORMATS
 
 
@@ -57,11 +57,11 @@ def command(session: Session, **asked: Any) -> None:
     for report in result["formats"]:
         if "reason" in report:
             session.say(f"No {report['format']}: {report['reason']}.")
-    click.echo(f"Model {result['model']} is in {result['folder']}.")
+    echo(f"Model {result['model']} is in {result['folder']}.")
     for report in result["formats"]:
         if "reason" not in report:
             files = ", ".join(FORMATS[report["format"]].files)
-            click.echo(
+            echo(
                 f"  {report['format']:15} {files:43} {report['bytes'] / 1e6:5.1f} MB  "
                 f"same label {report['agreement']:.1%}, scores within {report['difference']:.1g}"
             )

@@ -3,7 +3,7 @@
 import click
 
 from cli import options
-from cli.console import print_json
+from cli.console import echo_path, print_json
 from workers.settings import Settings
 
 
@@ -31,6 +31,6 @@ def command(settings: Settings, run: str, is_opened: bool, as_json: bool) -> Non
     if as_json:
         print_json({"run": run, "report": str(path)})
     else:
-        click.echo(path)
+        echo_path(path)
     if is_opened:
         click.launch(str(path))

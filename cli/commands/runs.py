@@ -8,7 +8,7 @@ from cli import options
 from cli.advice import describe_state
 from cli.attend import conduct, print_result, show_result
 from cli.codelab.files import follow, leave_files, read_flags
-from cli.console import Session, print_json, print_table, say
+from cli.console import Session, echo, print_json, print_table, say
 
 if TYPE_CHECKING:
     from orchestrator.driving.result import Result
@@ -57,10 +57,10 @@ def show(session: Session, run: str) -> None:
         print_result(state.result)
     elif state.plan is not None:
         plan, note = state.plan, describe_state(state, session.flags)
-        click.echo(f"Run {plan.name} is {state.state}{note and f': {note}'}")
-        click.echo(f"  images        {plan.images:,} in {plan.root}")
-        click.echo(f"  batches       {state.batches_done:,} of {plan.batches:,} done")
-        click.echo(f"  architecture  {plan.architecture}")
+        echo(f"Run {plan.name} is {state.state}{note and f': {note}'}")
+        echo(f"  images        {plan.images:,} in {plan.root}")
+        echo(f"  batches       {state.batches_done:,} of {plan.batches:,} done")
+        echo(f"  architecture  {plan.architecture}")
 
 
 @click.command("resume")

@@ -3,7 +3,7 @@
 import click
 
 from cli import options
-from cli.console import Session, print_json, say
+from cli.console import Session, echo, print_json, say
 from workers.settings import DEVICES, QUEUES, Settings, poets_version
 
 
@@ -77,22 +77,22 @@ def status(session: Session) -> None:
         print_json(facts)
         return
     if facts["broker"] is None:
-        click.echo("No broker is up. Commands start their own; `poets up` keeps one up.")
+        echo("No broker is up. Commands start their own; `poets up` keeps one up.")
         return
-    click.echo(f"broker       {facts['broker']}")
+    echo(f"broker       {facts['broker']}")
     queues = ", ".join(f"{name} {length}" for name, length in facts["queues"].items())
-    click.echo(f"queues       {queues}")
+    echo(f"queues       {queues}")
     states = facts["worker_states"]
     are_mixed = len({poets_version(), *(state["poets"] for state in states.values())}) > 1
     workers = [f"{name} (poets {states[name]['poets']})" if are_mixed else name for name in states]
-    click.echo(f"workers      {', '.join(workers) or 'none'}")
+    echo(f"workers      {', '.join(workers) or 'none'}")
     if are_mixed:
-        click.echo(f"             This is poets {poets_version()}: install the same everywhere.")
+        echo(f"             This is poets {poets_version()}: install the same everywhere.")
     for name, state in states.items():
         if state["rests"]:
-            click.echo(f"             {name} rests after failed attempts: {state['rests']}")
-    click.echo(f"coordinator  {'up' if facts['coordinator'] else 'none'}")
-    click.echo(f"running      {', '.join(facts['running']) or 'nothing'}")
+            echo(f"             {name} rests after failed attempts: {state['rests']}")
+    echo(f"coordinator  {'up' if facts['coordinator'] else 'none'}")
+    echo(f"running      {', '.join(facts['running']) or 'nothing'}")
 
 
 @click.command("coordinator")

@@ -4,7 +4,7 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from cli import options
-from cli.console import Session, print_json, print_table
+from cli.console import Session, echo, echo_path, print_json, print_table
 
 _SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
@@ -58,7 +58,7 @@ def fetch_weights(session: Session, architecture: str) -> None:
         sha256 = digest_file(path)
         print_json({"architecture": architecture, "sha256": sha256, "path": str(path)})
     else:
-        click.echo(path)
+        echo_path(path)
 
 
 @click.command("doctor")
@@ -80,7 +80,7 @@ def doctor(session: Session) -> None:
         print_json([vars(check) for check in checks])
     else:
         for check in checks:
-            click.echo(f"{'ok ' if check.is_ok else 'FIX'}  {check.name:<9}  {check.text}")
+            echo(f"{'ok ' if check.is_ok else 'FIX'}  {check.name:<9}  {check.text}")
     if not all(check.is_ok for check in checks):
         raise click.exceptions.Exit(1)
 

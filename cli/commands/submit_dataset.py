@@ -99,7 +99,7 @@ def command(
 def _say_dataset(session: Session, dataset: "Dataset") -> None:
     from orchestrator.dataset.check_names import warn_of_dataset
 
-    session.say("\n".join(summarize(dataset)))
+    session.say(*summarize(dataset))
     if links := describe_links(dataset.scan.ignored):
         session.say(links)
     for warning in warn_of_dataset(dataset):

@@ -1,5 +1,6 @@
 """Merge the prediction shards of a job into the one file that was asked for."""
 
+import codecs
 import filecmp
 import itertools
 import json
@@ -17,9 +18,13 @@ import pyarrow.parquet as pq
 from workers.errors import OutputExistsError, ShardError, StorageError, UsageError
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import put_new, storage_errors
+from workers.storage.csv_files import csv_bytes
 from workers.storage.names import check_utf8
 from workers.storage.plan import LabellingOptions, Run
 from workers.storage.predictions import read_predictions
+
+# Spreadsheets skip a leading tab or line break before they look for a formula.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def merge_predictions(run: Run, options: LabellingOptions, heartbeat: Heartbeat) -> Counter[str]:
@@ -107,6 +112,22 @@ def _write_csv(file: IO[bytes], tables: Iterator[pa.Table]) -> None:
             writer.write_table(table)
 
 
+def _write_excel(file: IO[bytes], tables: Iterator[pa.Table]) -> None:
+    """Write CSV that a spreadsheet reads as UTF-8, and in which no cell is a formula."""
+    file.write(codecs.BOM_UTF8)
+    for number, table in enumerate(tables):
+        names = table.schema.names
+        rows = zip(*(map(_defuse, column.to_pylist()) for column in table.columns), strict=True)
+        content = csv_bytes(names, rows)
+        file.write(content.removeprefix(csv_bytes(names, [])) if number else content)
+
+
+def _defuse(cell: object) -> object:
+    # Quotes do not help, since CSV has no types: a first apostrophe makes it a text.
+    is_formula = isinstance(cell, str) and cell.startswith(_FORMULA_STARTS)
+    return f"'{cell}" if is_formula else cell
+
+
 def _write_jsonl(file: IO[bytes], tables: Iterator[pa.Table]) -> None:
     for table in tables:
         for row in table.to_pylist():
@@ -122,6 +143,7 @@ def _write_parquet(file: IO[bytes], tables: Iterator[pa.Table]) -> None:
 
 _WRITERS: dict[str, Callable[[IO[bytes], Iterator[pa.Table]], None]] = {
     "csv": _write_csv,
+    "excel": _write_excel,
     "jsonl": _write_jsonl,
     "parquet": _write_parquet,
 }

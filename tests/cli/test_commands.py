@@ -569,3 +569,33 @@ def test_the_reason_of_a_failed_trial_stands_below_the_leader_board(capsys):
     assert lines[2].split() == ["2", "mobilenet_0.50_224", "1000000.0", "failed"]
     assert lines[3] == failed["error"]
     assert max(map(len, lines[:3])) < 90
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        # An error of click's own, of poets, and a result.
+        ("runs", "a\x1b[2J\n\u202e"),
+        ("classify", "x.jpg", "--storage", "a\x1b[2J\n\u202e"),
+        ("check", "photos"),
+        ("check", "photos", "--json"),
+    ],
+)
+def test_no_command_for_a_terminal_comes_out_of_a_command(arguments, tmp_path, monkeypatch):
+    make_data_set(tmp_path / "photos").joinpath("red").rename(
+        tmp_path / "photos" / "a\x1b[2J\n\u202e"
+    )
+    monkeypatch.chdir(tmp_path)
+
+    result = invoke(*arguments)
+
+    found = result.stdout + result.stderr
+    assert "[2J" in found
+    assert all(line.isprintable() for line in found.split("\n"))
+
+
+def test_csv_for_spreadsheets_is_csv(tmp_path):
+    result = invoke("classify-dir", tmp_path, "--excel", "--output", tmp_path / "x.parquet")
+
+    assert result.exit_code == 2
+    assert "--excel writes CSV" in result.stderr

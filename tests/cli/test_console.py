@@ -1,13 +1,26 @@
 """What a person sees of long work."""
 
 import io
+import json
 import os
+import re
 from dataclasses import replace
 
 import pytest
 
-from cli.console import describe_progress, describe_seconds, print_table, say, show_progress
+from cli.console import (
+    describe_progress,
+    describe_seconds,
+    echo,
+    echo_path,
+    on_one_line,
+    print_json,
+    print_table,
+    say,
+    show_progress,
+)
 from orchestrator.progress import Progress
+from tests.builders.paths import ROOT
 
 HALF = Progress("labelling", done=500, total=1000, failed=2, rate=210.4, left_s=2.4)
 
@@ -107,3 +120,69 @@ def test_tables_are_aligned_and_numbers_stand_to_the_right(capsys):
         "spring       5",
         "a        12345",
     ]
+
+
+# What a stranger may call a file: it clears the screen, sets the title and the clipboard,
+# turns text around, begins another line, or is no text at all.
+NASTY = "a\x1b[2J\x1b]0;OWNED\x07\x9b31m\u202egpj\r\n\x7f\u2028\udce9.jpg"
+SHOWN = r"a\x1b[2J\x1b]0;OWNED\x07\x9b31m\u202egpj\r\n\x7f\u2028\udce9.jpg"
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda: echo(f"photo {NASTY}"),
+        lambda: say(f"photo {NASTY}"),
+        lambda: print_table(["name"], [[f"photo {NASTY}"]]),
+        lambda: _plain(replace(HALF, note=f"photo {NASTY}")),
+    ],
+)
+def test_nothing_in_a_name_reaches_a_terminal_as_a_command(show, capsys):
+    show()
+
+    found = capsys.readouterr()
+    assert f"photo {SHOWN}\n" in found.out + found.err
+    assert all(line.isprintable() for line in (found.out + found.err).split("\n"))
+
+
+def _plain(progress):
+    with show_progress(quiet=False) as show:
+        show(progress)
+
+
+def test_json_holds_no_command_for_a_terminal_and_the_very_name(capsys):
+    print_json({"path": NASTY, "labels": ["gänseblümchen", "雛菊", "👩\u200d🚀"]})
+
+    out = capsys.readouterr().out
+    assert json.loads(out) == {"path": NASTY, "labels": ["gänseblümchen", "雛菊", "👩\u200d🚀"]}
+    assert "雛菊" in out
+    assert all(line.replace("\u200d", "").isprintable() for line in out.split("\n"))
+
+
+@pytest.mark.parametrize(
+    "text", ["雛菊 gänseblümchen", "a\xa0b\u3000c", "می\u200cخواهم", "👩\u200d🚀", "שלום"]
+)
+def test_text_of_any_language_is_shown_as_it_is(text):
+    assert on_one_line(text) == text
+
+
+def test_a_path_is_exact_for_a_program_and_escaped_for_a_person(capsys, monkeypatch):
+    echo_path("a\x1bb")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    echo_path("a\x1bb")
+
+    assert capsys.readouterr().out == "a\x1bb\na\\x1bb\n"
+
+
+def test_all_output_goes_through_the_console():
+    direct = [
+        f"{path.name}: {line.strip()}"
+        for path in (ROOT / "cli").rglob("*.py")
+        for line in path.read_text("utf-8").splitlines()
+        if re.search(r"click\.s?echo|(?<![\w.])print\(|sys\.std(out|err)\.write", line)
+    ]
+
+    # A shell reads the completion script.
+    others = [line for line in direct if not line.startswith("console.py")]
+    assert len(others) == 1
+    assert "_SHELLS" in others[0]

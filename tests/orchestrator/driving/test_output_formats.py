@@ -1,6 +1,7 @@
 """The output of a labelling job: one row an image, in order, whole or not at all."""
 
 import csv
+import io
 import json
 import os
 
@@ -63,6 +64,36 @@ def test_jsonl_and_parquet_hold_the_same_rows(job, tmp_path):
     assert table.schema.names == HEADER.split(",")
 
 
+def test_no_cell_of_csv_for_spreadsheets_is_a_formula_and_its_letters_are_known(job, tmp_path):
+    formulas = ["=1+1", "+1", "-5.jpg", "@sum", "\t=1", "\r=1", "\n=1", "雛菊", "a=b", "'", ""]
+    rows = [Prediction(text, [(text, -0.5), ("roses", 0.25)]) for text in formulas]
+    write_predictions(job.folder.prediction_shard(0), rows, top_k=2, model="=model()")
+
+    merge(job, tmp_path / "labels.csv", "excel")
+
+    content = (tmp_path / "labels.csv").read_bytes()
+    assert content.startswith(b"\xef\xbb\xbfpath,")
+    assert content.count(b"path,status") == 1
+    found = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    expected = [f"'{text}" for text in formulas[:7]] + formulas[7:]
+    assert [row["path"] for row in found] == [*expected, "'-rf.jpg"]
+    assert [row["label"] for row in found] == [*expected, "roses"]
+    assert {row["model"] for row in found} == {"'=model()", "spring"}
+    assert float(found[0]["score"]) == -0.5
+
+
+def test_csv_is_exact_without_being_asked_for_spreadsheets(job, tmp_path):
+    write_predictions(
+        job.folder.prediction_shard(0), [Prediction("=1+1", [("@x", 1.0)])], top_k=2, model="m"
+    )
+
+    merge(job, tmp_path / "labels.csv")
+
+    with (tmp_path / "labels.csv").open(newline="", encoding="utf-8") as file:
+        row = next(csv.DictReader(file))
+    assert (row["path"], row["label"]) == ("=1+1", "@x")
+
+
 def test_a_file_that_has_appeared_meanwhile_is_not_overwritten(job, tmp_path):
     output = tmp_path / "labels.csv"
     output.write_text("mine")
@@ -73,7 +104,7 @@ def test_a_file_that_has_appeared_meanwhile_is_not_overwritten(job, tmp_path):
     assert list(tmp_path.glob(".labels*")) == []
 
 
-@pytest.mark.parametrize("file_format", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("file_format", ["csv", "excel", "jsonl", "parquet"])
 def test_an_output_that_this_job_has_written_already_is_a_success(job, tmp_path, file_format):
     """A crash came before result.json, or another process drives the job too."""
     output = tmp_path / f"labels.{file_format}"
