@@ -13,12 +13,15 @@ _MOST_LABELS = 20
 
 def summarize(dataset: "Dataset") -> list[str]:
     """Return lines: the folder, the labels, the splits and where these come from."""
+    heading = f"{dataset.scan.root}: {len(dataset.images):,} images"
+    if not dataset.labels:
+        return [heading]
     labels = [f"{label} {count:,}" for label, count in list(dataset.labels.items())[:_MOST_LABELS]]
     more = len(dataset.labels) - len(labels)
     listed = ", ".join(labels) + (f" and {more:,} more" if more else "")
     counts = ", ".join(f"{count:,} {split}" for split, count in dataset.split_counts.items())
     return [
-        f"{dataset.scan.root}: {len(dataset.images):,} images",
+        heading,
         f"  labels  {len(dataset.labels):,}: {listed}",
         f"  splits  {counts} ({_origin_of_splits(dataset)})",
     ]

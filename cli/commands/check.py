@@ -1,5 +1,6 @@
 """``poets check``: what would spoil a run, before any work."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ def command(
     if session.as_json:
         print_json(check.to_json())
     else:
-        _print_check(check)
+        _print_check(check, splits)
     if check.spoils:
         raise click.exceptions.Exit(1)
 
@@ -81,7 +82,7 @@ def _print_dataset(dataset: "Dataset") -> None:
             echo(f"  {links}")
 
 
-def _print_check(check: "Check") -> None:
+def _print_check(check: "Check", splits: str) -> None:
     from orchestrator.dataset.concerns import KINDS
 
     images = len(check.dataset.images)
@@ -107,8 +108,15 @@ def _print_check(check: "Check") -> None:
     echo(
         "Something would spoil a run: see what says `yes` above."
         if check.spoils
-        else f"Nothing would spoil a run: poets submit-dataset {check.dataset.scan.root}"
+        else f"Nothing would spoil a run: poets submit-dataset {_describe_source(check, splits)}"
     )
+
+
+def _describe_source(check: "Check", splits: str) -> str:
+    """Return the folder, and the flags with which a run sees what was checked."""
+    flags = f" --splits {splits}" if splits != "auto" else ""
+    flags += " --follow-links" if check.dataset.scan.follows_links else ""
+    return f"{shlex.quote(check.dataset.scan.root)}{flags}"
 
 
 def _print_examples(check: "Check", name: str) -> None:

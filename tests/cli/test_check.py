@@ -115,6 +115,7 @@ def test_folders_that_may_be_splits_or_labels_spoil_a_run_and_both_ways_out_are_
     for choice in ("folders", "hash"):
         chosen = invoke("check", tmp_path / "photos", "--splits", choice, "--quick")
         assert chosen.exit_code == 0, choice
+        assert chosen.stdout.endswith(f"{tmp_path}/photos --splits {choice}\n")
 
 
 def test_a_label_that_is_a_link_spoils_a_run_unless_links_are_followed(photos, tmp_path):
@@ -131,6 +132,7 @@ def test_a_label_that_is_a_link_spoils_a_run_unless_links_are_followed(photos, t
     assert "Follow them with --follow-links" in result.stdout
     assert "1 link was not followed; --follow-links follows them." in result.stdout
     assert followed.exit_code == 0
+    assert followed.stdout.endswith(f"poets submit-dataset {tmp_path}/linked --follow-links\n")
     assert "labels  3: blue 20, red 20, rose 20\n" in followed.stdout
 
 
