@@ -164,7 +164,8 @@ def _head(digest: bytes) -> int:
 
 def _digest(path: str) -> bytes | None:
     try:
-        with open_regular_file(path) as file:
+        # The scan lists links only where the run follows them.
+        with open_regular_file(path, may_be_link=True) as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return None  # the worker will say why
