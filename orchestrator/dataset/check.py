@@ -94,12 +94,14 @@ class _Inspected:
         digests: SHA-256 of each that can be read; None also when it was not inspected.
         broken: Images that cannot be read.
         misnamed: Images with the extension of another format, and their own format.
+        doubtful: Kinds of concern about images that can be read, with the image and reason.
     """
 
     dataset: Dataset
     digests: list[bytes | None] = field(init=False)
     broken: dict[int, Inspection] = field(init=False, default_factory=dict)
     misnamed: dict[int, str] = field(init=False, default_factory=dict)
+    doubtful: list[tuple[str, int, str]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.digests = [None] * len(self.dataset.images)
@@ -112,6 +114,12 @@ class _Inspected:
         self.digests[index] = bytes.fromhex(found.digest) if found.digest else None
         if found.format and not has_ending_of(self.dataset.images[index].path, found.format):
             self.misnamed[index] = found.format
+        if found.damage:
+            self.doubtful.append(("damaged", index, found.damage))
+        if found.is_faint:
+            self.doubtful.append(("faint", index, ""))
+        if found.profile:
+            self.doubtful.append(("profiles", index, found.profile))
 
     def concern(self, kind: str, indices: Iterable[int], reason: str = "") -> Concern:
         """Return a concern about some images."""
@@ -189,7 +197,7 @@ def _inspect(dataset: Dataset, is_quick: bool, on_progress: OnProgress) -> _Insp
 
 
 def _find_unreadable(images: _Inspected) -> Iterator[Concern]:
-    """Yield the images that cannot be read, or are not what their name says."""
+    """Yield the images that cannot be read, or not as they seem."""
     found = images.dataset.images
     if len(images.broken) == len(found):
         yield Concern("nothing_readable")
@@ -199,6 +207,8 @@ def _find_unreadable(images: _Inspected) -> Iterator[Concern]:
         yield images.concern(kind, [index], inspection.error or "")
     for index, name in sorted(images.misnamed.items()):
         yield images.concern("wrong_endings", [index], f"is {name}")
+    for kind, index, reason in sorted(images.doubtful):
+        yield images.concern(kind, [index], reason)
 
 
 def _find_copies(images: _Inspected) -> Iterator[Concern]:

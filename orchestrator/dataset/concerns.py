@@ -63,6 +63,18 @@ KINDS = {
     "oversized": Kind(
         "images over the limits", "Make them smaller; a run leaves them out."
     ),
+    "damaged": Kind(
+        "images that are damaged, and read all the same",
+        "Look at them: a part may be grey or shifted. A run takes them as they are.",
+    ),
+    "faint": Kind(
+        "images that are all but black or white",
+        "Spread their shades: they use less than a sixteenth of what their format holds.",
+    ),
+    "profiles": Kind(
+        "images with a colour profile other than sRGB",
+        "It is ignored: convert them to sRGB if their colours matter.",
+    ),
     "wrong_endings": Kind(
         "files with the extension of another format",
         "poets goes by the content, but other tools may not: rename them.",

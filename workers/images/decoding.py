@@ -6,21 +6,39 @@ Pillow says what a file is and decodes everything; libjpeg-turbo takes the plain
 import contextlib
 import importlib
 import io
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
 from billiard.exceptions import SoftTimeLimitExceeded
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from workers.errors import ImageError
 from workers.images.distortions import PLAIN
 from workers.images.files import FORMATS
-from workers.images.jpeg import Frame, decode_jpeg, read_frame
+from workers.images.jpeg import (
+    END,
+    NO_END,
+    Frame,
+    damage_of,
+    decode_jpeg,
+    is_whole_without_end,
+    read_frame,
+)
+from workers.images.netpbm import read_netpbm
+from workers.images.png import drop_false_transparency, mend_transparency
+from workers.images.refusals import explain
 from workers.images.resizing import ORIENTATIONS, Picture, Pixels, cut_pixels
+from workers.images.tiff import by_libtiff, mend_tiff
+from workers.images.wide_grey import is_wide_grey, read_wide_grey
 
 _FORMAT_NAMES = tuple(FORMATS)
-_HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1")
+_TIFF = (b"II*\0", b"MM\0*")
+_EXIF = re.compile(rb"\xff\xe1..Exif\0\0", re.DOTALL)
+_FARTHEST_EXIF = 128 * 1024
 MAX_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb
 _THUMBNAIL_QUALITY = 72
 
@@ -46,6 +64,7 @@ def decode_picture(content: bytes, input_size: tuple[int, int]) -> Picture:
     """
     if not content:
         raise ImageError("empty file")
+    content = drop_false_transparency(content)
     with _reasons(content):
         return _decode(content, max(input_size))
 
@@ -62,6 +81,7 @@ def make_thumbnail(content: bytes, height: int, widest: int) -> bytes:
     target = io.BytesIO()
     if not content:
         raise ImageError("empty file")
+    content = drop_false_transparency(content)
     with _reasons(content):
         picture = _decode(content, height)
         size = picture.upright_size
@@ -82,51 +102,106 @@ def _reasons(content: bytes) -> Iterator[None]:
     # IndexError and more on damaged files; whatever it is, it is this image's row and
     # nobody else's.
     except Exception as error:
-        raise ImageError(_reason(error, content)) from error
+        raise ImageError(explain(error, content)) from error
 
 
-def open_header(file: BinaryIO) -> Image.Image:
+def open_header(file: BinaryIO) -> ImageFile.ImageFile:
     """Open an image of a format in FORMATS without decoding it; raises what Pillow raises."""
     return Image.open(file, formats=_FORMAT_NAMES)
 
 
-def _open(content: bytes) -> Image.Image:
+def _open(content: bytes) -> ImageFile.ImageFile:
     try:
         return open_header(io.BytesIO(content))
     except OSError as error:
+        is_unknown = isinstance(error, UnidentifiedImageError)
         # libwebp has one answer for a damaged file and for too little memory.
-        if content[8:12] == b"WEBP" and not isinstance(error, UnidentifiedImageError):
-            raise UncertainError(_reason(error, content)) from error
+        if content[8:12] == b"WEBP" and not is_unknown:
+            raise UncertainError(explain(error, content)) from error
+        if is_unknown and content[:4] in _TIFF:
+            # By itself, Pillow refuses planes that libtiff reads.
+            with by_libtiff():
+                return open_header(io.BytesIO(content))
         raise
 
 
 def _decode(content: bytes, least: int) -> Picture:
     """Return a picture of which neither side has become smaller than `least` pixels."""
-    with _open(content) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ImageError(
-                f"too large: {image.width}x{image.height} pixels, the limit is {MAX_PIXELS}"
-            )
-        if image.format in ("JPEG", "MPO"):
-            frame = _check_frame(content, image)
-            if frame and frame.is_scalable and image.mode in ("RGB", "L"):
-                # Whatever it refuses, Pillow judges.
-                with contextlib.suppress(ValueError):
+    frame = read_frame(content)
+    try:
+        return _decode_framed(content, frame, least)
+    except OSError:
+        if frame and not content.endswith(END) and is_whole_without_end(content, frame):
+            return _decode(content + END, least)
+        raise
+
+
+def _decode_framed(content: bytes, frame: Frame | None, least: int) -> Picture:
+    try:
+        image = _open(content)
+    except (MemoryError, SoftTimeLimitExceeded, ImageError):
+        raise
+    # Pillow raises almost anything over one odd segment in the header of a good JPEG.
+    except Exception:
+        if frame is None or not frame.is_plain:
+            raise
+        return _decode_unopened(content, frame, least)
+    with image:
+        _check_size(image.width, image.height)
+        damage = None
+        if image.format in ("JPEG", "MPO") and frame:
+            _check_frame(frame, image)
+            if frame.is_plain and image.mode in ("RGB", "L"):
+                try:
                     return Picture(decode_jpeg(content, frame, least), _orientation(image))
-            if frame and frame.is_scalable:
+                # Whatever it refuses, Pillow judges.
+                except ValueError as warning:
+                    damage = damage_of(str(warning), content, frame)
+            if frame.is_scalable:
                 image.draft(image.mode, (least, least))
-        image.load()
-        # Asked earlier, it would decode some formats itself, and hide what is wrong with them.
-        orientation = _orientation(image)
-        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-            return _wide_grey(image, orientation)
-        if image.has_transparency_data:
-            # What a viewer shows: hidden colours under full transparency are often noise.
-            # They must not be mixed into their neighbours, so they are multiplied away.
-            layered = image if image.mode == "RGBA" else image.convert("RGBA")
-            return Picture(_reduce(layered.convert("RGBa"), least), orientation)
-        plain = image if image.mode in ("RGB", "L") else image.convert("RGB")
-        return Picture(_reduce(plain, least), orientation)
+        return replace(_decode_opened(content, image, least), damage=damage)
+
+
+def _decode_opened(content: bytes, opened: ImageFile.ImageFile, least: int) -> Picture:
+    image = _mend(content, opened)
+    image.load()
+    # Asked earlier, it would decode some formats itself, and hide what is wrong with them.
+    orientation = _orientation(image)
+    if is_wide_grey(image):
+        return read_wide_grey(image, orientation)
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        # What a viewer shows: hidden colours under full transparency are often noise.
+        # They must not be mixed into their neighbours, so they are multiplied away.
+        layered = image if image.mode == "RGBA" else image.convert("RGBA")
+        return Picture(_reduce(layered.convert("RGBa"), least), orientation)
+    plain = image if image.mode in ("RGB", "L") else image.convert("RGB")
+    return Picture(_reduce(plain, least), orientation)
+
+
+def _decode_unopened(content: bytes, frame: Frame, least: int) -> Picture:
+    """Return the picture of a JPEG that Pillow takes for none."""
+    _check_size(frame.width, frame.height)
+    orientation = _orientation_in(content)
+    try:
+        return Picture(decode_jpeg(content, frame, least), orientation)
+    except ValueError as warning:
+        if NO_END in str(warning):
+            raise OSError("image file is truncated") from warning
+        values = decode_jpeg(content, frame, least, is_strict=False)
+        return Picture(values, orientation, damage=damage_of(str(warning), content, frame))
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"too large: {width}x{height} pixels, the limit is {MAX_PIXELS}")
+
+
+def _check_frame(frame: Frame, image: Image.Image) -> None:
+    # Pillow makes room for the size that it has read, libjpeg fills what it reads itself.
+    if (frame.width, frame.height) != image.size:
+        raise ImageError("cannot be decoded: its headers give two sizes")
 
 
 def _reduce(image: Image.Image, least: int) -> Pixels:
@@ -135,18 +210,18 @@ def _reduce(image: Image.Image, least: int) -> Pixels:
     return np.asarray(image if factor == (1, 1) else image.reduce(factor))
 
 
-def _check_frame(content: bytes, image: Image.Image) -> Frame | None:
-    frame = read_frame(content)
-    # Pillow makes room for the size that it has read, libjpeg fills what it reads itself.
-    if frame and (frame.width, frame.height) != image.size:
-        raise ImageError("cannot be decoded: its headers give two sizes")
-    return frame
+def _orientation_in(content: bytes) -> int:
+    """Return the orientation of a JPEG that Pillow does not open."""
+    found = _EXIF.search(content, 0, _FARTHEST_EXIF)
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):
+        exif.load(content[found.start() + 4 : found.start() + 4 + 65533] if found else b"")
+    return _valid_orientation(exif)
 
 
 def _orientation(image: Image.Image) -> int:
     try:
-        found = image.getexif().get(ExifTags.Base.Orientation, 1)
-        return int(found) if found in ORIENTATIONS else 1
+        return _valid_orientation(image.getexif())
     except (MemoryError, SoftTimeLimitExceeded):
         raise
     # A broken EXIF block raises almost anything; the pixels are good all the same.
@@ -154,32 +229,17 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _wide_grey(image: Image.Image, orientation: int) -> Picture:
-    # Pillow's own conversion clips at 255 and turns such a picture white.
-    values = np.asarray(image).astype(np.float32)
-    np.nan_to_num(values, copy=False, posinf=0, neginf=0)
-    low, high = _range(image, float(values.min()), float(values.max()))
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        values[values == transparent] = high
-    return Picture(values, orientation, (low, high))
+def _valid_orientation(exif: Image.Exif) -> int:
+    found = exif.get(ExifTags.Base.Orientation, 1)
+    return int(found) if found in ORIENTATIONS else 1
 
 
-def _range(image: Image.Image, lowest: float, highest: float) -> tuple[float, float]:
-    """Return the values that are black and white."""
-    if image.mode == "F" or highest > 65535:
-        return lowest, highest if highest > lowest else lowest + 1
-    # A netpbm file says that it has 16 bits; others with 32 may hold bytes.
-    if image.mode != "I" or image.format == "PPM" or highest > 255:
-        return 0, 65535
-    return 0, 255
-
-
-def _reason(error: Exception, content: bytes) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        if content[4:12] in _HEIF:
-            return "HEIF is not supported: convert it to JPEG"
-        return "not an image: no known format"
-    # Messages of decoders may hold addresses (<_io.BytesIO object at 0x...>).
-    text = str(error).split(" <", 1)[0].strip() or type(error).__name__
-    return f"cannot be decoded: {text}"
+def _mend(content: bytes, image: ImageFile.ImageFile) -> Image.Image:
+    """Return the open image, or another, that Pillow will read as it is meant."""
+    if image.format == "PNG":
+        mend_transparency(content, image)
+    elif image.format == "PPM":
+        return read_netpbm(content, image) or image
+    elif isinstance(image, TiffImageFile):
+        return mend_tiff(image, lambda: TiffImageFile(io.BytesIO(content)))
+    return image

@@ -7,12 +7,13 @@ is a row too.
 import hashlib
 import io
 import os
-from dataclasses import dataclass
-from typing import BinaryIO
+from dataclasses import dataclass, replace
+from typing import BinaryIO, NamedTuple
 
 from workers.errors import ImageError, StorageError
 from workers.images.decoding import MAX_PIXELS, decode_picture, open_header
 from workers.images.files import MAX_BYTES, open_regular, read_image_file
+from workers.images.profiles import foreign_profile
 from workers.processes.child import (
     IMAGE_TIMEOUT_S,
     Child,
@@ -37,12 +38,18 @@ class Inspection:
         format: Pillow's name for it; None when poets does not read it.
         error: Why a run could not read it; None when it could.
         is_oversized: It has more pixels than a run decodes.
+        damage: What is wrong with the data of a picture that is read all the same.
+        is_faint: It is read, but is all but black or white.
+        profile: Name of a colour profile that changes its colours, and is ignored.
     """
 
     digest: str | None = None
     format: str | None = None
     error: str | None = None
     is_oversized: bool = False
+    damage: str | None = None
+    is_faint: bool = False
+    profile: str | None = None
 
 
 def inspect_image(path: str, is_quick: bool = False) -> Inspection:
@@ -55,21 +62,30 @@ def inspect_image(path: str, is_quick: bool = False) -> Inspection:
         StorageError: When the machine or the mount fails, which is no fault of the image.
     """
     try:
-        if is_quick and (header := _inspect_header(path)):
-            return header
+        if is_quick and (quick := _inspect_header(path)):
+            return quick
         content = read_image_file(path, None)
     except ImageError as error:
         return Inspection(error=str(error))
-    format_name, pixels = _read_header(io.BytesIO(content))
-    digest = hashlib.sha256(content).hexdigest()
-    reason = None
+    header = _read_header(io.BytesIO(content))
+    found = replace(
+        header.inspection,
+        digest=hashlib.sha256(content).hexdigest(),
+        is_oversized=header.pixels > MAX_PIXELS,
+    )
     try:
-        decode_picture(content, _INPUT_SIZE)
+        picture = decode_picture(content, _INPUT_SIZE)
     except ImageError as error:
-        reason = str(error)
+        return replace(found, error=str(error))
     except MemoryError:
-        reason = "cannot be decoded: needs more memory than there is"
-    return Inspection(digest, format_name, reason, pixels > MAX_PIXELS)
+        return replace(found, error="cannot be decoded: needs more memory than there is")
+    return replace(
+        found,
+        # The others are opened by Pillow, or not at all.
+        format=found.format or "JPEG",
+        damage=picture.damage,
+        is_faint=picture.is_faint,
+    )
 
 
 def _inspect_header(path: str) -> Inspection | None:
@@ -77,20 +93,27 @@ def _inspect_header(path: str) -> Inspection | None:
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size > MAX_BYTES:
             return None
-        format_name, pixels = _read_header(file)
-    if format_name is None or not 0 < pixels <= MAX_PIXELS:
+        header = _read_header(file)
+    if header.inspection.format is None or not 0 < header.pixels <= MAX_PIXELS:
         return None
-    return Inspection(format=format_name)
+    return header.inspection
 
 
-def _read_header(file: BinaryIO) -> tuple[str | None, int]:
-    """Return the format and the number of pixels, as far as the header tells."""
+class _Header(NamedTuple):
+    inspection: Inspection
+    pixels: int
+
+
+def _read_header(file: BinaryIO) -> _Header:
+    """Return what the header says, and the number of pixels."""
     try:
         with open_header(file) as image:
-            return image.format, image.width * image.height
+            profile = foreign_profile(image.info.get("icc_profile"))
+            found = Inspection(format=image.format, profile=profile)
+            return _Header(found, image.width * image.height)
     # Pillow raises almost anything; `decode_picture` gives the reason.
     except Exception:
-        return None, 0
+        return _Header(Inspection(), 0)
 
 
 class Inspector:

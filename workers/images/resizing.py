@@ -41,11 +41,15 @@ class Picture:
             (height, width, 4), or grey (height, width): uint8; wide grey is float32.
         orientation: Of EXIF, one of ORIENTATIONS.
         shades: For wide grey, the values that are black and white.
+        damage: What is wrong with the data that it was decoded from; None for nothing.
+        is_faint: Its values use so little of their range that it is all but black, or white.
     """
 
     values: Pixels
     orientation: int
     shades: tuple[float, float] = (0, 255)
+    damage: str | None = None
+    is_faint: bool = False
 
     @property
     def upright_size(self) -> tuple[int, int]:

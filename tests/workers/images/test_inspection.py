@@ -1,8 +1,10 @@
 """What is said of one image file before any work: readable or why not, format, content."""
 
 import hashlib
+import io
 import os
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -59,7 +61,7 @@ def test_a_quick_look_is_at_the_header_and_at_the_whole_file_only_if_that_is_bad
 
     assert found.format == format_name
     if is_quick:
-        assert found == Inspection(format=format_name)
+        assert found == Inspection(format=format_name, profile=found.profile)
     else:
         assert found == inspect_image(path)
         assert found.error
@@ -162,3 +164,28 @@ def test_the_format_is_the_contents_not_the_names(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", "PNG")
 
     assert inspect_image(str(tmp_path / "a.jpg")).format == "PNG"
+
+
+def test_a_damaged_a_faint_and_a_profiled_picture_are_read_and_told_of(tmp_path, data):
+    target = io.BytesIO()
+    with Image.open(data / "flowers" / "daisy" / "102841525_bd6628ae3c.jpg") as photograph:
+        photograph.save(target, "JPEG", quality=90)
+    good = target.getvalue()
+    half = len(good) // 2
+    (tmp_path / "zeros.jpg").write_bytes(good[:half] + bytes(half) + b"\xff\xd9")
+    (tmp_path / "no_end.jpg").write_bytes(good[:-2])
+    (tmp_path / "cut.jpg").write_bytes(good[:half])
+    values = np.linspace(0, 4095, 256).astype(np.uint16).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / "faint.png")
+
+    zeros, no_end, cut, faint = (
+        inspect_image(str(tmp_path / name))
+        for name in ("zeros.jpg", "no_end.jpg", "cut.jpg", "faint.png")
+    )
+
+    assert zeros.error is None
+    assert "extraneous bytes" in zeros.damage
+    assert (no_end.error, no_end.damage, no_end.is_faint) == (None, None, False)
+    assert "truncated" in cut.error
+    assert (faint.error, faint.is_faint) == (None, True)
+    assert inspect_image(str(data / "awkward" / "frame_size.mpo")).profile == "Display P3"

@@ -1,0 +1,226 @@
+"""TIFFs of every depth, meaning, order, layout and compression, against their own numbers."""
+
+import itertools
+import struct
+import zlib
+
+import numpy as np
+import pytest
+
+from tests.builders.pictures import decode_image
+from tests.builders.tiffs import (
+    BLACK_IS_ZERO,
+    CMYK,
+    DEFLATE,
+    FLOAT,
+    LZW,
+    PACKBITS,
+    PALETTE,
+    RAW,
+    RGB,
+    SIGNED,
+    WHITE_IS_ZERO,
+    make_tiff,
+)
+from workers.errors import ImageError
+
+HEIGHT, WIDTH = 16, 24
+RAMP = np.linspace(0, 1, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
+COLOURS = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], -1)
+LAYOUTS = list(itertools.product((False, True), (RAW, LZW, DEFLATE, PACKBITS)))
+
+
+def difference(content, expected):
+    """Return the largest difference between what is read and what is expected, 0 to 255."""
+    seen = decode_image(content, (HEIGHT, WIDTH)).astype(float)
+    return np.abs(seen - (expected if expected.ndim == 3 else expected[..., np.newaxis])).max()
+
+
+@pytest.mark.parametrize(("is_big_endian", "compression"), LAYOUTS)
+@pytest.mark.parametrize("photometric", [WHITE_IS_ZERO, BLACK_IS_ZERO])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 12, 16, 32])
+def test_grey_of_every_depth(bits, photometric, is_big_endian, compression):
+    largest = 2**bits - 1
+    numbers = np.rint(RAMP * largest).astype(np.uint32 if bits > 16 else np.uint16)
+    numbers = numbers.astype(np.uint8) if bits <= 8 else numbers
+    expected = numbers / largest * 255
+    content = make_tiff(
+        numbers, bits, photometric, is_big_endian=is_big_endian, compression=compression
+    )
+
+    inverted = 255 - expected if photometric == WHITE_IS_ZERO else expected
+    assert difference(content, inverted) < 1
+
+
+@pytest.mark.parametrize(("is_big_endian", "compression"), LAYOUTS)
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.float32])
+def test_numbers_below_zero_are_stretched(kind, is_big_endian, compression):
+    numbers = (RAMP * 200 - 90).astype(kind)
+    lowest, highest = float(numbers.min()), float(numbers.max())
+    expected = (numbers.astype(float) - lowest) / (highest - lowest) * 255
+    content = make_tiff(
+        numbers,
+        8 * numbers.itemsize,
+        BLACK_IS_ZERO,
+        sample_format=FLOAT if kind is np.float32 else SIGNED,
+        is_big_endian=is_big_endian,
+        compression=compression,
+    )
+
+    assert difference(content, RAMP * 255 if kind is np.float32 else expected) < 1.5
+
+
+@pytest.mark.parametrize(("is_big_endian", "compression"), LAYOUTS)
+@pytest.mark.parametrize("extra", [None, 0, 1, 2])
+@pytest.mark.parametrize("is_planar", [False, True])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_colours_with_every_kind_of_opacity(bits, is_planar, extra, is_big_endian, compression):
+    largest = 2**bits - 1
+    kind = np.uint8 if bits == 8 else np.uint16
+    opacity = RAMP.T.reshape(HEIGHT, WIDTH, 1)
+    shown = COLOURS * 255
+    numbers = np.rint(COLOURS * (opacity if extra == 1 else 1) * largest).astype(kind)
+    if extra is not None:
+        numbers = np.concatenate([numbers, np.rint(opacity * largest).astype(kind)], -1)
+    if extra in (1, 2):
+        shown = shown * opacity + 255 * (1 - opacity)
+    content = make_tiff(
+        numbers,
+        bits,
+        RGB,
+        extra=() if extra is None else (extra,),
+        is_planar=is_planar,
+        is_big_endian=is_big_endian,
+        compression=compression,
+    )
+
+    # Multiplied opacity is rounded twice.
+    assert difference(content, shown) < (3 if extra == 1 else 1.6)
+
+
+@pytest.mark.parametrize("compression", [RAW, LZW])
+@pytest.mark.parametrize("is_planar", [False, True])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_printers_inks(bits, is_planar, compression):
+    kind = np.uint8 if bits == 8 else np.uint16
+    inks = np.concatenate([1 - COLOURS, np.zeros((HEIGHT, WIDTH, 1))], -1)
+    numbers = np.rint(inks * (2**bits - 1)).astype(kind)
+
+    content = make_tiff(numbers, bits, CMYK, is_planar=is_planar, compression=compression)
+    assert difference(content, COLOURS * 255) < 1.6
+
+
+@pytest.mark.parametrize("compression", [RAW, LZW])
+@pytest.mark.parametrize("scale", [257, 1])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_palettes_of_16_bits_and_of_8(bits, scale, compression):
+    rng = np.random.default_rng(bits)
+    indices = rng.integers(0, 2**bits, (HEIGHT, WIDTH)).astype(np.uint8)
+    colours = rng.integers(100, 256, (3, 2**bits))
+    tags = {320: tuple(int(part) * scale for part in colours.ravel())}
+
+    content = make_tiff(indices, bits, PALETTE, compression=compression, tags=tags)
+    assert difference(content, colours.T[indices].astype(float)) == 0
+
+
+@pytest.mark.parametrize("extra", [1, 2])
+def test_grey_with_opacity(extra):
+    opacity = RAMP.T.reshape(HEIGHT, WIDTH)
+    grey = RAMP * (opacity if extra == 1 else 1)
+    numbers = np.rint(np.stack([grey, opacity], -1) * 255).astype(np.uint8)
+
+    content = make_tiff(numbers, 8, BLACK_IS_ZERO, extra=(extra,))
+    assert difference(content, 255 * (RAMP * opacity + 1 - opacity)) < 2.5
+
+
+@pytest.mark.parametrize("photometric", [WHITE_IS_ZERO, BLACK_IS_ZERO])
+@pytest.mark.parametrize("nothing", [-9999, -3.4e38, np.nan, np.inf, 7])
+def test_where_there_is_nothing_it_is_white_and_no_shade(nothing, photometric):
+    numbers = (RAMP * 50 + 100).astype(np.float32)
+    numbers[3:5, 3:9] = nothing
+    tags = {42113: "7"} if nothing == 7 else None
+    expected = 255 * (RAMP if photometric == BLACK_IS_ZERO else 1 - RAMP)
+    expected[3:5, 3:9] = 255
+
+    content = make_tiff(numbers, 32, photometric, sample_format=FLOAT, tags=tags)
+    assert difference(content, expected) < 1
+
+
+def test_an_outlier_does_not_make_the_rest_one_shade():
+    numbers = (RAMP * 50 + 100).astype(np.float32)
+    numbers[5, 5], numbers[6, 6] = 1e6, -1e6
+    expected = 255 * RAMP
+    expected[5, 5], expected[6, 6] = 255, 0
+
+    assert difference(make_tiff(numbers, 32, 1, sample_format=FLOAT), expected) < 1
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (make_tiff(RAMP, 64, 1, sample_format=FLOAT), "TIFF of floating-point 64-bit grey"),
+        (make_tiff(np.zeros((4, 4, 2), np.uint8), 8, 1, extra=(2,), is_planar=True), "in planes"),
+        (b"MM\0+\0\x08\0\0" + bytes(30), "big-endian BigTIFF"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(30), "JPEG 2000 is not supported"),
+        (b"\xff\x0a" + bytes(30), "JPEG XL is not supported"),
+    ],
+)
+def test_a_kind_that_is_not_read_is_named(content, reason):
+    with pytest.raises(ImageError, match=reason):
+        decode_image(content, (8, 8))
+
+
+def make_png(numbers, bits, kind, transparency):
+    rows = np.atleast_3d(numbers).reshape(len(numbers), -1).astype(np.int64)
+    each = (rows[..., np.newaxis] >> np.arange(bits - 1, -1, -1)) & 1
+    packed = np.packbits(each.reshape(len(rows), -1).astype(np.uint8), axis=1)
+    header = struct.pack(">IIBBBBB", len(numbers[0]), len(numbers), bits, kind, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    body = zlib.compress(b"".join(b"\0" + row.tobytes() for row in packed))
+    for name, part in (
+        (b"IHDR", header), (b"tRNS", transparency), (b"IDAT", body), (b"IEND", b"")
+    ):  # fmt: skip
+        content += struct.pack(">I", len(part)) + name + part
+        content += struct.pack(">I", zlib.crc32(name + part))
+    return content
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_the_transparent_grey_of_a_png_is_white_at_every_depth(bits):
+    largest = 2**bits - 1
+    numbers = np.rint(RAMP * largest).astype(int)
+    transparent = largest // 2
+    expected = np.where(numbers == transparent, 255, numbers / largest * 255)
+
+    content = make_png(numbers, bits, 0, struct.pack(">H", transparent))
+    assert difference(content, expected) < 1
+
+
+def test_the_transparent_colour_of_a_16_bit_png_is_white():
+    numbers = np.rint(COLOURS * 65535).astype(int)
+    numbers[:5] = 30_000, 7, 65_535
+    expected = numbers / 65535 * 255
+    expected[:5] = 255
+
+    content = make_png(numbers, 16, 2, struct.pack(">HHH", 30_000, 7, 65_535))
+    assert difference(content, expected) < 1.5
+
+
+@pytest.mark.parametrize("transparency", [b"\0", b"\0\0\0\0\0\0"])
+def test_transparency_of_a_wrong_length_means_nothing(transparency):
+    numbers = np.rint(RAMP * 15).astype(int)
+
+    assert difference(make_png(numbers, 4, 0, transparency), numbers / 15 * 255) < 1
+
+
+@pytest.mark.parametrize("largest", [100, 4095, 65535])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_netpbm_with_any_largest_value(channels, largest):
+    shades = RAMP if channels == 1 else COLOURS
+    numbers = np.rint(shades * largest).astype(">u2" if largest > 255 else "u1")
+    kind = b"P5" if channels == 1 else b"P6"
+    content = kind + f"\n{WIDTH} {HEIGHT}\n{largest}\n".encode() + numbers.tobytes()
+
+    assert difference(content, numbers / largest * 255) < 1
+    with pytest.raises(ImageError):
+        decode_image(content[:-9], (8, 8))

@@ -1,0 +1,113 @@
+"""Why no picture comes of the bytes of a file: what they are, and what of it is not read."""
+
+import io
+import re
+
+from PIL import Image, UnidentifiedImageError
+
+from workers.images.jpeg import read_frame
+from workers.images.tiff import describe_tiff_content
+
+_NO_IMAGE = "not an image: no known format"
+# What can be read, by Pillow's names.
+_OURS = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "GIF": rb"GIF8[79]a",
+    "WEBP": rb"RIFF.{4}WEBP",
+    "TIFF": rb"II\*\0|MM\0\*|II\+\0\x08\0|MM\0\+\0\x08",
+    "BMP": rb"BM.{4}\0{4}.{4}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0",
+    "AVIF": rb".{4}ftypavi[fs]",
+    "PPM": rb"P[1-6][ \t\r\n#]",
+}
+_OTHERS = {
+    "HEIF": rb".{4}ftyp(?:hei[cxms]|hev[cmsx]|mif[123]|msf1|avci|avcs)",
+    "JPEG 2000": rb"\0\0\0\x0cjP  \r\n|\xff\x4f\xff\x51",
+    "JPEG XL": rb"\0\0\0\x0cJXL \r\n|\xff\x0a",
+    "JPEG XR": rb"II\xbc",
+    "Photoshop": rb"8BPS\0[\x01\x02]",
+    "ICO": rb"\0\0[\x01\x02]\0[^\0]\0",
+    "PCX": rb"\x0a[\0-\x05]\x01[\x01\x02\x04\x08]",
+    "ICNS": rb"icns",
+    "OpenEXR": rb"\x76\x2f\x31\x01",
+    "Radiance HDR": rb"#\?R(?:ADIANCE|GBE)",
+    "DPX": rb"SDPX|XPDS",
+    "FITS": rb"SIMPLE  =",
+    "DICOM": rb".{128}DICM",
+    "DDS": rb"DDS ",
+    "SGI": rb"\x01\xda[\0\x01][\x01\x02]",
+    "QOI": rb"qoif",
+    "raw camera": rb"II\x1a\0\0\0HEAPCCDR|FUJIFILMCCD-RAW|IIRO|IIRS|IIU\0|.{4}ftypcrx ",
+    "SVG": rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?(?:<!DOCTYPE svg[^>]*>\s*)?<svg\b",
+    "PDF": rb"%PDF-",
+    "EPS": rb"%!PS-Adobe-[\d.]+ EPSF|\xc5\xd0\xd3\xc6",
+    "PFM": rb"P[fF]\s",
+    "PAM": rb"P7\n",
+}
+_LONGEST_START = 1024
+_PATTERNS = {name: re.compile(pattern, re.DOTALL) for name, pattern in (_OURS | _OTHERS).items()}
+_FRAMES = {
+    0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchical progressive",
+    0xC7: "hierarchical lossless", 0xCB: "lossless arithmetic-coded",
+    0xCD: "hierarchical arithmetic-coded", 0xCE: "hierarchical progressive arithmetic-coded",
+    0xCF: "hierarchical lossless arithmetic-coded",
+}  # fmt: skip
+
+
+def explain(error: Exception, content: bytes) -> str:
+    """Return why a content is refused, as the reason of its row.
+
+    Args:
+        error: What a decoder raised.
+    """
+    if content.startswith(b"MM\0+"):
+        # Pillow takes it for a TIFF, and its numbers for others.
+        return "big-endian BigTIFF is not supported: convert it to TIFF"
+    if not isinstance(error, UnidentifiedImageError):
+        kind = _unusual_jpeg(content)
+        return f"{kind} is not supported" if kind else f"cannot be decoded: {_text(error)}"
+    name = name_format(content)
+    if name is None:
+        return _NO_IMAGE
+    if name in _OTHERS:
+        return f"{name} is not supported: convert it to JPEG"
+    if kind := _unusual_jpeg(content):
+        return f"{kind} is not supported"
+    if name == "TIFF":
+        kind = describe_tiff_content(content)
+        return f"{kind} is not supported" if kind else "cannot be decoded: TIFF without tags"
+    return f"cannot be decoded: {name}: {_why(name, content)}"
+
+
+def name_format(content: bytes) -> str | None:
+    """Return the format of a file by its first bytes, or None when it is no image."""
+    start = content[:_LONGEST_START]
+    return next((name for name, pattern in _PATTERNS.items() if pattern.match(start)), None)
+
+
+def _unusual_jpeg(content: bytes) -> str | None:
+    """Return what kind of JPEG it is, if that is why it cannot be read."""
+    frame = read_frame(content)
+    if frame is None or (frame.marker not in _FRAMES and frame.bits == 8 and frame.height):
+        return None
+    if frame.marker == 0xC3 and frame.bits == 8:
+        return None
+    kind = _FRAMES.get(frame.marker, "")
+    if frame.bits != 8:
+        kind = f"{kind} {frame.bits}-bit".strip()
+    return f"{kind} JPEG".strip() if kind else "JPEG that gives its height at its end"
+
+
+def _why(name: str, content: bytes) -> str:
+    """Return what Pillow does not say when it finds no format that fits."""
+    try:
+        Image.OPEN[name][0](io.BytesIO(content), "").close()
+    except Exception as error:
+        text = _text(error)
+        return "damaged" if text == "not identified by this driver" else text
+    return "damaged"
+
+
+def _text(error: Exception) -> str:
+    # Messages of decoders may hold addresses (<_io.BytesIO object at 0x...>).
+    return str(error).split(" <", 1)[0].strip() or type(error).__name__
