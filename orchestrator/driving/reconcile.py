@@ -20,10 +20,10 @@ WINDOW = 64
 WINDOW_PER_WORKER = 4
 # Starts that died without a word before an item is given up.
 MOST_STARTS = 5
-# Attempts at an item that may end with a reason (storage full), while nobody finishes any batch,
-# before a person has to step in.
+# A person has to step in after this many attempts that ended with a reason (storage full), for as
+# long as they take at one item, while nobody finishes any batch or works on one.
 MOST_FAILED_ATTEMPTS = 4
-# Before the second attempt; it doubles with each, up to that of the last.
+# Before the second attempt at an item; it doubles with each, up to that of the last.
 _RETRY_WAIT_S = 2.0
 
 
@@ -59,16 +59,17 @@ class Memory:
     Attributes:
         last_alive: Item -> when it was last sent, queued or leased.
         failed_attempts: Item -> how many attempts in a row gave up.
-        strikes: Item -> how many of these since a batch was finished. Somebody can work as
-            long as batches are.
         done: How many batches were finished.
+        strikes: Attempts at any item that gave up since then and were followed by another.
+        well: When a batch was last finished, or nothing had failed.
         first: No batch below this number is missing.
     """
 
     last_alive: Mapping[Item, float] = field(default_factory=dict)
     failed_attempts: Mapping[Item, int] = field(default_factory=dict)
-    strikes: Mapping[Item, int] = field(default_factory=dict)
     done: int = 0
+    strikes: int = 0
+    well: float | None = None
     first: int = 0
 
 
@@ -104,8 +105,8 @@ def reconcile(
     memory = replace(
         memory, last_alive={**memory.last_alive, **dict.fromkeys(seen.alive, seen.now)}
     )
-    if len(seen.done) > memory.done:
-        memory = replace(memory, strikes={})
+    if len(seen.done) > memory.done or not seen.failed_attempts or memory.well is None:
+        memory = replace(memory, strikes=0, well=seen.now)
     memory = replace(memory, done=len(seen.done))
     if kind == "train" and seen.has_model:
         return [Action("finish")], memory
@@ -130,33 +131,46 @@ def _missing(batches: int, seen: Seen, first: int) -> tuple[int, list[Item]]:
 
 
 def _decide(items: list[Item], seen: Seen, memory: Memory) -> tuple[list[Action], Memory]:
+    waiting = [item for item in items if item in seen.failed_attempts and item not in seen.alive]
+    if waiting and _is_hopeless(len(waiting), seen, memory):
+        return [Action("pause", waiting[0], seen.failed_attempts[waiting[0]])], memory
     actions: list[Action] = []
     last_alive, failed_attempts = dict(memory.last_alive), dict(memory.failed_attempts)
-    strikes = dict(memory.strikes)
+    strikes = memory.strikes
     for item in items:
         if item in seen.alive:
             continue
         silent_s = seen.now - last_alive.get(item, float("-inf"))
         if item in seen.failed_attempts:
-            failed, struck = failed_attempts.get(item, 0), strikes.get(item, 0)
-            reason = seen.failed_attempts[item]
-            action = _after_failed_attempt(item, reason, silent_s, failed, struck)
-            if action is not None:
-                failed_attempts[item], strikes[item] = failed + 1, struck + 1
+            failed = failed_attempts.get(item, 0)
+            longest = MOST_FAILED_ATTEMPTS - 1
+            if silent_s < _RETRY_WAIT_S * 2 ** min(failed, longest):
+                continue
+            action: Action | None = Action("send", item)
+            failed_attempts[item], strikes = failed + 1, strikes + 1
         else:
             failed_attempts.pop(item, None)
-            strikes.pop(item, None)
             action = _after_silence(item, silent_s, seen.starts.get(item, 0))
         if action is None:
             continue
         if action.kind == "send":
             last_alive[item] = seen.now
         actions.append(action)
-        if action.kind in ("fail", "pause"):
+        if action.kind == "fail":
             return [action], memory
     alive = {item: when for item, when in last_alive.items() if item in items}
     memory = replace(memory, failed_attempts=failed_attempts, strikes=strikes)
     return actions, replace(memory, last_alive=alive)
+
+
+def _is_hopeless(waiting: int, seen: Seen, memory: Memory) -> bool:
+    """Whether nobody is left who can: one bad worker must not stop a run that others can do."""
+    failed_for_s = 0.0 if memory.well is None else seen.now - memory.well
+    return (
+        not seen.leased
+        and memory.strikes + waiting >= MOST_FAILED_ATTEMPTS
+        and failed_for_s >= _RETRY_WAIT_S * (2**MOST_FAILED_ATTEMPTS - 1)
+    )
 
 
 def _after_silence(item: Item, silent_s: float, starts: int) -> Action | None:
@@ -168,14 +182,3 @@ def _after_silence(item: Item, silent_s: float, starts: int) -> Action | None:
         return Action("quarantine", item, f"the batch ended its worker {MOST_STARTS} times")
     reason = f"The worker died {MOST_STARTS} times while it was busy ({item.key})."
     return Action("fail", item, reason)
-
-
-def _after_failed_attempt(
-    item: Item, reason: str, silent_s: float, failed: int, struck: int
-) -> Action | None:
-    """Args: failed, struck: Attempts and strikes of the item before this one; see `Memory`."""
-    if silent_s < _RETRY_WAIT_S * 2 ** min(failed, MOST_FAILED_ATTEMPTS - 1):
-        return None
-    if struck + 1 >= MOST_FAILED_ATTEMPTS:
-        return Action("pause", item, reason)
-    return Action("send", item)

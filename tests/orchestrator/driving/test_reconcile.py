@@ -122,7 +122,8 @@ TABLE = {
         {
             "last_alive": {FIRST: LONG_AGO},
             "failed_attempts": {FIRST: MOST_FAILED_ATTEMPTS - 1},
-            "strikes": {FIRST: MOST_FAILED_ATTEMPTS - 1},
+            "strikes": MOST_FAILED_ATTEMPTS - 1,
+            "well": LONG_AGO,
         },
         [Action("pause", FIRST, "disk full")],
     ),
