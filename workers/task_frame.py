@@ -140,7 +140,9 @@ def _report_failure(client: redis.Redis, run: str, item: Item, reason: str) -> N
     worker = current_task.request.hostname if current_task else None
     more = len(_failures) - _FAILURES_BEFORE_REST
     if worker and more >= 0:
-        rest = {"seconds": min(_REST_S * 2**more, _LONGEST_REST_S), "reason": reason}
+        # Workers of one machine may share a name.
+        rest = {"pid": os.getppid(), "reason": reason}
+        rest["seconds"] = min(_REST_S * 2**more, _LONGEST_REST_S)
         with contextlib.suppress(OperationalError):
             current_task.app.control.broadcast(REST, arguments=rest, destination=[worker])
 

@@ -33,11 +33,11 @@ def _tell_state(_: Any) -> dict[str, str]:
 
 
 @control_command(name=REST)
-def _rest(state: Any, seconds: float, reason: str) -> None:
+def _rest(state: Any, pid: int, seconds: float, reason: str) -> None:
     """Leave the queues for a while to workers that can do what this one cannot."""
     global _reason  # noqa: PLW0603
     consumer = state.consumer
-    if not _left:
+    if pid == os.getpid() and not _left:
         _reason = reason
         _left.extend(name for name in QUEUES if consumer.task_consumer.consuming_from(name))
         _log.warning(

@@ -76,7 +76,7 @@ def test_a_storage_that_is_full_pauses_the_run_which_resumes_with_room(
 
     said = end_of(process, tmp_path)
 
-    assert "Run 'spring' cannot continue: Cannot write" in said
+    assert "Run 'spring' cannot continue: A worker on " in said
     assert "No space left on device" in said
     assert "`poets resume spring`" in said
     (disk / "filler").unlink()
@@ -90,7 +90,7 @@ def test_a_storage_that_has_become_read_only_pauses_the_run(few, disk, tmp_path,
 
     said = end_of(process, tmp_path)
 
-    assert "Run 'spring' cannot continue: Cannot write" in said
+    assert "Run 'spring' cannot continue: A worker on " in said
     assert "Read-only file system" in said
     assert "`poets resume spring`" in said
     assert "Read-only file system" in poets("resume", "spring", exit_code=1)[1]
