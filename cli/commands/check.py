@@ -126,7 +126,7 @@ def _print_examples(check: "Check", name: str) -> None:
     texts = [concern.text for concern in check.concerns if concern.kind == name]
     if name == "refused":
         texts = _describe_refusals(check)
-    echo("", f"{kind.title.capitalize()}. {kind.advice}")
+    echo("", f"{kind.heading}. {kind.advice}")
     for text in filter(None, texts[:_EXAMPLES]):
         echo(f"  {text}")
     if len(texts) > _EXAMPLES:

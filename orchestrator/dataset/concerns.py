@@ -27,6 +27,11 @@ class Kind:
     advice: str
     spoils: bool = False
 
+    @property
+    def heading(self) -> str:
+        # `capitalize` would make "srgb" of sRGB.
+        return self.title[0].upper() + self.title[1:]
+
 
 # In the order in which they are shown.
 KINDS = {
@@ -146,7 +151,7 @@ def warn_of(concerns: Iterable[Concern]) -> list[str]:
     for concern in concerns:
         subjects.setdefault(concern.kind, []).append(concern.subject)
     warnings = [
-        f"{kind.title.capitalize()} ({len(subjects[name]):,}): "
+        f"{kind.heading} ({len(subjects[name]):,}): "
         f"{list_some(subjects[name], _MOST_NAMED)}. {kind.advice}"
         for name, kind in KINDS.items()
         if name in subjects

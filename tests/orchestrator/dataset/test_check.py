@@ -429,3 +429,8 @@ def test_warnings_name_a_few_and_count_the_rest():
         "Images that cannot be read (1,200): '0.jpg', '1.jpg', '2.jpg' and 1,197 more. "
     )
     assert warn_of([]) == []
+
+
+def test_a_heading_begins_with_a_capital_and_keeps_the_others():
+    assert KINDS["refused"].heading == "Refusals"
+    assert KINDS["profiles"].heading == "Images with a colour profile other than sRGB"
