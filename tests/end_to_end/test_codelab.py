@@ -19,6 +19,7 @@ from tests.builders.paths import ROOT
 from tests.builders.pictures import COLOURS, make_picture
 from tests.builders.programs import our_processes, poets, start, wait_until
 from tests.builders.servers import free_port
+from workers.leases import Keys, connect
 from workers.settings import Settings
 
 pytestmark = [pytest.mark.stack, pytest.mark.tensorflow]
@@ -252,6 +253,12 @@ def test_the_flags_of_poets_work_too(tf_files, tmp_path):
     assert labels.is_file()
 
 
+def is_driven(tf_files, run):
+    stack = find_stack(Settings(tf_files / "bottlenecks"))
+    is_up = stack.running() is not None
+    return is_up and bool(connect(stack.broker_url).exists(Keys(run).driver_lock))
+
+
 def test_resume_leaves_the_files_of_a_retrain_that_was_stopped(tf_files, tmp_path):
     out = tmp_path / "out"
     bottlenecks = ("--storage", tf_files / "bottlenecks")
@@ -263,7 +270,9 @@ def test_resume_leaves_the_files_of_a_retrain_that_was_stopped(tf_files, tmp_pat
         "--test_batch_size=3", *bottlenecks,
     )  # fmt: skip
     run = tf_files / "bottlenecks" / "runs" / "flower_photos-1"
-    wait_until((run / "retrain.json").exists)
+    # Its files are named, and it drives the run: an earlier Ctrl-C may hit an import, and Python
+    # then ends by the signal.
+    wait_until(lambda: (run / "retrain.json").exists() and is_driven(tf_files, run.name))
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == 130, err
