@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from workers import DISTRIBUTION
 from workers.errors import BrokerError, SettingsError
 from workers.storage.names import check_utf8
 
@@ -27,7 +28,7 @@ _VARIABLES = {
 def poets_version() -> str:
     """Return the version of poets that is installed here."""
     try:
-        return importlib.metadata.version("poets")
+        return importlib.metadata.version(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
 

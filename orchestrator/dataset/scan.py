@@ -244,7 +244,7 @@ def is_entered(root: str, name: str) -> bool:
 
 
 def _name_unentered(root: str, name: str, is_top: bool) -> str | None:
-    """Return as what a folder is counted that is not entered; None for one that is."""
+    """Return the kind under which a folder is ignored, None for one that is entered."""
     if is_top and (kind := name_library_folder(os.path.basename(root), name)):
         return kind
     return name_service_folder(name) or ("hidden folders" if name.startswith(".") else None)

@@ -39,7 +39,7 @@ _TRASH = re.compile(r"\.Trash-\d+")
 
 
 def name_service_folder(name: str) -> str | None:
-    """Return as what a folder is counted that no photograph is looked for in, else None.
+    """Return the kind under which a folder is ignored, None for one that is searched.
 
     Names are bounded in number: ``@eaDir/``, ``*.lrdata/``.
     """
@@ -53,7 +53,7 @@ def name_service_folder(name: str) -> str | None:
 
 
 def name_service_file(name: str) -> str | None:
-    """Return as what a file is counted that is no photograph whatever it holds, else None."""
+    """Return the kind under which a file is ignored by its name alone, else None."""
     if known := _NAMED_FILES.get(name.casefold()):
         return known
     start = next((start for start in _FILE_STARTS if name.startswith(start)), None)
@@ -61,7 +61,7 @@ def name_service_file(name: str) -> str | None:
 
 
 def name_library_folder(library: str, name: str) -> str | None:
-    """Return as what a folder at the top of a photo library is counted, None for the originals.
+    """Return the kind under which a folder of a photo library is ignored, None for the originals.
 
     Args:
         library: Name of the folder that is scanned; for one that is no library None too.

@@ -143,8 +143,7 @@ def _decide(items: list[Item], seen: Seen, memory: Memory) -> tuple[list[Action]
         silent_s = seen.now - last_alive.get(item, float("-inf"))
         if item in seen.failed_attempts:
             failed = failed_attempts.get(item, 0)
-            longest = MOST_FAILED_ATTEMPTS - 1
-            if silent_s < _RETRY_WAIT_S * 2 ** min(failed, longest):
+            if silent_s < _RETRY_WAIT_S * 2 ** min(failed, MOST_FAILED_ATTEMPTS - 1):
                 continue
             action: Action | None = Action("send", item)
             failed_attempts[item], strikes = failed + 1, strikes + 1

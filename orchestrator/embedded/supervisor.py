@@ -20,12 +20,11 @@ import msgspec
 import redis
 
 from orchestrator.embedded.stack import RunningStack, Stack, try_lock
-from workers import DISTRIBUTION
 from workers.errors import BrokerError
 from workers.leases import connect, is_idle
 from workers.processes.capacity import default_concurrency
 from workers.processes.parent_death import end_with_parent
-from workers.settings import load_settings
+from workers.settings import load_settings, poets_version
 from workers.storage.atomic import write_whole
 
 _TICK_S = 0.2
@@ -126,7 +125,7 @@ def supervise(stack: Stack, starting: int) -> None:
     # Before the server is up: its imports take longer than that.
     worker.keep_running()
     _wait_for_server(stack, server)
-    state = RunningStack(os.getpid(), processes.value, importlib.metadata.version(DISTRIBUTION))
+    state = RunningStack(os.getpid(), processes.value, poets_version())
     write_whole(stack.state, msgspec.json.encode(state))
     os.close(starting)
 

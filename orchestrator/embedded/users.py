@@ -14,13 +14,11 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.metadata import version
 from typing import IO
 
 from orchestrator.embedded.stack import Stack, find_stack, try_lock
-from workers import DISTRIBUTION
 from workers.errors import BrokerError
-from workers.settings import Settings
+from workers.settings import Settings, poets_version
 
 _START_TIMEOUT_S = 30.0
 # Longer than the supervisor gives its workers to finish what is under way.
@@ -134,10 +132,10 @@ def _join(stack: Stack, settings: Settings, lock: IO[str]) -> None:
         state = stack.running()
         if state is None:
             _start(stack, settings, starting)
-        elif state.version != version(DISTRIBUTION):
+        elif state.version != poets_version():
             raise BrokerError(
                 f"The stack that is up is of poets {state.version}, this is "
-                f"{version(DISTRIBUTION)}. Stop it with `poets down` first."
+                f"{poets_version()}. Stop it with `poets down` first."
             )
 
 
