@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from cli.options import FINITE, FiniteRange
+from cli.options import FiniteRange
+from cli.percentages import Percentage
 from workers.storage.plan import OF_SGD, OF_THE_CURVE, TrainingOptions
 
 _Command = Callable[..., Any]
@@ -43,27 +44,22 @@ class Row:
         needs = " (only with --solver sgd)" if self.field in (*OF_SGD, *OF_THE_CURVE) else ""
         stated = self.stated
         if not stated and self.type is not bool and self.default is not None:
-            stated = str(self.default)
+            percent = "%" if isinstance(self.type, Percentage) else ""
+            stated = f"{self.default}{percent}"
         return f"{self.text}{needs}." + (f" [{stated}]" if states_default and stated else "")
 
     def option(self, flag: str, help_text: str, **attributes: Any) -> _Decorator:
         """Return the option of click; `attributes` go to `click.option`."""
-        return click.option(
-            flag,
-            type=self.type,
-            is_flag=self.type is bool,
-            metavar=self.metavar,
-            help=help_text,
-            **attributes,
-        )
+        own = {"type": self.type, "is_flag": self.type is bool, "metavar": self.metavar}
+        return click.option(flag, help=help_text, **(own | attributes))
 
 
 _POSITIVE, _FROM_ZERO, _OR_ALL = click.IntRange(1), click.IntRange(0), click.IntRange(-1)
-_PERCENT = "PERCENT"
+_PERCENT, _PART, _WHOLE = "PERCENT", Percentage(), Percentage(is_whole=True)
 _SOLVERS, _WEIGHTS = click.Choice(["lbfgs", "sgd"]), click.Choice(["none", "balanced"])
 SPLIT_OPTIONS = (
-    Row("testing_percentage", FINITE, _PERCENT, "Percentage of images held out for the final test"),
-    Row("validation_percentage", FINITE, _PERCENT, "Percentage of images held out for validation"),
+    Row("testing_percentage", _PART, _PERCENT, "Percentage of images held out for the final test"),
+    Row("validation_percentage", _PART, _PERCENT, "Percentage of images held out for validation"),
     Row("seed", int, "N", "Random seed for the split, the solver and the variants"),
 )
 HEAD_OPTIONS = (
@@ -84,17 +80,17 @@ HEAD_OPTIONS = (
     Row("class_weight", _WEIGHTS, None, "balanced: rare labels count as much as common ones"),
     Row(
         "target_precision",
-        click.FloatRange(0, 1, min_open=True),
-        "SHARE",
-        "Mark low scores as unsure, so that this share of the other labels is right (0.98, say)",
+        Percentage(gives_share=True, is_positive=True),
+        _PERCENT,
+        "Mark low scores as unsure, so that PERCENT of the other labels are right (98%, say)",
     ),
 )
 _DISTORT = "Distort training images:"
 DISTORTION_OPTIONS = (
     Row("flip_left_right", bool, None, f"{_DISTORT} mirror every second one"),
-    Row("random_crop", int, _PERCENT, f"{_DISTORT} crop off a margin of PERCENT, at random"),
-    Row("random_scale", int, _PERCENT, f"{_DISTORT} enlarge by up to PERCENT"),
-    Row("random_brightness", int, _PERCENT, f"{_DISTORT} lighten or darken by up to PERCENT"),
+    Row("random_crop", _WHOLE, _PERCENT, f"{_DISTORT} crop off a margin of PERCENT, at random"),
+    Row("random_scale", _WHOLE, _PERCENT, f"{_DISTORT} enlarge by up to PERCENT"),
+    Row("random_brightness", _WHOLE, _PERCENT, f"{_DISTORT} lighten or darken by up to PERCENT"),
     Row("variants", int, "N", "Distorted variants of each training image", "8 with a distortion"),
 )
 OPTIONS = {row.field: row for row in (*SPLIT_OPTIONS, *HEAD_OPTIONS, *DISTORTION_OPTIONS)}

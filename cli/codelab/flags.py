@@ -30,13 +30,22 @@ def _path(metavar: str, default: str, text: str) -> Any:
     return _flag(text, metavar=metavar, type=click.Path(path_type=Path), default=default)
 
 
-def _training(name: str, text: str = "") -> Any:
+def _training(name: str, text: str = "", **attributes: Any) -> Any:
     """Return a field that stands for one of TrainingOptions, which has the codelab's default."""
     row = OPTIONS[name]
     option = partial(
-        row.option, help_text=text or f"{row.text}.", default=row.default, show_default=True
+        row.option,
+        help_text=text or f"{row.text}.",
+        default=row.default,
+        show_default=True,
+        **attributes,
     )
     return field(metadata={"option": option, "training": name})
+
+
+def _percent(name: str) -> Any:
+    """Return a field for a percentage, which is a whole number in the codelab: 1 is 1 %."""
+    return _training(name, type=int)
 
 
 def _not_zero(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
@@ -70,8 +79,8 @@ class RetrainFlags:
     )
     how_many_training_steps: int = _training("steps")
     learning_rate: float = _training("learning_rate")
-    testing_percentage: float = _training("testing_percentage")
-    validation_percentage: float = _training("validation_percentage")
+    testing_percentage: int = _percent("testing_percentage")
+    validation_percentage: int = _percent("validation_percentage")
     eval_step_interval: int = _training("eval_step_interval", "Steps between two lines of figures.")
     train_batch_size: int = _training("train_batch_size")
     test_batch_size: int = _flag(
@@ -97,9 +106,9 @@ class RetrainFlags:
         "Name of the output in the graph.", metavar="NAME", default="final_result"
     )
     flip_left_right: bool = _training("flip_left_right")
-    random_crop: int = _training("random_crop")
-    random_scale: int = _training("random_scale")
-    random_brightness: int = _training("random_brightness")
+    random_crop: int = _percent("random_crop")
+    random_scale: int = _percent("random_scale")
+    random_brightness: int = _percent("random_brightness")
     architecture: str = _flag(
         "The backbone; `poets architectures` lists all.", metavar="NAME", default="inception_v3"
     )

@@ -9,6 +9,7 @@ from cli import options
 from cli.attend import assert_accuracy, conduct
 from cli.console import Session
 from cli.dataset_summary import describe_links, suggest_other_folder, summarize
+from cli.percentages import Percentage
 from cli.training_options import (
     DISTORTION_OPTIONS,
     HEAD_OPTIONS,
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 @click.option(
     "--assert-accuracy-at-least",
     "least_accuracy",
-    type=click.FloatRange(0, 1),
-    metavar="SHARE",
-    help="End with exit code 1 if the test accuracy is lower than this, such as 0.9.",
+    type=Percentage(gives_share=True),
+    metavar="PERCENT",
+    help="End with exit code 1 if the test accuracy is lower than this, such as 90%.",
 )
 @options.batch_size
 @options.with_session(may_detach=True)
@@ -63,8 +64,8 @@ def command(
     Examples:
       poets submit-dataset flower_photos
       poets submit-dataset flower_photos --name spring --architecture inception_v3
-      poets submit-dataset flower_photos --flip-left-right --random-crop 10
-      poets submit-dataset flower_photos --target-precision 0.98
+      poets submit-dataset flower_photos --flip-left-right --random-crop 10%
+      poets submit-dataset flower_photos --target-precision 98%
       poets submit-dataset holidays --multi-label labels.csv
     """
     if session.detach and least_accuracy is not None:

@@ -492,8 +492,8 @@ def test_an_assertion_cannot_wait_for_a_detached_run(tmp_path):
     assert "leave out --detach" in result.stderr
 
 
-@pytest.mark.parametrize("share", ["0", "1.01", "98"])
-def test_a_target_precision_is_a_share(tmp_path, share):
+@pytest.mark.parametrize("share", ["0", "0%", "101", "1"])
+def test_a_target_precision_is_above_0_and_at_most_100_percent(tmp_path, share):
     assert invoke("submit-dataset", tmp_path, "--target-precision", share).exit_code == 2
 
 
