@@ -96,16 +96,25 @@ def status(session: Session) -> None:
 
 
 @click.command("coordinator")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Only say whether one is up: exit code 0 if so, 1 if not. For health checks.",
+)
 @options.with_settings
-def coordinator(settings: Settings) -> None:
+def coordinator(settings: Settings, check: bool) -> None:
     """Keep detached runs going.
 
     Runs until Ctrl-C. You may start several; one of them drives each run.
 
     \b
-    Example:
+    Examples:
       poets coordinator --broker-url rediss://:secret@broker.example:6379/0
+      poets coordinator --check
     """
+    if check:
+        _check_coordinator(settings)
+        return
     import logging
     import threading
 
@@ -115,6 +124,15 @@ def coordinator(settings: Settings) -> None:
     settings = _join_broker(settings)
     say("Coordinating; Ctrl-C stops.")
     coordinate(settings, threading.Event())
+
+
+def _check_coordinator(settings: Settings) -> None:
+    from orchestrator.driving.who_drives import has_coordinator
+
+    is_up = has_coordinator(settings)
+    echo("A coordinator is up." if is_up else "No coordinator is up.")
+    if not is_up:
+        raise click.exceptions.Exit(1)
 
 
 def _join_broker(settings: Settings) -> Settings:

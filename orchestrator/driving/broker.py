@@ -1,7 +1,6 @@
 """The broker as the orchestrator sees it: what is queued, sending, who drives, and is it safe."""
 
 import contextlib
-import json
 import logging
 import ssl
 import time
@@ -14,9 +13,10 @@ import redis
 from redis.exceptions import LockError
 from redis.lock import Lock
 
-from workers.errors import BrokerError, RunError
+from orchestrator.driving.queues import Queues, parse_known
+from workers.errors import BrokerError
 from workers.items import Item
-from workers.leases import MESSAGE_BYTES, SENT, SHARED_TYPES, Keys, connect, remove_other_types
+from workers.leases import SENT, SHARED_TYPES, Keys, connect, remove_other_types
 from workers.settings import Settings
 
 _MINIMUM_VERSION = (6, 2)
@@ -34,16 +34,7 @@ class Broker:
 
     client: redis.Redis
     app: Any
-
-    def queued(self, run: str, queues: Iterable[str]) -> set[Item]:
-        """Return the items of `run` that wait in the queues; each queue is short."""
-        items: set[Item] = set()
-        for queue in queues:
-            for message in self.client.lrange(queue, 0, -1):
-                sender, key = _address(str(message))
-                if sender == run:
-                    items.update(_parse_known([key]))
-        return items
+    queues: Queues
 
     def leased(self, run: str, likely: Sequence[Item]) -> set[Item]:
         """Return the items that somebody works on.
@@ -54,14 +45,14 @@ class Broker:
         if not likely:
             prefix = Keys(run).lease("")
             keys = self.client.scan_iter(f"{prefix}*")
-            return set(_parse_known(str(key).removeprefix(prefix) for key in keys))
+            return set(parse_known(str(key).removeprefix(prefix) for key in keys))
         leases = self.client.mget([Keys(run).lease(item.key) for item in likely])
         return {item for item, lease in zip(likely, leases, strict=True) if lease is not None}
 
     def read_hash(self, key: str) -> dict[Item, str]:
         """Return a hash of Redis whose fields are items."""
         found = {str(name): str(value) for name, value in self.client.hgetall(key).items()}
-        return {item: found[item.key] for item in _parse_known(found)}
+        return {item: found[item.key] for item in parse_known(found)}
 
     def read_counts(self, key: str) -> dict[Item, int]:
         """Return a hash of Redis that counts items; what is no number is removed."""
@@ -184,8 +175,11 @@ def describe_wait(error: Exception) -> str:
     return f"waiting for the broker ({type(error).__name__})"
 
 
-def open_broker(settings: Settings) -> Broker:
+def open_broker(settings: Settings, shared_for_s: float = 0.0) -> Broker:
     """Connect to the broker of the settings.
+
+    Args:
+        shared_for_s: See `Queues`; for threads that use one broker.
 
     Raises:
         BrokerError: When it is unreachable, or set up in a way that loses work.
@@ -193,10 +187,18 @@ def open_broker(settings: Settings) -> Broker:
     from workers.app import make_app
 
     url = settings.require_broker()
-    try:
+    with broker_errors(settings):
         client = connect(url)
         check_broker(url, client)
         remove_other_types(client, SHARED_TYPES)
+    return Broker(client, make_app(settings), Queues(client, shared_for_s))
+
+
+@contextlib.contextmanager
+def broker_errors(settings: Settings) -> Iterator[None]:
+    """Turn what is raised by a broker that does not answer, or a wrong URL, into a BrokerError."""
+    try:
+        yield
     except redis.RedisError as error:
         raise BrokerError(
             f"The broker {settings.shown_broker} does not answer: "
@@ -206,7 +208,6 @@ def open_broker(settings: Settings) -> Broker:
         raise BrokerError(
             f"The broker URL {settings.shown_broker!r} is not understood: {error}."
         ) from error
-    return Broker(client, make_app(settings))
 
 
 def _what_to_do(error: redis.RedisError) -> str:
@@ -243,22 +244,3 @@ def check_broker(url: str, client: redis.Redis) -> None:
             f"The broker at {parts.hostname} has no password: anybody who reaches it could "
             "send tasks. Set one, and put it into POETS_BROKER_URL."
         )
-
-
-def _parse_known(keys: Iterable[str]) -> Iterator[Item]:
-    """Yield the items that keys name; whoever can write to Redis may have left others."""
-    for key in keys:
-        with contextlib.suppress(RunError):
-            yield Item.parse(key)
-
-
-def _address(message: str) -> tuple[str, str]:
-    """Return (run, key of the item) of a queued message, which its task id names."""
-    if len(message) > MESSAGE_BYTES:
-        return "", ""
-    try:
-        task_id = str(json.loads(message)["headers"]["id"])
-        run, key, _ = task_id.rsplit(":", 2)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return "", ""  # not ours; the worker refuses it
-    return run, key

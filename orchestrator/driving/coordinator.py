@@ -5,6 +5,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Container
 
 import redis
 
@@ -20,6 +21,8 @@ from workers.storage.plan import Run, list_runs
 ALIVE_KEY = "poets:coordinator"
 _TICK_S = 1.0
 _ALIVE_S = 10
+# An answer of the broker that is this old will do: a message counts as lost only after seconds.
+_SHARED_FOR_S = 0.5
 # A run that could not go on (storage full) is tried again after this.
 _RETRY_S = 60.0
 # A run that was not detached is left to its command, unless that has died.
@@ -83,26 +86,29 @@ def coordinate(settings: Settings, stop: threading.Event) -> None:
     while not stop.wait(_TICK_S):
         driven = {name: thread for name, thread in driven.items() if thread.is_alive()}
         try:
-            broker = broker or open_broker(settings)
+            broker = broker or open_broker(settings, _SHARED_FOR_S)
             broker.client.set(ALIVE_KEY, 1, ex=_ALIVE_S)
-            undriven = undriven_runs(unfinished, broker, retry_at)
+            undriven = undriven_runs(unfinished, broker, retry_at, driven)
         except (PoetsError, redis.RedisError, OSError) as error:
             _log.warning("broker or storage does not answer: %s", error)
             continue
         for name in undriven:
-            if name not in driven:
-                driven[name] = threading.Thread(
-                    target=_drive, args=(storage, settings, name, retry_at), daemon=True
-                )
-                driven[name].start()
+            driven[name] = threading.Thread(
+                target=_drive, args=(storage, broker, name, retry_at), daemon=True
+            )
+            driven[name].start()
 
 
 def undriven_runs(
-    unfinished: UnfinishedRuns, broker: Broker, retry_at: dict[str, float]
+    unfinished: UnfinishedRuns,
+    broker: Broker,
+    retry_at: dict[str, float],
+    driven: Container[str] = (),
 ) -> list[str]:
     """Return the runs that somebody should drive now, oldest first.
 
     Args:
+        driven: Runs that this process drives.
         retry_at: When each run that could not continue is due, in seconds of the monotonic clock.
             Runs that have ended are removed, so one that is reopened is due at once.
     """
@@ -113,7 +119,9 @@ def undriven_runs(
     return [
         folder.name
         for folder in folders
-        if now >= retry_at.get(folder.name, 0) and not _is_attended(broker, folder)
+        if folder.name not in driven
+        and now >= retry_at.get(folder.name, 0)
+        and not _is_attended(broker, folder)
     ]
 
 
@@ -126,10 +134,10 @@ def _is_attended(broker: Broker, folder: RunFolder) -> bool:
     return not folder.detached.exists() and age_s < _ATTENDED_WITHIN_S
 
 
-def _drive(storage: Storage, settings: Settings, name: str, retry_at: dict[str, float]) -> None:
+def _drive(storage: Storage, broker: Broker, name: str, retry_at: dict[str, float]) -> None:
     folder = storage.run(name)
     try:
-        drive_run(Run.open(storage, name), open_broker(settings), lambda _: None)
+        drive_run(Run.open(storage, name), broker, lambda _: None)
         _log.warning("run %s has finished", name)
     except UsageError as error:
         # Its output has come to exist meanwhile: a retry will not help, a person must decide.

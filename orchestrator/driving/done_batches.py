@@ -1,5 +1,7 @@
 """What storage has of the batches of a run."""
 
+import contextlib
+import os
 from dataclasses import dataclass
 
 from workers.bottlenecks.batches import complete_batch
@@ -15,7 +17,8 @@ class Stored:
 
     Attributes:
         sizes: Rows in each batch.
-        shards: The shard that each batch writes; None when all of it was cached.
+        shards: The shard that each batch writes, None when all of it was cached; empty for a
+            labelling job, whose results are predictions.
         done: Batches whose result is in storage.
         failed: Images that could not be read, as far as workers have reported.
     """
@@ -33,13 +36,20 @@ class Stored:
         Raises:
             RunError: When the manifest cannot be read.
         """
-        stored = cls(run, batch_sizes(run.folder), own_shards(run.folder), set())
+        shards = [] if run.plan.labelling else own_shards(run.folder)
+        stored = cls(run, batch_sizes(run.folder), shards, set())
         stored.read_again()
         return stored
 
     def read_again(self) -> None:
         """Add to `done` what has come since."""
-        left = set(range(len(self.sizes))) - self.done
+        left, folder = set(range(len(self.sizes))) - self.done, self.run.folder
+        if self.run.plan.labelling:
+            # One listing is cheaper than a question for each batch.
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                names = set(os.listdir(folder.predictions))
+                self.done |= {n for n in left if folder.prediction_shard(n).name in names}
+            return
         self.done |= {batch for batch in left if self.has(batch)}
 
     def has(self, batch: int) -> bool:

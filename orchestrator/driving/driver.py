@@ -24,12 +24,13 @@ from workers.backbones.store import has_backbone
 from workers.errors import PoetsError, RunError, ShardError, StorageError, StorageGoneError
 from workers.items import TRAIN, Item
 from workers.leases import Keys
-from workers.settings import QUEUES
 from workers.storage.atomic import create_once, write_whole
 from workers.storage.plan import Run
 
 _log = logging.getLogger("poets.driver")
 TICK_S = 0.2
+# While nothing happens, the next look comes after a tenth of the time that this has lasted.
+_QUIET_SHARE, _LONGEST_TICK_S = 0.1, 1.0
 _HELP_AFTER_S = 20.0
 
 
@@ -80,8 +81,9 @@ class _Driver:
         self.memory, self.stored = Memory(), Stored.read(self.run)
         unit = "images and variants" if self.plan.variants else "images"
         self.meter = Meter(self.plan.images + self.plan.variants, unit)
-        self.idle_since = time.monotonic()
+        self.idle_since = self.changed_at = time.monotonic()
         self.waiting, self.sent = "", 0
+        self.latest: object = None
 
     def drive(self) -> Result:
         while True:
@@ -103,7 +105,11 @@ class _Driver:
             self.waiting = ""
             if result is not None:
                 return result
-            time.sleep(TICK_S)
+            time.sleep(self._tick_s())
+
+    def _tick_s(self) -> float:
+        quiet_s = time.monotonic() - self.changed_at
+        return min(max(TICK_S, _QUIET_SHARE * quiet_s), _LONGEST_TICK_S)
 
     def _step(self) -> Result | None:
         # An unmounted folder looks like one without any work done.
@@ -120,6 +126,9 @@ class _Driver:
         self._take_reports()
         seen = self._see()
         actions, self.memory = reconcile(self.plan.kind, self.plan.batches, seen, self.memory)
+        latest = (len(seen.done), seen.alive, seen.leased, seen.failed_attempts, actions)
+        if latest != self.latest:
+            self.latest, self.changed_at = latest, time.monotonic()
         note = next(iter(seen.failed_attempts.values()), "")
         self._report(note, is_unattended=self._is_unattended(seen))
         return self._act(actions)
@@ -184,7 +193,8 @@ class _Driver:
             write_whole(self.folder.trouble, reason.encode())
 
     def _see(self) -> Seen:
-        queued = self.broker.queued(self.run.name, QUEUES)
+        traffic = self.broker.queues.look()
+        queued = traffic.of(self.run.name)
         leased = self.broker.leased(self.run.name, list(self.memory.last_alive))
         failed_attempts = self.broker.read_hash(self.keys.failed_attempts)
         if TRAIN in failed_attempts and TRAIN not in leased:
@@ -200,6 +210,8 @@ class _Driver:
             now=time.monotonic(),
             is_cancelled=self.folder.cancelled.exists(),
             failure=read_failure(self.folder),
+            busy=traffic.under_way,
+            rivals=traffic.rivals(self.run.name),
         )
 
     def _read_again_after_training(self, failed_attempts: dict[Item, str]) -> None:

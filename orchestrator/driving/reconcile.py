@@ -14,10 +14,13 @@ from workers.items import CONVERT, TRAIN, Item
 
 # A message that a worker has just taken is for a moment neither queued nor leased.
 DELIVERY_GRACE_S = 4.0
-# Most batches in flight: 64, or four for each that is being worked on, so that Redis stays
-# small however large the run.
-WINDOW = 64
+# Most batches in flight, so that Redis stays small and another run's first batch waits for
+# seconds only: four for each that is being worked on, and at least eight, in equal parts for all
+# runs that wait; and, as batches can be quick, twice as many as were done since the last look.
+WINDOW = 8
 WINDOW_PER_WORKER = 4
+WINDOW_PER_DONE = 2
+LEAST_WINDOW = 2
 # Starts that died without a word before an item is given up.
 MOST_STARTS = 5
 # A person has to step in after this many attempts that ended with a reason (storage full), for as
@@ -35,6 +38,8 @@ class Seen:
         done: Batches whose result is in storage.
         alive: Items that are queued or leased.
         leased: How many items somebody works on.
+        busy: The same for all runs together, as far as the broker tells; at least `leased`.
+        rivals: How many other runs have batches in the queues.
         starts: Item -> how often it was started without an end.
         failed_attempts: Item -> why its last attempt gave up.
         now: Seconds on a clock that only moves forward.
@@ -50,6 +55,8 @@ class Seen:
     now: float
     is_cancelled: bool = False
     failure: str | None = None
+    busy: int = 0
+    rivals: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,8 @@ def reconcile(
     memory = replace(
         memory, last_alive={**memory.last_alive, **dict.fromkeys(seen.alive, seen.now)}
     )
+    # At the first look, all that was done is new.
+    news = 0 if memory.well is None else max(0, len(seen.done) - memory.done)
     if len(seen.done) > memory.done or not seen.failed_attempts or memory.well is None:
         memory = replace(memory, strikes=0, well=seen.now)
     memory = replace(memory, done=len(seen.done))
@@ -112,7 +121,7 @@ def reconcile(
         return [Action("finish")], memory
     if not seen.has_backbone:
         return _decide([CONVERT], seen, memory)
-    first, missing = _missing(batches, seen, memory.first)
+    first, missing = _missing(batches, seen, memory.first, _window(seen, news))
     memory = replace(memory, first=first)
     if missing:
         return _decide(missing, seen, memory)
@@ -121,11 +130,22 @@ def reconcile(
     return [Action("finish")], memory
 
 
-def _missing(batches: int, seen: Seen, first: int) -> tuple[int, list[Item]]:
+def _window(seen: Seen, news: int) -> int:
+    """Return how many batches may be in flight.
+
+    Args:
+        news: Batches that were done since the last look.
+    """
+    # What others left in the broker must not let the window grow without limit.
+    busy = max(seen.leased, min(seen.busy, WINDOW + WINDOW_PER_WORKER * seen.leased))
+    share = max(WINDOW, WINDOW_PER_WORKER * busy) // (1 + seen.rivals)
+    return max(LEAST_WINDOW, WINDOW_PER_DONE * news, share)
+
+
+def _missing(batches: int, seen: Seen, first: int, window: int) -> tuple[int, list[Item]]:
     """Return the first missing batch, and those within the window."""
     while first < batches and first in seen.done:
         first += 1
-    window = max(WINDOW, WINDOW_PER_WORKER * seen.leased)
     missing = (Item.of_batch(batch) for batch in range(first, batches) if batch not in seen.done)
     return first, list(itertools.islice(missing, window))
 
@@ -157,7 +177,13 @@ def _decide(items: list[Item], seen: Seen, memory: Memory) -> tuple[list[Action]
         actions.append(action)
         if action.kind == "fail":
             return [action], memory
-    alive = {item: when for item, when in last_alive.items() if item in items}
+    known = frozenset(items)
+    # A batch from before the window shrank may be under way still.
+    alive = {
+        item: when
+        for item, when in last_alive.items()
+        if item in known or (item.batch is not None and item.batch not in seen.done)
+    }
     memory = replace(memory, failed_attempts=failed_attempts, strikes=strikes)
     return actions, replace(memory, last_alive=alive)
 

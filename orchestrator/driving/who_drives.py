@@ -6,6 +6,7 @@ from enum import Enum
 
 import redis
 
+from orchestrator.driving.broker import broker_errors
 from orchestrator.driving.coordinator import ALIVE_KEY
 from orchestrator.embedded.stack import find_stack
 from orchestrator.embedded.users import attach_broker
@@ -45,6 +46,19 @@ def find_drivers(settings: Settings) -> Drivers | None:
         return Drivers(runs, is_kept or bool(client.exists(ALIVE_KEY)))
     except (redis.RedisError, ValueError, TypeError):
         return None
+
+
+def has_coordinator(settings: Settings) -> bool:
+    """Whether a coordinator is up: one question to the broker, for a health check.
+
+    Raises:
+        BrokerError: When the broker does not answer.
+    """
+    attached = attach_broker(settings)
+    if attached is None:
+        return False
+    with broker_errors(attached):
+        return bool(connect(attached.require_broker()).exists(ALIVE_KEY))
 
 
 class Situation(Enum):

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator.driving.broker import open_broker
+from orchestrator.driving.broker import Broker, open_broker
 from orchestrator.driving.driver import TICK_S, drive_run
 from orchestrator.driving.result import Result
 from orchestrator.embedded.users import has_stopped, use_broker
@@ -28,7 +28,7 @@ _MOST_TRIALS = 500
 _MEASURES = ("validation_accuracy", "validation_accuracy_interval", "validation_log_loss")
 
 
-# Runs at once; each asks the broker five times a second.
+# Runs at once.
 _AT_ONCE = 16
 
 
@@ -66,8 +66,9 @@ class _Driving:
         Ctrl-C stops all of them.
         """
         self._latest = {}
+        broker = open_broker(self.connected, TICK_S)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            futures = [pool.submit(self._drive_one, run) for run in runs]
+            futures = [pool.submit(self._drive_one, run, broker) for run in runs]
             try:
                 while wait(futures, TICK_S).not_done:
                     self._report(futures)
@@ -80,11 +81,10 @@ class _Driving:
         self._done += len(runs)
         return [future.result() for future in futures]
 
-    def _drive_one(self, run: Run) -> Result | PoetsError:
+    def _drive_one(self, run: Run, broker: Broker) -> Result | PoetsError:
         def on_progress(progress: Progress) -> None:
             self._latest[run.name] = progress
 
-        broker = open_broker(self.connected)
         try:
             return drive_run(run, broker, on_progress, has_ended=lambda: has_stopped(self.settings))
         except PoetsError as error:

@@ -125,11 +125,16 @@ def batch_sizes(folder: RunFolder) -> list[int]:
 
 def own_shards(folder: RunFolder) -> list[str | None]:
     """Return for each batch the shard that it writes; None when all of it was cached."""
-    shards: list[str | None] = []
-    for table in _read_columns(folder, ["shard", "shard_row"]):
-        own = np.flatnonzero(table.column("shard_row").to_numpy() == NOT_CACHED)
-        shards.append(table.column("shard")[int(own[0])].as_py() if own.size else None)
-    return shards
+
+    def own(table: pa.Table) -> str | None:
+        rows = np.flatnonzero(table.column("shard_row").to_numpy() == NOT_CACHED)
+        return table.column("shard")[int(rows[0])].as_py() if rows.size else None
+
+    def read(file: pq.ParquetFile) -> list[str | None]:
+        groups = range(file.num_row_groups)
+        return [own(file.read_row_group(n, columns=["shard", "shard_row"])) for n in groups]
+
+    return _read(folder, read)
 
 
 def count_split(folder: RunFolder, split: str) -> int:

@@ -50,12 +50,10 @@ def test_what_is_sent_waits_in_its_queue_under_its_name(broker_url):
     broker.send("spring:1", [CONVERT, Item.of_batch(0), Item.of_batch(1)], "train")
     broker.send("autumn", [Item.of_batch(7)], "label")
 
-    assert broker.queued("spring:1", ("bottleneck", "train", "infer")) == {
-        CONVERT,
-        Item.of_batch(0),
-        Item.of_batch(1),
-    }
-    assert broker.queued("autumn", ("bottleneck", "train", "infer")) == {Item.of_batch(7)}
+    traffic = broker.queues.look()
+    assert traffic.of("spring:1") == {CONVERT, Item.of_batch(0), Item.of_batch(1)}
+    assert traffic.of("autumn") == {Item.of_batch(7)}
+    assert (traffic.rivals("spring:1"), traffic.rivals("winter")) == (1, 2)
     assert broker.queue_lengths(("bottleneck", "train", "infer")) == {
         "bottleneck": 2,
         "train": 1,
@@ -89,7 +87,7 @@ def test_every_message_has_an_id_of_its_own(broker_url):
 def test_messages_of_others_are_not_ours(broker_url):
     connect(broker_url).rpush("infer", "no JSON", json.dumps({"headers": {}}), json.dumps([1]))
 
-    assert open_broker(load_settings()).queued("run", ["infer"]) == set()
+    assert open_broker(load_settings()).queues.look().of("run") == frozenset()
 
 
 def test_a_broker_that_does_not_answer_is_one_sentence_without_the_password(tmp_path):

@@ -6,9 +6,11 @@ import pytest
 
 from orchestrator.driving.reconcile import (
     DELIVERY_GRACE_S,
+    LEAST_WINDOW,
     MOST_FAILED_ATTEMPTS,
     MOST_STARTS,
     WINDOW,
+    WINDOW_PER_WORKER,
     Action,
     Memory,
     Seen,
@@ -167,6 +169,76 @@ def test_the_window_grows_with_the_workers_and_moves_with_what_is_done():
 
     assert [action.item.batch for action in actions] == list(range(1000, 1400))
     assert memory.first == 1000
+
+
+def test_runs_that_wait_have_equal_parts_of_what_keeps_the_workers_busy():
+    def window(**seen):
+        return len(reconcile("label", 10_000, replace(NOTHING, **seen), Memory())[0])
+
+    assert window(leased=8, busy=8) == 32
+    assert window(leased=4, busy=8, rivals=1) == window(leased=1, busy=8, rivals=1) == 16
+    assert window(leased=0, busy=8, rivals=33) == LEAST_WINDOW
+    # Messages of strangers may lie there, too.
+    assert window(leased=0, busy=5000) == WINDOW_PER_WORKER * WINDOW
+
+
+def test_quick_batches_have_a_window_as_large_as_what_was_done_between_two_looks():
+    _, memory = reconcile("label", 10_000, NOTHING, Memory())
+    later = replace(NOTHING, done=frozenset(range(100)), now=101.0)
+
+    actions, _ = reconcile("label", 10_000, later, memory)
+    resumed, _ = reconcile("label", 10_000, later, Memory())
+
+    assert len(actions) == 200
+    assert len(resumed) == WINDOW
+
+
+def test_a_batch_from_before_the_window_shrank_is_not_sent_again():
+    actions, memory = reconcile("label", 1000, replace(NOTHING, leased=8), Memory())
+    sent = [action.item for action in actions]
+    assert len(sent) == 32
+    # Another run begins; all that waited is taken or waits.
+    crowded = replace(NOTHING, alive=frozenset(sent), leased=8, busy=8, rivals=9, now=101.0)
+    _, memory = reconcile("label", 1000, crowded, memory)
+    # The others are gone, and a worker has just taken the last of them.
+    alone = replace(crowded, alive=frozenset(sent[:-1]), rivals=0, now=102.0)
+
+    actions, _ = reconcile("label", 1000, alone, memory)
+
+    assert actions == []
+
+
+def test_a_small_job_does_not_wait_for_the_end_of_a_large_one():
+    """Four workers take from one queue, first come, first served, one batch each second."""
+    sizes = {"large": 1000, "small": 6}
+    done, memory = {name: set() for name in sizes}, dict.fromkeys(sizes, Memory())
+    queue, taken, started = [], [], {"large": 0.0, "small": 20.0}
+    for now in (float(second) for second in range(100)):
+        for name, size in sizes.items():
+            if now < started[name] or len(done["small"]) == sizes["small"]:
+                continue
+            waiting = {item for run, item in queue if run == name}
+            leased = {item for run, item in taken if run == name}
+            seen = replace(
+                NOTHING,
+                done=frozenset(done[name]),
+                alive=frozenset(waiting | leased),
+                leased=len(leased),
+                busy=len(taken),
+                rivals=int(any(run != name for run, _ in queue)),
+                now=now,
+            )
+            actions, memory[name] = reconcile("label", size, seen, memory[name])
+            queue += [(name, action.item) for action in actions if action.kind == "send"]
+        for name, item in taken:
+            done[name].add(item.batch)
+        taken, queue = queue[:4], queue[4:]
+        if len(done["small"]) == sizes["small"]:
+            break
+
+    # It has had to wait for what the workers do in a few seconds, not for 900 batches.
+    assert now - started["small"] <= 12
+    assert len(done["large"]) >= 4 * 18
 
 
 def test_losing_the_memory_costs_only_duplicates():
