@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.attended import leave_runs
 from workers.errors import (
     AmbiguousSplitsError,
     EarlierExportError,
@@ -72,10 +73,31 @@ def describe_error(error: PoetsError, meta: dict[str, Any]) -> str:
     """
     known = (text for kind, text in _AFTER_ERROR.items() if isinstance(error, kind))
     advice = next(known, _RESUME if error.run else "")
-    settings = meta.get(_SETTINGS)
-    flags = needed_flags(settings) if settings else ""
+    flags = _flags(meta)
     folder = shlex.quote(error.folder) if isinstance(error, OtherFolderError) else ""
     return f"{error} {advice.format(run=f'{error.run}{flags}', folder=folder)}".rstrip()
+
+
+def describe_interrupt(meta: dict[str, Any]) -> str:
+    """Pause the runs of this command that have not ended; return what to do, for a person.
+
+    Args:
+        meta: That of the command's context.
+    """
+    run = leave_runs()
+    if run is None:
+        return "Interrupted."
+    name = f"{run.name}{_flags(meta)}"
+    if run.folder.result.exists():
+        return f"Interrupted. Run {run.name} has finished: see `poets show {name}`."
+    if run.folder.detached.exists():
+        return f"Interrupted. Run {run.name} is left to a coordinator: see `poets show {name}`."
+    return f"Stopped. Continue with `poets resume {name}`."
+
+
+def _flags(meta: dict[str, Any]) -> str:
+    settings = meta.get(_SETTINGS)
+    return needed_flags(settings) if settings else ""
 
 
 def with_advice(on_progress: "OnProgress", settings: Settings) -> "OnProgress":

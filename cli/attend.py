@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from cli.advice import with_advice
 from cli.console import Session, describe_seconds, echo, print_json, say
+from orchestrator.attended import leave_runs
 from workers.errors import AccuracyError
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def attend(session: Session, run: "Run", on_tick: Callable[[], None] = lambda: N
             f"Run {run.name} continues: another process drives it. See `poets show {name}`."
         ) from None
     except KeyboardInterrupt:
+        # It may have come before the drive, or while the stack was stopping.
+        leave_runs()
         raise KeyboardInterrupt(f"Stopped. Continue with `poets resume {name}`.") from None
 
 

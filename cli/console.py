@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.streams import writing_result
 from workers.settings import Settings, needed_flags
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Session:
 def print_json(value: Any) -> None:
     """Print one JSON value on stdout; what a terminal would obey is escaped, as JSON does it."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    click.echo(_UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text))
+    _print(_UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text))
 
 
 def echo(*lines: object) -> None:
@@ -65,12 +66,17 @@ def echo(*lines: object) -> None:
     `print_table` or `show_progress`, which escape.
     """
     for line in lines or ("",):
-        click.echo(on_one_line(str(line)))
+        _print(on_one_line(str(line)))
 
 
 def echo_path(path: object) -> None:
     """Print a path on stdout: exactly for a program that reads it, escaped for a person."""
-    click.echo(on_one_line(str(path)) if sys.stdout.isatty() else path)
+    _print(on_one_line(str(path)) if sys.stdout.isatty() else path)
+
+
+def _print(text: object) -> None:
+    with writing_result():
+        click.echo(text)
 
 
 def say(*lines: str) -> None:
@@ -90,7 +96,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
             cell.rjust(width) if right else cell.ljust(width)
             for cell, width, right in zip(cells, widths, is_number, strict=True)
         ]
-        click.echo("  ".join(padded).rstrip())
+        _print("  ".join(padded).rstrip())
 
 
 def on_one_line(text: str) -> str:

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from cli.advice import describe_error
+from cli.advice import describe_error, describe_interrupt
 from cli.console import on_one_line, say
+from cli.interrupts import interruptible
 from cli.options import DEBUG, debug_option
+from cli.streams import robust_streams
 from workers.errors import PoetsError
-
-INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 # What `poets --help` says of each command: the first line of its own help (a test compares
 # them).
@@ -95,20 +95,26 @@ class _LazyGroup(click.Group):
                 formatter.write_dl(list(commands.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except click.ClickException as error:
-            error.message = on_one_line(error.message)  # type: ignore[misc] # it is final by type
-            raise
-        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise
-        except (Exception, KeyboardInterrupt) as error:
-            if ctx.meta.get(DEBUG):
-                sys.excepthook = _print_traceback
+        with robust_streams(), interruptible() as interrupted:
+            try:
+                return super().invoke(ctx)
+            except click.ClickException as error:
+                error.message = on_one_line(error.message)  # type: ignore[misc] # it is final by type
                 raise
-            message, exit_code = _describe(error, ctx)
-            say(message)
-            ctx.exit(exit_code)
+            except (click.exceptions.Exit, click.Abort, BrokenPipeError):
+                raise
+            except KeyboardInterrupt as error:
+                if ctx.meta.get(DEBUG):
+                    _print_traceback(type(error), error, error.__traceback__)
+                say(str(error) or describe_interrupt(ctx.meta))
+                ctx.exit(interrupted())
+            except Exception as error:
+                if ctx.meta.get(DEBUG):
+                    sys.excepthook = _print_traceback
+                    raise
+                message, exit_code = _describe(error, ctx)
+                say(message)
+                ctx.exit(exit_code)
 
 
 def _print_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
@@ -117,9 +123,7 @@ def _print_traceback(kind: type[BaseException], error: BaseException, trace: Any
     say(*"".join(traceback.format_exception(kind, error, trace)).split("\n"))
 
 
-def _describe(error: BaseException, ctx: click.Context) -> tuple[str, int]:
-    if isinstance(error, KeyboardInterrupt):
-        return str(error) or "Interrupted.", INTERRUPTED
+def _describe(error: Exception, ctx: click.Context) -> tuple[str, int]:
     if isinstance(error, PoetsError):
         return f"Error: {describe_error(error, ctx.meta)}", error.exit_code
     return f"Error: {type(error).__name__}: {error} (--debug shows where)", 1

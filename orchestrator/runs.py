@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator.attended import attended
 from orchestrator.driving.done_batches import Stored
 from orchestrator.driving.result import Result, read_failure, read_result
 from orchestrator.driving.who_drives import Drivers, Situation, find_drivers, find_situation
@@ -104,6 +105,7 @@ def reopen_run(run: Run) -> Result | None:
         if not plan.labelling or Path(plan.labelling.output).exists():
             return read_result(run)
         folder.result.unlink()
+    attended.append(run)
     for marker in (folder.cancelled, folder.paused, folder.failure, folder.trouble):
         marker.unlink(missing_ok=True)
     # A coordinator lists the runs again when their folder has changed, or else once a minute.

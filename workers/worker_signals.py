@@ -6,6 +6,7 @@ Nothing is computed here: a model that ran before the fork makes the children ha
 
 import logging
 import os
+import signal
 import sys
 import threading
 from typing import Any
@@ -23,6 +24,8 @@ _log = logging.getLogger(__name__)
 # While this worker rests: the queues that it has left, and why.
 _left: list[str] = []
 _reason = ""
+# As this process was started: `nohup` ignores it.
+_ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 # On top of the time that work under way is given.
 _SHUTDOWN_S = 10.0
 
@@ -53,6 +56,15 @@ def _end_rest(sender: Any, **_: Any) -> None:
     # Also when a connection is new: the timers ended with the old one.
     while _left:
         sender.add_task_queue(_left.pop())
+
+
+@worker_ready.connect
+def _end_at_hangup(**_: Any) -> None:
+    # Celery would start the worker again, or leave it as it is in a terminal.
+    def end(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if _ignores_hangup else end)
 
 
 @celeryd_init.connect

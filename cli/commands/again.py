@@ -11,6 +11,7 @@ from cli.advice import with_advice
 from cli.attend import conduct, describe_interval, print_result
 from cli.console import Session, echo, print_json, print_table
 from cli.training_options import HEAD_OPTIONS, OPTIONS, training_options
+from orchestrator.attended import leave_runs
 
 _SWEPT = ("solver", "learning_rate", "steps", "train_batch_size", "class_weight")
 # A sweep refuses larger rates, which a single run takes.
@@ -138,6 +139,8 @@ def sweep(session: Session, run: str, name: str | None, **grid: Any) -> None:
             shown = with_advice(on_progress, session.settings)
             trials, best = sweep_run(session.settings, run, given, name, shown)
     except KeyboardInterrupt:
+        # Trials that were planned, and not yet driven.
+        leave_runs()
         raise KeyboardInterrupt(
             "Stopped. The same command starts again; no bottleneck is computed twice."
         ) from None

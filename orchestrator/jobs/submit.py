@@ -144,7 +144,8 @@ def attend_run(
     """Bring a run to its end, with an embedded stack if no broker is configured.
 
     Ctrl-C leaves the run where it is, marked so that nobody continues it before it is
-    resumed; but a run that another process drives continues there.
+    resumed (one that comes before or after the drive is for `leave_runs`); but a run that
+    another process drives continues there.
 
     Args:
         started: When the command began, as ``time.monotonic`` tells it.
@@ -154,21 +155,15 @@ def attend_run(
         PoetsError: When the run failed or cannot continue now.
         WatchInterrupt: At Ctrl-C while another process drives the run.
     """
-    try:
-        with use_broker(settings) as connected:
-            broker = open_broker(connected)
-            try:
-                result = drive_run(run, broker, on_progress, lambda: has_stopped(settings))
-            except KeyboardInterrupt as interrupt:
-                if not isinstance(interrupt, WatchInterrupt):
-                    run.folder.paused.touch()
-                    on_interrupt()
-                raise
-    except KeyboardInterrupt as interrupt:
-        # One that came while the stack was starting or stopping.
-        if not isinstance(interrupt, WatchInterrupt):
-            run.folder.paused.touch()
-        raise
+    with use_broker(settings) as connected:
+        broker = open_broker(connected)
+        try:
+            result = drive_run(run, broker, on_progress, lambda: has_stopped(settings))
+        except KeyboardInterrupt as interrupt:
+            if not isinstance(interrupt, WatchInterrupt):
+                run.folder.paused.touch()
+                on_interrupt()
+            raise
     # What this command took; result.json keeps the time since the plan was made.
     return timed(result, time.monotonic() - started)
 

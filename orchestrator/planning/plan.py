@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from orchestrator.attended import attended
 from orchestrator.dataset.check_names import warn_of_dataset
 from orchestrator.dataset.dataset import Dataset
 from orchestrator.dataset.scan import FoundImage, Scan, no_images
@@ -218,11 +219,14 @@ def _claim_name(storage: Storage, temporary: Path, plan: Plan, name: str | None,
         named = replace(plan, name=name or free_name(storage, base))
         (temporary / "run.json").write_bytes(named.to_json())
         folder = storage.run(named.name)
+        run = Run(storage, folder, named)
+        attended.append(run)
         with storage_errors(f"write {folder.path}"):
             try:
                 temporary.rename(folder.path)
-                return Run(storage, folder, named)
+                return run
             except OSError:
+                attended.remove(run)
                 # Another process may have taken the name meanwhile.
                 if not folder.path.exists():
                     raise

@@ -1,4 +1,4 @@
-"""Workers and commands that are told to stop: SIGTERM, Ctrl-C, Ctrl-C again."""
+"""Workers and commands that are told to stop: SIGTERM, SIGHUP, Ctrl-C, Ctrl-C again."""
 
 import csv
 import json
@@ -68,10 +68,17 @@ def test_a_task_that_outlasts_the_grace_is_back_in_the_queue_at_once(rack, undis
     undisturbed.compare(tmp_path / "storage", "spring")
 
 
-@pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.parametrize("command", ["submit-dataset", "classify-dir"])
-def test_ctrl_c_leaves_a_run_that_can_be_resumed_and_no_process(
-    photos, undisturbed, tmp_path, runtime, command, times
+@pytest.mark.parametrize(
+    ("command", "signals", "exit_code"),
+    [
+        ("submit-dataset", [signal.SIGINT], 130),
+        ("submit-dataset", [signal.SIGHUP], 129),
+        ("classify-dir", [signal.SIGINT, signal.SIGINT], 130),
+        ("classify-dir", [signal.SIGTERM, signal.SIGTERM], 143),
+    ],
+)
+def test_an_interrupt_leaves_a_run_that_can_be_resumed_and_no_process(
+    photos, undisturbed, tmp_path, runtime, command, signals, exit_code
 ):
     """Row 18."""
     trap = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
@@ -86,10 +93,10 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed_and_no_process(
     )
     wait_until(trap.with_name(trap.name + ".pid").exists)
 
-    interrupt(process, times)
+    interrupt(process, *signals)
     out, err = process.communicate()
 
-    assert process.returncode == 130
+    assert process.returncode == exit_code
     assert out == ""
     assert err.splitlines()[-1] == "Stopped. Continue with `poets resume spring`."
     assert wait_until(lambda: not our_processes(runtime))
@@ -104,11 +111,11 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed_and_no_process(
             assert {row["status"] for row in csv.DictReader(file)} == {"ok"}
 
 
-def interrupt(process, times):
-    process.send_signal(signal.SIGINT)
-    if times == 2:
+def interrupt(process, first, *again):
+    process.send_signal(first)
+    for number in again:
         wait_until(lambda: "Stopping" in process.stderr.readline())
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
 
 
 def test_ctrl_c_ends_a_classification_of_single_images_at_once(undisturbed, tmp_path):

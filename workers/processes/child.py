@@ -198,12 +198,13 @@ class Child(Generic[Answer]):
 def begin() -> list[str]:
     """Return the arguments that `Child` was given, in the process that it started.
 
-    The process ends with its parent from now on, and leaves Ctrl-C, which reaches every process
-    of a terminal, to it.
+    The process ends with its parent from now on, and leaves to it the signals that reach every
+    process of a terminal (Ctrl-C, a closed window) or of a service.
     """
     *arguments, parent = sys.argv[1:]
     end_with_parent(parent=int(parent))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     return arguments
 
 

@@ -48,7 +48,7 @@ class RunFolder:
     # Why the run could not go on when it was last tried, in words.
     trouble = InRunFolder("trouble.txt")
     cancelled = InRunFolder("cancelled")
-    # Set by Ctrl-C: the coordinator leaves the run alone until `poets resume`.
+    # Set by Ctrl-C, SIGTERM and SIGHUP: the coordinator leaves the run alone until `poets resume`.
     paused = InRunFolder("paused")
     # Set by ``--detach``: the coordinator takes the run up at once.
     detached = InRunFolder("detached")
