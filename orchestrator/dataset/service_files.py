@@ -56,8 +56,9 @@ def name_service_file(name: str) -> str | None:
     """Return the kind under which a file is ignored by its name alone, else None."""
     if known := _NAMED_FILES.get(name.casefold()):
         return known
-    start = next((start for start in _FILE_STARTS if name.startswith(start)), None)
-    return start and f"{start}*"
+    if not name.startswith(_FILE_STARTS):
+        return None
+    return next(f"{start}*" for start in _FILE_STARTS if name.startswith(start))
 
 
 def name_library_folder(library: str, name: str) -> str | None:

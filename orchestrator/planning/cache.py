@@ -1,7 +1,7 @@
 """What the cache of bottlenecks already knows about the images of a new run."""
 
+import contextlib
 import functools
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,24 +11,24 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from orchestrator.dataset.scan import FoundImage
+from orchestrator.planning.hashed_files import HashedFiles
 from orchestrator.progress import OnProgress, Progress, counted, ignore
 from workers.errors import ShardError
 from workers.storage.layout import Storage
-from workers.storage.names import decode_name
-from workers.storage.regular_files import open_regular_file
 from workers.storage.shards import read_shard_index
 
 # Images come in the order of their paths, as the rows of shards do, so a few shards of
 # each earlier run are enough.
 _SHARDS_AT_HAND = 32
 _COLUMNS = ("uri", "size", "version", "digest")
+_NO_ROWS = np.empty((4, 0), np.int64)
 # Hashes, sorted, and the location of each.
 _Lookup = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Where the result for some content is."""
+    """Where the result for some content is; `shard` is empty where only its digest is known."""
 
     shard: str
     row: int
@@ -38,10 +38,10 @@ class Known:
 class CacheIndex:
     """Index of all bottlenecks of one backbone, 40 bytes an image.
 
-    An image is known by (uri, size, version) without reading a byte; a moved or renamed
-    one by its content, which is only read when some known image has its size and version.
-    Only 64-bit hashes are held; what they find is compared with the shard itself, so two
-    that are equal by chance never give a wrong answer.
+    An image is known by (uri, size, version) without reading a byte; a moved, copied or
+    touched one by its content, which is read once, and only when some known image has its
+    size. Only 64-bit hashes are held; what they find is compared with the shard itself, so
+    two that are equal by chance never give a wrong answer.
 
     Args:
         with_failures: Whether a known failure counts as known; without, such images are
@@ -60,41 +60,61 @@ class CacheIndex:
         with_failures: bool = True,
     ) -> None:
         self.unsettled: set[str] = set()
-        self._shards: list[Path] = []
+        self._hashed = HashedFiles(storage)
+        self._paths: list[Path] = []
+        self._shards: list[str] = []
         # What is found last is taken first: a bottleneck rather than a failure before it.
-        failed, good = [np.empty((4, 0), np.int64)], []
-        paths = sorted(storage.bottlenecks(backbone_id).glob("*/*.arrow"))
-        for path in counted(
-            paths, lambda n: on_progress(Progress("reading the cache", note=f"{n:,} shards"))
-        ):
-            try:
-                table = read_shard_index(path)
-            except (ShardError, FileNotFoundError):
-                continue  # counts as missing, and is computed again when needed
-            rows, is_failed = _hash_rows(table, len(self._shards))
+        hashed, failed, good = [_NO_ROWS], [_NO_ROWS], [_NO_ROWS]
+        shards = sorted(storage.bottlenecks(backbone_id).glob("*/*.arrow"))
+        for path, table in self._tables([*self._hashed.saved(), *shards], on_progress):
+            rows, is_failed = _hash_rows(table, len(self._paths) - 1)
+            if not self._shards[-1]:
+                hashed.append(rows)
+                continue
             if table.column("digest").null_count or (is_failed.any() and not with_failures):
                 self.unsettled.add(path.stem)
             if with_failures:
                 failed.append(rows[:, is_failed])
             good.append(rows[:, ~is_failed])
-            self._shards.append(path)
-        identities, digests, fingerprints, locations = np.concatenate([*failed, *good], axis=1)
+        known = np.concatenate([*failed, *good], axis=1)
+        identities, _, _, locations = np.concatenate([*hashed, known], axis=1)
         self._by_uri = _sort(identities, locations)
-        self._by_digest = _sort(digests, locations)
-        self._fingerprints = np.unique(fingerprints)
-        self._rows = functools.lru_cache(_SHARDS_AT_HAND)(_read_rows)
+        self._by_digest = _sort(known[1], known[3])
+        self._sizes = np.unique(known[2])
+        self._rows = functools.lru_cache(_SHARDS_AT_HAND)(lambda n: _read_rows(self._paths[n]))
+
+    def _tables(
+        self, paths: list[Path], on_progress: OnProgress
+    ) -> Iterator[tuple[Path, pa.Table]]:
+        """Yield each file that is whole; it is the last of `_paths` and of `_shards` then."""
+        for path in counted(
+            paths, lambda n: on_progress(Progress("reading the cache", note=f"{n:,} shards"))
+        ):
+            # What is damaged counts as missing, and is computed or hashed again when needed.
+            with contextlib.suppress(ShardError, FileNotFoundError):
+                table = read_shard_index(path)
+                self._paths.append(path)
+                self._shards.append("" if self._hashed.has_saved(path) else path.stem)
+                yield path, table
 
     def find(self, root: str, image: FoundImage) -> Known | None:
         """Return where the result for an image is, or None when it is new work."""
-        uri = f"{root}/{image.path}"
-        identity = (uri, image.size, image.version)
+        identity = (f"{root}/{image.path}", image.size, image.version)
         for known, found in self._candidates(self._by_uri, _hash(identity)):
             if found == identity:
-                return known
-        if not self._has_fingerprint(image):
+                return known if known.shard else self.find_content(known.digest)
+        if not self._has_size(image.size):
             return None
-        digest = _digest(decode_name(uri))
+        digest = self._hashed.digest(*identity)
         return self.find_content(digest) if digest else None
+
+    def save_hashed(self) -> None:
+        """Keep the digests of the files that `find` has read, for later plans.
+
+        Raises:
+            StorageError: When the storage refuses.
+        """
+        self._hashed.save()
 
     def find_content(self, digest: bytes) -> Known | None:
         """Return where the result for content with this digest is, or None."""
@@ -108,18 +128,17 @@ class CacheIndex:
     ) -> Iterator[tuple[Known, tuple[str, int, int]]]:
         """Yield the rows with a hash and what identifies each, the last one first."""
         hashes, locations = lookup
-        first, end = (hashes.searchsorted(key, side) for side in ("left", "right"))
-        for location in locations[first:end][::-1].tolist():
-            shard, row = divmod(location, 1 << 32)
-            path = self._shards[shard]
-            rows = self._rows(path)
+        at = int(hashes.searchsorted(key, "right")) - 1
+        while at >= 0 and hashes[at] == key:
+            number, row = divmod(int(locations[at]), 1 << 32)
+            rows = self._rows(number)
             if row < len(rows) and (digest := rows[row][3]) is not None:
-                yield Known(path.stem, row, digest), rows[row][:3]
+                yield Known(self._shards[number], row, digest), rows[row][:3]
+            at -= 1
 
-    def _has_fingerprint(self, image: FoundImage) -> bool:
-        key = _hash((image.size, image.version))
-        at = int(self._fingerprints.searchsorted(key))
-        return at < len(self._fingerprints) and bool(self._fingerprints[at] == key)
+    def _has_size(self, size: int) -> bool:
+        at = int(self._sizes.searchsorted(size))
+        return at < len(self._sizes) and bool(self._sizes[at] == size)
 
 
 def _sort(hashes: NDArray[np.int64], locations: NDArray[np.int64]) -> _Lookup:
@@ -127,15 +146,15 @@ def _sort(hashes: NDArray[np.int64], locations: NDArray[np.int64]) -> _Lookup:
     return hashes[order], locations[order]
 
 
-def _hash_rows(table: pa.Table, shard: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the hashes of identity, digest and fingerprint, and the location, of settled rows.
+def _hash_rows(table: pa.Table, number: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the hashes of identity and digest, the size, and the location, of settled rows.
 
     Returns:
         int64, shape (4, rows with a digest); and for each of them whether it is a failure.
     """
     columns = (table.column(name).to_pylist() for name in _COLUMNS)
     rows = [
-        (_hash((uri, size, version)), _head(digest), _hash((size, version)), shard << 32 | row)
+        (_hash((uri, size, version)), _head(digest), size, number << 32 | row)
         for row, (uri, size, version, digest) in enumerate(zip(*columns, strict=True))
         if digest is not None
     ]
@@ -160,12 +179,3 @@ def _hash(key: tuple[str | int, ...]) -> int:
 
 def _head(digest: bytes) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
-
-
-def _digest(path: str) -> bytes | None:
-    try:
-        # The scan lists links only where the run follows them.
-        with open_regular_file(path, may_be_link=True) as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError:
-        return None  # the worker will say why

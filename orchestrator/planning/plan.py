@@ -201,7 +201,10 @@ def _write_manifest(
                 counts["cached_variants" if row.variant else "cached"] += row.is_cached
             yield batch
 
-    write_manifest(folder / "manifest.parquet", batches())
+    try:
+        write_manifest(folder / "manifest.parquet", batches())
+    finally:
+        index.save_hashed()
     return replace(
         draft,
         images=counts["images"],

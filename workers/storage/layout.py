@@ -94,6 +94,11 @@ class Storage:
         """Folder of all bottleneck shards of one backbone, shared by every run."""
         return self.root / "bottlenecks" / _plain(backbone_id)
 
+    @property
+    def digests(self) -> Path:
+        """Folder of the digests of files that were hashed to plan a run."""
+        return self.root / "digests"
+
     def shard(self, backbone_id: str, shard: str) -> Path:
         return self.bottlenecks(backbone_id) / shard[:2] / f"{shard}.arrow"
 

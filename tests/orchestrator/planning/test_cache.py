@@ -1,6 +1,7 @@
 """The index of the cache: small, and never wrong."""
 
 import hashlib
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -16,10 +17,16 @@ SIZE, VERSION = 5, 1_700_000_000_000_000_000
 @pytest.fixture
 def photos(tmp_path):
     """Six files of the same size; their content is their number."""
-    (tmp_path / "photos").mkdir()
-    for number in range(6):
-        (tmp_path / "photos" / f"{number}.jpg").write_bytes(content(number))
-    return tmp_path / "photos"
+    return make_photos(tmp_path / "photos", range(6))
+
+
+def make_photos(folder, numbers, later_ns=0):
+    folder.mkdir()
+    for number in numbers:
+        path = folder / f"{number}.jpg"
+        path.write_bytes(content(number))
+        os.utime(path, ns=(0, VERSION + number + later_ns))
+    return folder
 
 
 def content(number):
@@ -83,7 +90,74 @@ def test_a_moved_image_is_found_by_its_content(storage, photos):
     assert index.find(str(photos), image(1)).row == 1
     # Its size and time are known, its content is another.
     (photos / "2.jpg").write_bytes(b"other")
+    os.utime(photos / "2.jpg", ns=(0, VERSION + 2))
     assert index.find(str(photos), image(2)) is None
+
+
+@pytest.mark.usefixtures("hashes")
+def test_a_copied_or_touched_image_is_found_by_its_content(storage, tmp_path):
+    copied = make_photos(tmp_path / "copied", range(4), later_ns=5)
+    (copied / "3.jpg").write_bytes(b"other")
+    os.utime(copied / "3.jpg", ns=(0, VERSION + 3 + 5))
+    (copied / "9.jpg").write_bytes(b"of another size")
+    write(storage, "aa", "/original", [0, 1])
+    write(storage, "bb", copied, [2, 3])
+
+    index = CacheIndex(storage, "b")
+
+    assert [
+        known and (known.shard, known.row, known.digest)
+        for known in (index.find(str(copied), later(number)) for number in range(4))
+    ] == [("aa", 0, digest(0)), ("aa", 1, digest(1)), ("bb", 0, digest(2)), None]
+
+
+def later(number):
+    return replace(image(number), version=VERSION + number + 5)
+
+
+@pytest.mark.usefixtures("hashes")
+@pytest.mark.parametrize("in_one_file", [1, 2, 4096])
+def test_what_was_hashed_is_not_read_again(storage, photos, monkeypatch, in_one_file):
+    monkeypatch.setattr("orchestrator.planning.hashed_files._MOST_ROWS", in_one_file)
+    write(storage, "aa", "/original", [0, 1, 2], failed=[1])
+    first = CacheIndex(storage, "b")
+    expected = [first.find(str(photos), image(number)) for number in range(4)]
+    first.save_hashed()
+
+    (photos / "0.jpg").unlink()
+    (photos / "1.jpg").unlink()
+    second = CacheIndex(storage, "b")
+
+    assert [second.find(str(photos), image(number)) for number in range(4)] == expected
+    assert [known.row for known in expected[:3]] == [0, 1, 2]
+    assert expected[3] is None
+    # Of another time, it is another file.
+    assert second.find(str(photos), later(0)) is None
+    # A failure that is to be tried again is none that is known.
+    assert CacheIndex(storage, "b", with_failures=False).find(str(photos), image(1)) is None
+    # Another backbone has no bottleneck of them.
+    assert CacheIndex(storage, "c").find(str(photos), image(0)) is None
+
+
+def test_a_file_that_changed_after_the_search_is_not_known(storage, photos):
+    write(storage, "aa", "/original", [0, 1])
+    index = CacheIndex(storage, "b")
+    (photos / "1.jpg").write_bytes(content(0))
+
+    assert index.find(str(photos), image(1)) is None
+    index.save_hashed()
+    assert not storage.digests.exists()
+
+
+def test_damaged_digests_cost_another_look(storage, photos):
+    write(storage, "aa", "/original", [0])
+    first = CacheIndex(storage, "b")
+    first.find(str(photos), image(0))
+    first.save_hashed()
+    (saved,) = storage.digests.iterdir()
+    saved.write_bytes(saved.read_bytes()[:-1])
+
+    assert CacheIndex(storage, "b").find(str(photos), image(0)).shard == "aa"
 
 
 @pytest.mark.usefixtures("hashes")
@@ -121,13 +195,13 @@ def test_an_empty_cache_knows_nothing(storage, photos):
     assert CacheIndex(storage, "b").find(str(photos), image(0)) is None
 
 
-def test_the_index_takes_40_bytes_an_image(storage, photos):
+def test_the_index_takes_at_most_40_bytes_an_image(storage, photos):
     write(storage, "aa", photos, range(1000))
 
     index = CacheIndex(storage, "b")
 
-    arrays = [index._fingerprints, *index._by_uri, *index._by_digest]
-    assert sum(array.nbytes for array in arrays) == 40 * 1000
+    arrays = [index._sizes, *index._by_uri, *index._by_digest]
+    assert 32 * 1000 < sum(array.nbytes for array in arrays) <= 40 * 1000
 
 
 @pytest.mark.usefixtures("hashes")

@@ -1,5 +1,6 @@
 """Plans: whole or not at all, names, refusals, and what the cache saves."""
 
+import os
 import shutil
 
 import pytest
@@ -97,6 +98,35 @@ def test_a_moved_and_a_relabelled_photograph_are_free(storage, tmp_path):
     plan = make_run(storage, moved, "second").plan
 
     assert plan.cached == plan.images == 24
+
+
+@pytest.mark.parametrize("change", ["cp -r", "cp -rp", "touch", "rename a label", "hard links"])
+def test_copied_touched_and_renamed_photographs_are_free_and_read_once(storage, tmp_path, change):
+    photos = make_data_set(tmp_path / "photos")
+    pretend_run(make_run(storage, photos, "first"))
+    changed = tmp_path / "changed"
+    if change == "touch":
+        for path in photos.rglob("*.jpg"):
+            os.utime(path, ns=(0, 1_500_000_000_000_000_000))
+        changed = photos
+    elif change == "rename a label":
+        (photos / "red").rename(photos / "crimson")
+        changed = photos
+    else:
+        options = {"cp -r": shutil.copyfile, "cp -rp": shutil.copy2, "hard links": os.link}
+        shutil.copytree(photos, changed, copy_function=options[change])
+
+    plan = make_run(storage, changed, "second").plan
+    assert plan.cached == plan.images == 24
+
+    for path in changed.rglob("*.jpg"):
+        found = path.stat()
+        path.write_bytes(b"?" * found.st_size)
+        os.utime(path, ns=(0, found.st_mtime_ns))
+    # The promise: path, size and time are those of a file that was read, so it is not read.
+    assert make_run(storage, changed, "third").plan.cached == 24
+    # At another path, the content decides.
+    assert make_run(storage, changed.rename(tmp_path / "moved"), "fourth").plan.cached == 0
 
 
 def test_a_damaged_shard_counts_as_missing(storage, tmp_path):
