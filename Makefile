@@ -21,7 +21,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	&& command -v $$name && break; done)
 BIN := $(VENV)/bin
 # Python keeps what it compiles, whatever the environment says (empty means so): the tests start
-# hundreds of programs, and each would compile poets anew.
+# hundreds of programs, and each would compile poets again.
 export PYTHONDONTWRITEBYTECODE :=
 # Most tests of the whole wait more than they compute, so four keep two cores busy. A file's tests
 # share what they prepare; in their own order, the files that take longest do not come last.
@@ -32,10 +32,11 @@ PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 demo: $(VENV)/.installed
 	$(BIN)/poets demo
 
+# Hypothesis draws fewer examples than in `make test`.
 # With one thread of BLAS for each process: several on two cores only wait for each other.
 check: lint types
 	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --ignore=tests/faults --ignore=tests/end_to_end \
-		-m "not tensorflow and not server and not browser"
+		--hypothesis-profile quick -m "not tensorflow and not server and not browser"
 
 lint: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""What a person is told of a data set before any work: its labels and splits, with their counts."""
+"""What poets says about a data set before any work: its labels and splits, with their counts."""
 
 import shlex
 from collections import defaultdict

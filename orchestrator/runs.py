@@ -77,11 +77,11 @@ def _state(run: Run, drivers: Drivers | None) -> RunState:
         failure = read_failure(folder)
     if failure is not None:
         return replace(state, state="failed", reason=failure)
-    trouble = ""
+    reason = ""
     with contextlib.suppress(OSError):
-        trouble = read_regular_file(folder.trouble).decode("utf-8", "replace").rstrip(".")
-    situation = find_situation(drivers, run, bool(trouble))
-    return replace(state, state=situation.state, situation=situation, reason=trouble)
+        reason = read_regular_file(folder.trouble).decode("utf-8", "replace").rstrip(".")
+    situation = find_situation(drivers, run, bool(reason))
+    return replace(state, state=situation.state, situation=situation, reason=reason)
 
 
 def cancel_run(run: Run) -> None:

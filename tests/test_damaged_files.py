@@ -1,4 +1,4 @@
-"""A flipped bit in a file of a run is a message with the file's name, never a mistake of ours."""
+"""A flipped bit in a file of a run is a message with the file's name, never a traceback."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_a_flipped_bit_in_a_failure_leaves_the_run_failed(run):
         run.folder.failure.write_bytes(damaged)
 
         assert read_failure(run.folder)
-        # A coordinator that meets such a run goes on with the others.
+        # A coordinator that meets such a run continues with the others.
         assert UnfinishedRuns(run.storage).find() == []
 
 

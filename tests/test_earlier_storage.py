@@ -1,4 +1,4 @@
-"""A storage that an earlier version wrote: today's version reads all of it, and goes on with it.
+"""A storage that an earlier version wrote: today's version reads all of it, and works with it.
 
 `tests/data/README.md` says how it was made, by commit cb8a25b. Nothing in it is edited: its
 photographs are named by the working folder of whoever reads it.

@@ -1,6 +1,6 @@
 """What a worker and each of its processes do when they start, and when they end.
 
-Nothing is computed here: a model that ran before the fork makes the children hang for ever
+Nothing is computed here: a model that ran before the fork makes the children hang forever
 (tried), so each child loads its models itself, on first use.
 """
 
@@ -83,7 +83,7 @@ def _end_with_worker(**_: Any) -> None:
 
 @worker_shutting_down.connect
 def _end_in_any_case(how: str, **_: Any) -> None:
-    # Celery waits for ever for a broker that is gone, just to say goodbye. What was under
+    # Celery waits forever for a broker that is gone, just to say goodbye. What was under
     # way was not acknowledged, so it is delivered again. (A warm shutdown waits for work.)
     if how != "Warm":
         timer = threading.Timer(_SHUTDOWN_S, os._exit, [1])

@@ -116,7 +116,7 @@ def divide(
 
 
 def fit_ours(data: DataSet, options: TrainingOptions, seed: int) -> float:
-    """Return the test accuracy of a head of ours."""
+    """Return the test accuracy of a head that poets fits."""
     training, validation, testing = divide(data, data.bottlenecks(options), seed)
     options = replace(options, seed=seed)
     fit = fit_head(training, validation, len(data.labels), options, lambda: None)

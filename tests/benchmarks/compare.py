@@ -161,7 +161,7 @@ def run_rival(rival: Rival, how: tuple[str, ...], material: Material, outcome: O
 
 
 def _kill_tree(pid: int, outcome: Outcome) -> None:
-    import psutil  # which a test of ours does without
+    import psutil  # which poets and its tests do without
 
     outcome.reason = f"no end after {_TIMEOUT_S} s"
     process = psutil.Process(pid)

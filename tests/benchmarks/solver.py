@@ -4,7 +4,7 @@
 
 All fit the same objective by turns in one run: same standardisation, same L2, two threads.
 To stop early is no advantage: what counts is when ours comes as near as 0.1 % to the
-objective that the other ends with, and the other to that of ours. Ours reads the bottlenecks
+objective that the other ends with, and the other to that of poets. That of poets reads the bottlenecks
 as they are; scikit-learn gets them standardised, and that does not count. Before that, the
 whole of our solver, which also chooses L2.
 """

@@ -34,7 +34,7 @@ class Account:
 
 
 def account(storage: Path, run: str) -> Account:
-    """Count a finished run anew, from its manifest and its results."""
+    """Count a finished run again, from its manifest and its results."""
     folder = Storage(storage).run(run)
     plan = read_plan(folder)
     planned = Counter(image.path for batch in read_batches(folder) for image in batch.images)
@@ -52,7 +52,7 @@ def account(storage: Path, run: str) -> Account:
 
 
 def assert_all_accounted(storage: Path, run: str, quarantined: int = 0) -> None:
-    """Assert that nothing was lost, nothing is there twice, and so many are in quarantine."""
+    """Assert that nothing was lost or is there twice, and how many images are in quarantine."""
     counted = account(storage, run)
     expected = Account(counted.planned, counted.planned - quarantined, quarantined, 0, 0)
     assert counted == expected

@@ -39,7 +39,7 @@ def make_bad_files(folder):
 
 
 def make_traps_for_readers(folder, outside):
-    """Make what must never be opened: whoever does waits for ever or leaves the folder."""
+    """Make what must never be opened: whoever does waits forever or leaves the folder."""
     secret = make_picture(outside / "secret.jpg", COLOURS["red"], 2)
     os.mkfifo(folder / "pipe.jpg")
     os.mkfifo(folder / "pipe without ending")

@@ -143,7 +143,7 @@ def test_hints_that_poets_did_not_write_are_skipped(rack, few):
 
 
 def test_keys_of_another_type_are_removed_with_a_warning(rack, few):
-    """They stopped every worker and every command, for ever."""
+    """They stopped every worker and every command, forever."""
     types = SHARED_TYPES | KEYS.types
     for key, kind in types.items():
         if kind == "hash":
@@ -170,7 +170,7 @@ def test_keys_of_another_type_are_removed_with_a_warning(rack, few):
 def test_a_message_that_would_come_again_before_its_task_ends_is_refused_at_start(
     tmp_path, monkeypatch, limit, value
 ):
-    """Row 9. A visibility timeout shorter than a task may take starts it again, for ever."""
+    """Row 9. A visibility timeout shorter than a task may take starts it again, forever."""
     monkeypatch.setattr(application, limit, value)
 
     with pytest.raises(SettingsError, match="must end before its message becomes visible again"):

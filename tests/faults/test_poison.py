@@ -41,7 +41,7 @@ def assert_only_these_are_lost(result, tmp_path, undisturbed_few, expected):
 
 
 def test_three_poison_images_in_one_batch_take_nobody_with_them(few, tmp_path, undisturbed_few):
-    """One kills its process, one hangs for ever, one wants all the memory."""
+    """One kills its process, one hangs forever, one wants all the memory."""
     expected = {"red/1_hangs.jpg": HANGS, "red/2_kills.jpg": KILLED, "red/3_starves.jpg": STARVES}
     for path in expected:
         make_poison(few / path)

@@ -62,7 +62,7 @@ def assert_resumes(storage, undisturbed_few):
 
 
 def fill(disk, free):
-    """Leave so many bytes of the disk free."""
+    """Leave `free` bytes of the disk free."""
     left = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
     (disk / "filler").write_bytes(bytes(left - free))
 

@@ -71,7 +71,7 @@ print("went on")
 
 @pytest.mark.parametrize(("how", "code", "said"), [("Cold", 1, ""), ("Warm", 0, "went on\n")])
 def test_a_worker_that_hangs_in_its_shutdown_ends_unless_it_waits_for_work(how, code, said):
-    """Celery waited for ever for a broker that had gone, to say goodbye to it."""
+    """Celery waited forever for a broker that had gone, to say goodbye to it."""
     ended = subprocess.run([sys.executable, "-c", HANGING, how], capture_output=True, text=True)
 
     assert (ended.returncode, ended.stdout) == (code, said)

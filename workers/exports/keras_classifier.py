@@ -15,7 +15,7 @@ Classifier = Any
 def build_classifier(
     spec: BackboneSpec, weights: Path | None, weights_digest: str, head: Head
 ) -> Classifier:
-    """Return a Keras model made of layers of Keras only, so that it is saved without code of ours.
+    """Return a Keras model made of layers of Keras only, so that whoever loads it needs no code of poets.
 
     Args:
         weights, weights_digest: See `build_keras_model`.

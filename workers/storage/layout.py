@@ -106,7 +106,7 @@ class Storage:
 def _plain(name: str) -> str:
     """Return an id, which may come from a stranger's model, if it cannot leave its folder."""
     if not _NAME.fullmatch(name):
-        raise ModelError(f"{name!r} is no name of a backbone or of weights.")
+        raise ModelError(f"{name!r} is not the name of a backbone or of weights.")
     return name
 
 

@@ -1,6 +1,6 @@
 """Files that somebody else may have put there: opened only if regular, and read up to a limit.
 
-A link would lead to a file that its maker may not read, and opening a pipe waits for ever.
+A link would lead to a file that its maker may not read, and opening a pipe waits forever.
 """
 
 import errno
@@ -60,12 +60,14 @@ def read_regular_file(
         OSError: When it is gone or cannot be read.
     """
     with open_regular_file(path, may_be_link=may_be_link) as file:
+        size = os.fstat(file.fileno()).st_size
         # Not its size alone: a file may grow, and those in /proc say 0.
-        content = file.read(min(os.fstat(file.fileno()).st_size, most_bytes))
-        content += file.read(most_bytes + 1 - len(content))
-    if len(content) > most_bytes:
-        raise _refusal(path, f"it is larger than {most_bytes} bytes", errno.EFBIG)
-    return content
+        if size <= most_bytes:
+            content = file.read(size)
+            content += file.read(most_bytes + 1 - len(content))
+            if len(content) <= most_bytes:
+                return content
+    raise _refusal(path, f"it is larger than {most_bytes} bytes", errno.EFBIG)
 
 
 def check_regular_file(path: str | Path) -> None:

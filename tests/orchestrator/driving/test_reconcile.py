@@ -106,19 +106,19 @@ TABLE = {
             )
         ],
     ),
-    "trouble is waited out": (
+    "a failed attempt is waited out": (
         "train",
         {"done": {1, 2}, "failed_attempts": {FIRST: "disk full"}},
         {"last_alive": {FIRST: NOTHING.now - 1}},
         [],
     ),
-    "after a wait, what was in trouble is tried again": (
+    "after a wait, what failed is tried again": (
         "train",
         {"done": {1, 2}, "failed_attempts": {FIRST: "disk full"}},
         {"last_alive": {FIRST: LONG_AGO}},
         send(0),
     ),
-    "trouble that stays pauses the run with its reason": (
+    "failed attempts without end pause the run with their reason": (
         "train",
         {"failed_attempts": {FIRST: "disk full"}},
         {
@@ -260,7 +260,7 @@ def test_storage_that_takes_files_again_ends_the_count_of_troubles():
 
 
 def fail_often(memory, done, times):
-    """Return what is done after the last of so many failed attempts at the first batch."""
+    """Return the actions after the last of `times` failed attempts at the first batch."""
     actions = []
     for n in range(times):
         seen = replace(NOTHING, failed_attempts={FIRST: "bad mount"}, done=done(n), now=1000.0 * n)

@@ -197,7 +197,7 @@ class World(RuleBasedStateMachine):
         """Readers find it, and the trainer marks the batch to be done again."""
         if not self.models and not self.finished and batch in self.results:
             del self.results[batch]
-            # The driver begins anew, as it does when the trainer has marked batches.
+            # The driver starts over, as it does when the trainer has marked batches.
             self.memory = Memory()
 
     # What must hold
@@ -243,7 +243,7 @@ class World(RuleBasedStateMachine):
 
 TestWorld = World.TestCase
 TestWorld.settings = settings(
-    max_examples=150,
+    max_examples=settings().max_examples * 3 // 2,
     stateful_step_count=60,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

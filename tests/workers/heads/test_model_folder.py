@@ -204,7 +204,10 @@ def test_a_head_that_claims_to_be_gigantic_is_refused_unread(model):
 
 
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=settings().max_examples * 3,
+)
 def test_an_altered_head_is_read_as_it_was_or_refused(model, place, bit):
     whole = (model / "head.npz").read_bytes()
     content = bytearray(whole)

@@ -1,4 +1,4 @@
-"""Programs of ours end when the process that started them is killed."""
+"""Programs of poets end when the process that started them is killed."""
 
 import json
 import os
