@@ -3,10 +3,10 @@
     python -m tests.benchmarks.solver [IMAGES] [WIDTH] [LABELS] [L2] [ROUNDS]
 
 All fit the same objective by turns in one run: same standardisation, same L2, two threads.
-To stop early is no advantage: what counts is when ours comes as near as 0.1 % to the
-objective that the other ends with, and the other to that of poets. That of poets reads the bottlenecks
-as they are; scikit-learn gets them standardised, and that does not count. Before that, the
-whole of our solver, which also chooses L2.
+To stop early is no advantage: what counts is when poets comes as near as 0.1 % to the objective
+that the other ends with, and the other to that of poets. Poets reads the bottlenecks as they are;
+scikit-learn gets them standardised, and that does not count. Before that, the whole of the solver
+of poets, which also chooses L2.
 """
 
 import sys

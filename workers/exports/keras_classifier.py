@@ -15,7 +15,7 @@ Classifier = Any
 def build_classifier(
     spec: BackboneSpec, weights: Path | None, weights_digest: str, head: Head
 ) -> Classifier:
-    """Return a Keras model made of layers of Keras only, so that whoever loads it needs no code of poets.
+    """Return a Keras model of Keras's own layers, so that nobody needs poets to load it.
 
     Args:
         weights, weights_digest: See `build_keras_model`.
