@@ -14,16 +14,21 @@ from workers.errors import (
     LabellingJobError,
     LinksNotFollowedError,
     NameTakenError,
+    NoBrokerError,
     NoCoordinatorError,
+    NoDistortionError,
     NoModelError,
     NoModelYetError,
     NoRunError,
     OtherFolderError,
+    OtherStackError,
     OutputExistsError,
     PoetsError,
+    PortTakenError,
     StorageGoneError,
     TargetError,
     UnfinishedRunError,
+    UnknownArchitectureError,
     UnknownModelError,
 )
 from workers.settings import Settings, needed_flags
@@ -56,6 +61,13 @@ _AFTER_ERROR: dict[type[PoetsError], str] = {
     NoModelError: "Make one with `poets submit-dataset DIR`, or give one with --model.",
     NoModelYetError: "See `poets show {run}`.",
     UnknownModelError: "`poets runs` lists the runs.",
+    UnknownArchitectureError: "`poets architectures` lists all.",
+    NoDistortionError: "Add --flip-left-right, --random-crop, --random-scale or "
+    "--random-brightness.",
+    PortTakenError: "Give another --port.",
+    NoBrokerError: "Give --broker-url or POETS_BROKER_URL, or start the embedded stack with "
+    "`poets up`.",
+    OtherStackError: "Stop it with `poets down` first.",
     StorageGoneError: "When it is there again, continue with `poets resume {run}`.",
 }
 

@@ -61,6 +61,14 @@ class UnknownArchitectureError(UsageError):
     """No row of the table of architectures has this name."""
 
 
+class NoDistortionError(UsageError):
+    """Variants of images were asked for, and nothing that would make them differ."""
+
+
+class PortTakenError(UsageError):
+    """A server cannot listen where it was told to."""
+
+
 class OtherPoetsError(PoetsError):
     """Another version of poets planned this, and would compute other bottlenecks."""
 
@@ -131,6 +139,14 @@ class ExportError(PoetsError):
 
 class BrokerError(PoetsError):
     """No broker can be reached or started, or it is configured in a way that loses work."""
+
+
+class NoBrokerError(BrokerError):
+    """No broker was named, and none may be started."""
+
+
+class OtherStackError(BrokerError):
+    """The embedded stack that is up belongs to another version of poets."""
 
 
 class StorageError(PoetsError):

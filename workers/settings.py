@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from workers import DISTRIBUTION
-from workers.errors import BrokerError, SettingsError
+from workers.errors import NoBrokerError, SettingsError
 from workers.storage.names import check_utf8
 
 DEFAULT_STORAGE = "~/.poets"
@@ -53,13 +53,10 @@ class Settings:
         """Return the URL of the broker.
 
         Raises:
-            BrokerError: When there is none.
+            NoBrokerError: When there is none.
         """
         if self.broker_url is None:
-            raise BrokerError(
-                "There is no broker. Give --broker-url or POETS_BROKER_URL, or start the "
-                "embedded stack with `poets up`."
-            )
+            raise NoBrokerError("There is no broker.")
         return self.broker_url
 
     @property

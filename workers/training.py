@@ -112,7 +112,7 @@ def _fit(
     if not (np.isfinite(fit.head.weights).all() and np.isfinite(fit.head.bias).all()):
         raise DatasetError(
             "The solver diverged: its head holds numbers that are not finite. Train again "
-            "with a lower --learning-rate, or with --solver lbfgs."
+            "with a lower learning rate, or with the solver lbfgs."
         )
     head, temperature = calibrate_head(fit.head, validation, heartbeat)
     return replace(fit, head=head, details={**fit.details, "temperature": temperature})

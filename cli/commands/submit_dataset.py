@@ -103,8 +103,11 @@ def _say_dataset(session: Session, dataset: "Dataset") -> None:
     session.say(*summarize(dataset))
     if links := describe_links(dataset.scan.ignored):
         session.say(links)
-    for warning in warn_of_dataset(dataset):
+    warnings = warn_of_dataset(dataset)
+    for warning in warnings:
         session.say(f"Warning: {warning}")
+    if warnings:
+        session.say("`poets check` of the folder lists all of these, and reads the images.")
     if suggestion := suggest_other_folder(dataset):
         session.say(suggestion)
 

@@ -103,5 +103,5 @@ def time_together(timers: list[Timer], images: list[Request], limit_s: float) ->
         except DeathError as died:
             raise PoetsError(
                 f"One of {len(timers)} processes was lost: an image {died}. Is there memory for "
-                "all of them? See `poets doctor`."
+                "all of them?"
             ) from died

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from orchestrator.driving.broker import open_broker
 from orchestrator.embedded.users import use_broker
-from workers.errors import UsageError
+from workers.errors import PortTakenError
 from workers.processes.heartbeat import no_heartbeat
 from workers.processes.parent_death import end_with_parent
 from workers.settings import Settings
@@ -24,7 +24,7 @@ def check_port(address: str, port: int) -> None:
     """Refuse an address that cannot be listened on.
 
     Raises:
-        UsageError: With what to do.
+        PortTakenError: When something else does.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as probe:
@@ -32,9 +32,7 @@ def check_port(address: str, port: int) -> None:
         try:
             probe.bind((address, port))
         except OSError as error:
-            raise UsageError(
-                f"Cannot listen on {address}:{port}: {error.strerror}. Give another --port."
-            ) from error
+            raise PortTakenError(f"Cannot listen on {address}:{port}: {error.strerror}.") from error
 
 
 def run_program(

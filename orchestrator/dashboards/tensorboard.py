@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from orchestrator.dashboards.flower import run_program
-from workers.errors import RunError
+from workers.errors import LabellingJobError, RunError
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import read_plan
 
@@ -15,17 +15,14 @@ _UPDATE_S = 3.0
 
 
 def check_summaries(folder: RunFolder) -> None:
-    """Raise RunError for a run of which TensorBoard has nothing to show."""
+    """Raise LabellingJobError or RunError for a run of which TensorBoard has nothing to show."""
     plan = read_plan(folder)
     if plan.kind == "label":
-        raise RunError(
-            f"{folder.name!r} is a labelling job, which has no learning curve. "
-            "Give a training run; `poets runs` lists them."
-        )
+        raise LabellingJobError(f"{folder.name!r} is a labelling job, which has no learning curve.")
     if not folder.summaries.is_dir():
-        why = "they were deleted. Train it again with `poets train`."
+        why = "they were deleted. Train it again."
         if not folder.model.exists():
-            why = "its training has not begun. Try again when it has, or leave out RUN to see "
+            why = "its training has not begun. Try again when it has, or leave out its name to see "
             why += "runs as they come."
         raise RunError(f"Run {folder.name!r} has no summaries: {why}")
 

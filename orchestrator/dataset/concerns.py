@@ -150,12 +150,9 @@ def warn_of(concerns: Iterable[Concern]) -> list[str]:
     subjects: dict[str, list[str]] = {}
     for concern in concerns:
         subjects.setdefault(concern.kind, []).append(concern.subject)
-    warnings = [
+    return [
         f"{kind.heading} ({len(subjects[name]):,}): "
         f"{list_some(subjects[name], _MOST_NAMED)}. {kind.advice}"
         for name, kind in KINDS.items()
         if name in subjects
     ]
-    if warnings:
-        warnings.append("`poets check DIR` lists all of these, and reads the images.")
-    return warnings

@@ -148,7 +148,7 @@ def _check_splits(images: list[FoundImage], split: Split, is_multi_label: bool) 
     if untaught:
         raise DatasetError(
             f"No training image has the label {name_some(untaught)}: those that do are held out. "
-            "Add images with it, take it out of the label file, or try another --seed."
+            "Add images with it, take it out of the label file, or try another seed."
         )
     warnings = []
     always = sorted(label for label in counts if counts[label][TRAINING] == totals[TRAINING])

@@ -142,10 +142,9 @@ def _drive(storage: Storage, broker: Broker, name: str, retry_at: dict[str, floa
     except UsageError as error:
         # Its output has come to exist meanwhile: a retry will not help, a person must decide.
         folder.paused.touch()
-        _log.warning("%s The run is left alone until `poets resume %s`.", error, name)
+        _log.warning("run %s: %s It is left alone until somebody resumes it.", name, error)
     except PoetsError as error:
-        advice = f" Continue with `poets resume {name}`." if error.run else ""
-        _log.warning("%s%s", error, advice)
+        _log.warning("run %s: %s", name, error)
     except OSError as error:
         _log.warning("run %s: %s", name, error)
     finally:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import IO
 
 from orchestrator.embedded.stack import Stack, find_stack, try_lock
-from workers.errors import BrokerError
+from workers.errors import BrokerError, OtherStackError
 from workers.settings import Settings, poets_version
 
 _START_TIMEOUT_S = 30.0
@@ -133,9 +133,8 @@ def _join(stack: Stack, settings: Settings, lock: IO[str]) -> None:
         if state is None:
             _start(stack, settings, starting)
         elif state.version != poets_version():
-            raise BrokerError(
-                f"The stack that is up is of poets {state.version}, this is "
-                f"{poets_version()}. Stop it with `poets down` first."
+            raise OtherStackError(
+                f"The stack that is up is of poets {state.version}, this is {poets_version()}."
             )
 
 

@@ -7,7 +7,7 @@ from orchestrator.dataset.scan import FoundImage
 from orchestrator.dataset.split import TRAINING
 from orchestrator.planning.cache import CacheIndex
 from workers.bottlenecks.batches import image_uri
-from workers.errors import UsageError
+from workers.errors import NoDistortionError, UsageError
 from workers.storage.manifest import NOT_CACHED, PlannedImage
 from workers.storage.plan import Plan, TrainingOptions
 from workers.storage.shards import name_shard
@@ -29,19 +29,18 @@ def choose_variants(options: TrainingOptions, asked: int | None) -> TrainingOpti
     for name in _PERCENTS:
         percent = getattr(options, name)
         if not 0 <= percent <= 100:
-            flag = "--" + name.replace("_", "-")
-            raise UsageError(f"{flag} is a percentage from 0 to 100; it is {percent}.")
+            words = name.replace("_", " ").capitalize()
+            raise UsageError(f"{words} is a percentage from 0 to 100; it is {percent}.")
     if not options.distorts:
         if asked:
-            raise UsageError(
-                f"--variants {asked} needs a distortion, or all variants would be the same. Add "
-                "--flip-left-right, --random-crop, --random-scale or --random-brightness."
+            raise NoDistortionError(
+                f"{asked} variants of an image need a distortion, or all would be the same."
             )
         return replace(options, variants=0)
     variants = DEFAULT_VARIANTS if asked is None else asked
     if not 1 <= variants <= MOST_VARIANTS:
         raise UsageError(
-            f"--variants must be 1 to {MOST_VARIANTS} with distortions; it is {variants}."
+            f"The variants of an image must be 1 to {MOST_VARIANTS}; they are {variants}."
         )
     return replace(options, variants=variants)
 

@@ -110,7 +110,7 @@ def test_a_solver_that_diverged_leaves_no_model_and_says_what_to_change(ready_st
     options = TrainingOptions(solver="sgd", learning_rate=1e300, steps=20)
 
     with pytest.raises(
-        DatasetError, match=r"diverged.*lower --learning-rate, or with --solver lbfgs"
+        DatasetError, match=r"diverged.*lower learning rate, or with the solver lbfgs"
     ):
         trained(ready_storage, photos, options=options)
 

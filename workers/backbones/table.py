@@ -135,10 +135,8 @@ def find_spec(name: str) -> BackboneSpec:
     if name in BACKBONES:
         return BACKBONES[name]
     near = difflib.get_close_matches(name, BACKBONES, n=3, cutoff=0.4)
-    hint = f"Did you mean {', '.join(near)}? " if near else ""
-    raise UnknownArchitectureError(
-        f"Unknown architecture {name!r}. {hint}`poets architectures` lists all."
-    )
+    hint = f" Did you mean {', '.join(near)}?" if near else ""
+    raise UnknownArchitectureError(f"Unknown architecture {name!r}.{hint}")
 
 
 def name_backbone(spec: BackboneSpec, weights_digest: str) -> str:

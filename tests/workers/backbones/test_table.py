@@ -117,7 +117,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(name, near):
 
 
 def test_a_name_like_no_other_is_refused_with_where_to_look():
-    with pytest.raises(UnknownArchitectureError, match=r"'qqq'\. `poets architectures` lists all"):
+    with pytest.raises(UnknownArchitectureError, match=r"'qqq'\.$"):
         find_spec("qqq")
 
 
