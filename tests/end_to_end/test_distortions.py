@@ -47,7 +47,7 @@ def test_a_person_is_told_of_the_variants(photos):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--variants", 3), "need a distortion"),
+        (("--variants", 3), "need a distortion, or all would be the same. Add --flip-left-right"),
         (("--random-crop", 200), "a percentage from 0 to 100"),
         (("--flip-left-right", "--variants", 0), "must be 1 to 1000"),
     ],

@@ -89,9 +89,7 @@ def test_a_label_without_a_training_image_is_refused(storage, photos):
     def labels(number):
         return "only" if f"{number % 3}/{number}.jpg" == tested else "a"
 
-    with pytest.raises(
-        DatasetError, match=r"No training image has the label 'only'.*another seed"
-    ):
+    with pytest.raises(DatasetError, match=r"No training image has the label 'only'.*another seed"):
         plan(storage, photos, labels, name="second")
     assert not storage.run("second").path.exists()
 
