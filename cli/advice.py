@@ -20,6 +20,7 @@ from workers.errors import (
     NoModelError,
     NoModelYetError,
     NoRunError,
+    NoWeightsError,
     OtherFolderError,
     OtherStackError,
     OutputExistsError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _SETTINGS = "poets.settings"
 _RESUME = "What is done is kept; continue with `poets resume {run}`."
 # {run}: its name, with the flags that lead to its storage and broker. {folder}: another folder.
+# {file}, {url}: weights that are missing.
 _AFTER_ERROR: dict[type[PoetsError], str] = {
     NoRunError: "`poets runs` lists the runs there are.",
     NameTakenError: "Choose another --name, or look at it with `poets show {run}`, or continue "
@@ -54,6 +56,8 @@ _AFTER_ERROR: dict[type[PoetsError], str] = {
     "are in no label's folder of a split, or take them for labels with --splits hash.",
     LinksNotFollowedError: "Follow them with --follow-links (`poets submit-dataset`, `check`, "
     "`classify-dir`); every worker must see where they lead.",
+    NoWeightsError: "Put the file {file} into {folder} or a folder that --weights-dir, "
+    "POETS_WEIGHTS_DIR or, for `poets retrain`, --model_dir names; Keras publishes it as {url}",
     OtherFolderError: "Try `poets submit-dataset {folder}`.",
     OutputExistsError: "Use --force to overwrite it, or --output.",
     EarlierExportError: "Give another folder with --to, or --force.",
@@ -86,8 +90,10 @@ def describe_error(error: PoetsError, meta: dict[str, Any]) -> str:
     known = (text for kind, text in _AFTER_ERROR.items() if isinstance(error, kind))
     advice = next(known, _RESUME if error.run else "")
     flags = _flags(meta)
-    folder = shlex.quote(error.folder) if isinstance(error, OtherFolderError) else ""
-    return f"{error} {advice.format(run=f'{error.run}{flags}', folder=folder)}".rstrip()
+    data = {name: getattr(error, name, "") for name in ("folder", "file", "url")}
+    if isinstance(error, OtherFolderError):
+        data["folder"] = shlex.quote(error.folder)
+    return f"{error} {advice.format(run=f'{error.run}{flags}', **data)}".rstrip()
 
 
 def describe_interrupt(meta: dict[str, Any]) -> str:

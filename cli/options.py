@@ -35,6 +35,16 @@ class FiniteRange(click.FloatRange, _Finite):
     """A finite number in a range."""
 
 
+class _Batch(click.IntRange):
+    """A number of images, or -1 for all of them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if number == 0:
+            self.fail("0 images say nothing. Give -1 for all of them.", param, ctx)
+        return number
+
+
 class _Folder(click.Path):
     """A folder of images. An empty name, as of an unset variable, would be the current folder."""
 
@@ -44,6 +54,7 @@ class _Folder(click.Path):
         return super().convert(value, param, ctx)
 
 
+BATCH = _Batch(-1)
 FINITE = _Finite()
 FOLDER = _Folder(path_type=Path)
 debug_option = click.option(

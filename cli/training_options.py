@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.options import FiniteRange
+from cli.options import BATCH, FiniteRange
 from cli.percentages import Percentage
 from workers.storage.plan import OF_SGD, OF_THE_CURVE, TrainingOptions
 
@@ -66,7 +66,7 @@ HEAD_OPTIONS = (
     Row("solver", _SOLVERS, None, "lbfgs finds the optimum; sgd takes steps, as the codelab does"),
     Row("steps", _POSITIVE, "N", "Number of SGD steps"),
     Row("learning_rate", FiniteRange(0, min_open=True), "RATE", "Learning rate of SGD"),
-    Row("train_batch_size", _POSITIVE, "N", "Images in each SGD step"),
+    Row("train_batch_size", BATCH, "N", "Images in each SGD step, -1 for all"),
     Row("eval_step_interval", _POSITIVE, "N", "SGD steps between two points of the learning curve"),
     Row(
         "validation_batch_size",

@@ -77,6 +77,18 @@ class WeightsError(PoetsError):
     """Pretrained weights are missing, damaged, or do not fit the architecture."""
 
 
+class NoWeightsError(WeightsError):
+    """Pretrained weights are nowhere: `file` is missing, which Keras publishes at `url`.
+
+    Attributes:
+        folder: Where it would be found.
+    """
+
+    def __init__(self, message: str, file: str, folder: str, url: str) -> None:
+        super().__init__(message)
+        self.file, self.folder, self.url = file, folder, url
+
+
 class RunError(PoetsError):
     """A run does not exist, exists already, or cannot continue."""
 

@@ -1,6 +1,8 @@
 """The files that `poets retrain`, or `poets resume`, leaves once the run is done."""
 
 import json
+import os
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +17,17 @@ if TYPE_CHECKING:
     from workers.storage.layout import RunFolder
     from workers.storage.plan import Run
 
+# In what is kept: that the place of intermediate graphs is a prefix. Earlier it was a folder.
+_IS_PREFIX = "intermediate_is_prefix"
+
 
 def keep_flags(run: "RunFolder", flags: RetrainFlags) -> None:
     """Keep what a run is to leave, until it is there."""
     from workers.storage.atomic import write_whole
 
-    text = json.dumps(asdict(flags), indent=2, default=lambda path: str(path.absolute()))
+    prefix = os.path.join(os.getcwd(), os.path.expanduser(flags.intermediate_output_graphs_dir))
+    values = {**asdict(flags), "intermediate_output_graphs_dir": prefix, _IS_PREFIX: True}
+    text = json.dumps(values, indent=2, default=lambda path: str(path.absolute()))
     write_whole(run.retrain, text.encode())
 
 
@@ -36,19 +43,23 @@ def read_flags(run: "RunFolder") -> RetrainFlags | None:
         return None
     try:
         values = json.loads(read_regular_file(run.retrain))
+        if not values.pop(_IS_PREFIX, False):
+            values["intermediate_output_graphs_dir"] += "/"
         return msgspec.convert(values, RetrainFlags, dec_hook=lambda kind, value: kind(value))
-    except (NotRegularError, ValueError) as error:
+    except (NotRegularError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise RunError(f"The file {run.retrain} is damaged: {error}.") from error
 
 
 def follow(session: Session, run: "Run") -> "Result":
-    """Attend a run until it is done, printing each step of its learning curve once."""
+    """Attend a run until it is done, printing its bottlenecks and each step of its curve once."""
     from workers.heads.learning_curve import describe_step, read_steps
 
     path, size, last = run.folder.steps, 0, -1
+    print_bottlenecks = _bottleneck_lines(session, run)
 
     def print_new() -> None:
         nonlocal size, last
+        print_bottlenecks()
         found = path.stat().st_size if path.exists() else 0
         if found == size:
             return
@@ -61,6 +72,29 @@ def follow(session: Session, run: "Run") -> "Result":
     result = attend(session, run, print_new)
     print_new()
     return result
+
+
+def _bottleneck_lines(session: Session, run: "Run") -> Callable[[], None]:
+    """Return what prints the lines of retrain.py about the bottlenecks that are new.
+
+    A batch at a time, since a shard holds the bottlenecks of many images.
+    """
+    from orchestrator.driving.done_batches import Stored
+
+    stored = Stored.read(run)
+    hundreds = 0
+
+    def print_new() -> None:
+        nonlocal hundreds
+        before = set(stored.done)
+        stored.read_again()
+        shards = [stored.shards[batch] for batch in sorted(stored.done - before)]
+        session.say(*(f"Creating bottleneck at {run.shard(shard)}" for shard in shards if shard))
+        if stored.rows_done // 100 > hundreds:
+            hundreds = stored.rows_done // 100
+            session.say(f"{hundreds * 100} bottleneck files created.")
+
+    return print_new
 
 
 def leave_files(session: Session, run: "Run", flags: RetrainFlags, result: "Result") -> None:
@@ -80,10 +114,7 @@ def leave_files(session: Session, run: "Run", flags: RetrainFlags, result: "Resu
     test = examine_test(run, flags.test_batch_size)
     if not session.as_json:
         _print_test(test, flags)
-    heads = {
-        flags.intermediate_output_graphs_dir / f"intermediate_{step}.pb": head
-        for step, head in list_kept(folder.heads).items()
-    }
+    heads = {flags.intermediate_graph(step): head for step, head in list_kept(folder.heads).items()}
     try:
         with session.show_progress() as on_progress:
             export_graphs(
@@ -101,6 +132,7 @@ def leave_files(session: Session, run: "Run", flags: RetrainFlags, result: "Resu
             f"{session.flags}` writes it."
         ) from None
     folder.retrain.unlink(missing_ok=True)
+    session.say(*(f"Save intermediate result to : {path}" for path in heads))
     session.say(f"Graph and labels are in {flags.output_graph} and {flags.output_labels}.")
     session.say(f"What it gets wrong: {folder.report}")
     if session.as_json:

@@ -1,5 +1,7 @@
 """The 23 flags of the codelab's retrain.py, with its defaults."""
 
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -8,12 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import FOLDER
+from cli.options import BATCH, FOLDER
 from cli.training_options import OPTIONS
 
 if TYPE_CHECKING:
     from workers.storage.plan import TrainingOptions
 
+_MODULE = re.compile(r"(?:^|/)imagenet/(?P<name>\w+)/")
+# Modules of TensorFlow Hub, which the retrain.py of 2018 and later took, that have a counterpart
+# besides those of MobileNet v1.
+_MODULES = {
+    "inception_v3": "inception_v3",
+    "mobilenet_v2_100_224": "mobilenet_v2",
+    "mobilenet_v3_small_100_224": "mobilenet_v3_small",
+    "mobilenet_v3_large_100_224": "mobilenet_v3_large",
+    "efficientnet_v2_imagenet1k_b0": "efficientnet_v2_b0",
+    "resnet_v1_50": "resnet50",
+}
 # The codelab writes to /tmp, and the functions return fields.
 # ruff: noqa: S108, RUF009
 _Command = Callable[..., Any]
@@ -48,12 +61,6 @@ def _percent(name: str) -> Any:
     return _training(name, type=int)
 
 
-def _not_zero(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
-    if value == 0:
-        raise click.BadParameter("0 images say nothing. Give -1 for all of them.")
-    return value
-
-
 @dataclass(frozen=True)
 class RetrainFlags:
     """What `poets retrain` was given; the names are those of the codelab."""
@@ -65,8 +72,10 @@ class RetrainFlags:
         required=True,
     )
     output_graph: Path = _path("FILE", "/tmp/output_graph.pb", "Where to write the frozen graph.")
-    intermediate_output_graphs_dir: Path = _path(
-        "DIR", "/tmp/intermediate_graph/", "Folder for intermediate graphs, intermediate_STEP.pb."
+    intermediate_output_graphs_dir: str = _flag(
+        "Start of the names of intermediate graphs, PREFIXintermediate_STEP.pb.",
+        metavar="PREFIX",
+        default="/tmp/intermediate_graph/",
     )
     intermediate_store_frequency: int = _training(
         "store_interval", "Steps between two intermediate graphs, 0 for none."
@@ -86,9 +95,8 @@ class RetrainFlags:
     test_batch_size: int = _flag(
         "Images in the final test, -1 for all that are held out.",
         metavar="N",
-        type=click.IntRange(-1),
+        type=BATCH,
         default=-1,
-        callback=_not_zero,
     )
     validation_batch_size: int = _training(
         "validation_batch_size", "Validation images measured for each line, -1 for all."
@@ -113,6 +121,11 @@ class RetrainFlags:
         "The backbone; `poets architectures` lists all.", metavar="NAME", default="inception_v3"
     )
 
+    def intermediate_graph(self, step: int) -> Path:
+        """Return where the graph after a step goes: a prefix without "/" is no folder."""
+        prefix = os.path.expanduser(self.intermediate_output_graphs_dir)
+        return Path(f"{prefix}intermediate_{step}.pb")
+
     def training(self) -> "TrainingOptions":
         """Return how the head is fitted."""
         from workers.storage.plan import TrainingOptions
@@ -122,11 +135,28 @@ class RetrainFlags:
             for one in fields(self)
             if "training" in one.metadata
         }
-        return TrainingOptions(solver="sgd", **fitting)
+        # Balanced: the codelab's script draws a label first, then one of its images.
+        return TrainingOptions(solver="sgd", class_weight="balanced", **fitting)
 
 
 def retrain_flags(command: _Command) -> _Command:
     """Add the flags to a command, which gets one keyword for each field of RetrainFlags."""
     for one in reversed(fields(RetrainFlags)):
-        command = one.metadata["option"](f"--{one.name.replace('_', '-')}")(command)
+        name = one.name.replace("_", "-")
+        flag = f"--{name}/--no{name}" if one.type is bool else f"--{name}"
+        command = one.metadata["option"](flag)(command)
     return command
+
+
+def find_module(url: str) -> str | None:
+    """Return the architecture of a module of TensorFlow Hub, by its URL; None without one."""
+    found = _MODULE.search(url.lower())
+    if not found:
+        return None
+    name, is_quantized = found["name"], "/quantops" in url.lower()
+    mobilenet = re.fullmatch(r"mobilenet_v1_(\d)(\d\d)_(\d+)", name)
+    if mobilenet:
+        whole, part, size = mobilenet.groups()
+        width = f"{whole}.{part}" if whole == "0" else "1.0"
+        return f"mobilenet_{width}_{size}" + ("_quantized" if is_quantized else "")
+    return None if is_quantized else _MODULES.get(name)

@@ -1,7 +1,7 @@
 """``poets retrain`` and ``poets label-image``: the codelab's scripts, by their command lines."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,8 @@ import click
 
 from cli import options
 from cli.codelab.files import follow, keep_flags, leave_files
-from cli.codelab.flags import RetrainFlags, retrain_flags
+from cli.codelab.flags import RetrainFlags, find_module, retrain_flags
+from cli.codelab.script_command import ScriptCommand
 from cli.console import Session, echo
 
 if TYPE_CHECKING:
@@ -20,11 +21,31 @@ _SPELLING = {"token_normalize_func": lambda name: name.replace("_", "-")}
 _TOP = 5
 
 
-@click.command("retrain", context_settings=_SPELLING)
+def _architecture_of(ctx: click.Context, _: click.Parameter, url: str | None) -> str | None:
+    found = find_module(url) if url else None
+    if url and not found:
+        raise click.BadParameter(
+            f"{url} has no counterpart here. Give --architecture; `poets architectures` lists all."
+        )
+    return found
+
+
+@click.command(
+    "retrain",
+    cls=ScriptCommand,
+    context_settings=_SPELLING,
+    script_flags=[one.name for one in fields(RetrainFlags)],
+)
 @retrain_flags
+@click.option(
+    "--tfhub-module",
+    metavar="URL",
+    callback=_architecture_of,
+    help="Module of TensorFlow Hub, as later versions of retrain.py take it: its architecture.",
+)
 @options.weights
 @options.with_session(default_storage="bottleneck_dir")
-def retrain(session: Session, weights: str | None, **given: Any) -> None:
+def retrain(session: Session, weights: str | None, tfhub_module: str | None, **given: Any) -> None:
     """Train with the command line of the codelab's retrain.py.
 
     Takes all its flags, spelled with "_" or "-", and trains by gradient descent. `poets
@@ -37,6 +58,8 @@ def retrain(session: Session, weights: str | None, **given: Any) -> None:
         --bottleneck-dir tf_files/bottlenecks --output-graph tf_files/retrained_graph.pb \\
         --output-labels tf_files/retrained_labels.txt
     """
+    if tfhub_module:
+        given["architecture"] = tfhub_module
     flags = RetrainFlags(**given)
     run = _begin(session, flags, weights)
     leave_files(session, run, flags, follow(session, run))
@@ -53,7 +76,7 @@ def _begin(session: Session, flags: RetrainFlags, weights: str | None) -> "Run":
     check_tensor_name(flags.final_tensor_name)
     check_outputs(
         (flags.output_graph, flags.output_labels),
-        (flags.intermediate_output_graphs_dir, flags.summaries_dir),
+        (flags.intermediate_graph(0).parent, flags.summaries_dir),
     )
     settings = session.settings
     model_dir = flags.model_dir.expanduser().absolute()
@@ -66,6 +89,7 @@ def _begin(session: Session, flags: RetrainFlags, weights: str | None) -> "Run":
         run = plan_submission(searching, request, on_progress)
     keep_flags(run.folder, flags)
     summaries = link_summaries(run.folder, flags.summaries_dir)
+    session.say(*(f"Looking for images in '{label}'" for label in run.plan.labels))
     session.say(f"Run {run.name}: {run.plan.images:,} images, {len(run.plan.labels)} labels.")
     for warning in run.plan.warnings:
         session.say(f"Warning: {warning}")
@@ -83,7 +107,7 @@ def _flag(name: str, metavar: str, default: object, kind: Any, text: str) -> Cal
 _FILE, _PIXELS = click.Path(path_type=Path), click.IntRange(1)
 
 
-@click.command("label-image", context_settings=_SPELLING)
+@click.command("label-image", cls=ScriptCommand, context_settings=_SPELLING)
 @click.option("--image", metavar="FILE", required=True, type=_FILE, help="JPEG, PNG, GIF or BMP.")
 @_flag("--graph", "FILE", Path("tf_files/retrained_graph.pb"), _FILE, "The frozen graph.")
 @_flag("--labels", "FILE", Path("tf_files/retrained_labels.txt"), _FILE, "One label a line.")

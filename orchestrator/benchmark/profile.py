@@ -81,7 +81,7 @@ class Profile:
             "sample": self.sample,
             "unreadable": sum(self.reasons.values()),
             "reasons": self.reasons,
-            "architecture": self.request.architecture,
+            "architecture": find_spec(self.request.architecture).name,
             "processes": self.processes,
             "batch_size": self.batch_size,
             "stages": [

@@ -40,7 +40,7 @@ _TENSOR_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/-]*")
 # Training images that 16 and 8 bits are calibrated with, and all formats checked with.
 _PHOTOGRAPHS = 200
 # Names that the graph has already.
-_TAKEN_NAMES = ("input", "Mul")
+_TAKEN_NAMES, _TAKEN_SCOPES = ("input", "Mul"), ("input/", "final_training_ops/")
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,11 @@ def choose_photographs(run: Run | None) -> tuple[list[tuple[str, int, int]], str
 
 
 def check_tensor_name(name: str) -> None:
-    if not _TENSOR_NAME.fullmatch(name) or name in _TAKEN_NAMES:
+    is_taken = name in _TAKEN_NAMES or name.startswith(_TAKEN_SCOPES)
+    if is_taken or not _TENSOR_NAME.fullmatch(name):
         raise UsageError(
             f"The final tensor cannot be called {name!r}. Use letters, digits, '_', '.', '/' and "
-            f"'-', but not {' or '.join(_TAKEN_NAMES)}."
+            f"'-', but not {', '.join((*_TAKEN_NAMES, *_TAKEN_SCOPES))}."
         )
 
 

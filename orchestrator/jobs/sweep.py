@@ -16,7 +16,7 @@ from orchestrator.planning.plan import free_name, plan_again
 from orchestrator.planning.weights import resolve_backbone
 from orchestrator.progress import OnProgress, Progress
 from workers.backbones.store import read_description
-from workers.backbones.table import BackboneKey
+from workers.backbones.table import BackboneKey, find_spec
 from workers.errors import FailedSweepError, PoetsError, UsageError
 from workers.heads.model_folder import read_card
 from workers.settings import Settings
@@ -165,11 +165,12 @@ def _trials(
     called: str,
     on_progress: OnProgress,
 ) -> list[_Trial]:
+    wanted = [find_spec(name).name for name in grid.get("architecture", [plan.architecture])]
     backbones = [
         plan.backbone
         if architecture == plan.architecture
         else resolve_backbone(settings, architecture, None, on_progress)
-        for architecture in dict.fromkeys(grid.get("architecture", [plan.architecture]))
+        for architecture in dict.fromkeys(wanted)
     ]
     points = list(_points({key: grid[key] for key in grid if key != "architecture"}))
     count = len(backbones) * len(points)

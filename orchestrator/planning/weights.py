@@ -12,7 +12,7 @@ from typing import BinaryIO
 from orchestrator.progress import OnProgress, Progress
 from workers.backbones.table import BackboneKey, BackboneSpec, find_spec, name_backbone
 from workers.backbones.weights import digest_file, find_weights, seed_of
-from workers.errors import WeightsError
+from workers.errors import NoWeightsError, WeightsError
 from workers.settings import Settings
 from workers.storage.atomic import write_whole
 from workers.storage.layout import Storage
@@ -97,10 +97,11 @@ def download_weights(spec: BackboneSpec, path: Path, on_progress: OnProgress) ->
             return
         except _NetworkError as error:
             if attempt == _TRIES:
-                raise WeightsError(
-                    f"No weights for {spec.name}, and they cannot be downloaded ({error}). Put "
-                    f"the file {spec.weights_file} into {path.parent} or a folder named by "
-                    f"POETS_WEIGHTS_DIR; Keras publishes it as {spec.weights_url}"
+                raise NoWeightsError(
+                    f"No weights for {spec.name}, and they cannot be downloaded ({error}).",
+                    spec.weights_file,
+                    str(path.parent),
+                    spec.weights_url,
                 ) from error
             time.sleep(attempt)
 

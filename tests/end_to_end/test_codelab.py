@@ -214,6 +214,14 @@ def test_the_whole_command_line_of_the_codelab_leaves_its_files(tf_files, tmp_pa
     for text in (r"Cross entropy = \d\.\d{6}$", r"Validation accuracy = [\d.]+% \(N=\d+\)$"):
         assert len(re.findall(text, stderr, re.MULTILINE)) == len(steps)
     assert "1 of 50 images could not be read" in stderr
+    lines = stderr.splitlines()
+    assert {f"Looking for images in '{label}'" for label in ("daisy", "roses")} <= set(lines)
+    (shards,) = (tf_files / "bottlenecks" / "bottlenecks").iterdir()
+    created = [line for line in lines if line.startswith("Creating bottleneck at ")]
+    assert set(created) == {f"Creating bottleneck at {path}" for path in shards.rglob("*.arrow")}
+    assert re.search(r"^\d00 bottleneck files created\.$", stderr, re.MULTILINE)
+    graphs = [out / "graphs" / f"intermediate_{step}.pb" for step in (100, 200)]
+    assert lines[-4:-2] == [f"Save intermediate result to : {path}" for path in graphs]
     assert (out / "labels.txt").read_text() == "daisy\nroses\n"
     heads = {
         out / "graph.pb": run / "model" / "head.npz",
@@ -264,7 +272,7 @@ def test_resume_leaves_the_files_of_a_retrain_that_was_stopped(tf_files, tmp_pat
     bottlenecks = ("--storage", tf_files / "bottlenecks")
     process = start(
         "retrain", "--image_dir", tf_files / "flower_photos", "--how_many_training_steps=40000",
-        "--intermediate_store_frequency=30000", f"--intermediate_output_graphs_dir={out}/graphs",
+        "--intermediate_store_frequency=30000", f"--intermediate_output_graphs_dir={out}/graphs/",
         "--output_graph", out / "graph.pb", "--output_labels", out / "labels.txt",
         "--summaries_dir", out / "logs", "--architecture=mobilenet_0.25_128", "--weights=random-0",
         "--test_batch_size=3", *bottlenecks,

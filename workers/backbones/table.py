@@ -127,14 +127,14 @@ BACKBONES = {row.name: row for row in _ROWS}
 
 
 def find_spec(name: str) -> BackboneSpec:
-    """Return the row of an architecture.
+    """Return the row of an architecture, whose name may be in any case.
 
     Raises:
         UnknownArchitectureError: Names the nearest rows.
     """
-    if name in BACKBONES:
-        return BACKBONES[name]
-    near = difflib.get_close_matches(name, BACKBONES, n=3, cutoff=0.4)
+    if name.lower() in BACKBONES:
+        return BACKBONES[name.lower()]
+    near = difflib.get_close_matches(name.lower(), BACKBONES, n=3, cutoff=0.4)
     hint = f" Did you mean {', '.join(near)}?" if near else ""
     raise UnknownArchitectureError(f"Unknown architecture {name!r}.{hint}")
 

@@ -17,6 +17,7 @@ from workers.storage.regular_files import CONTENT_BYTES, read_regular_file
 
 # The node that the codelab feeds in Inception v3.
 _INCEPTION_INPUT = "Mul"
+_LAYER = "final_training_ops"
 
 
 def write_frozen_graph(classifier: Classifier, path: Path, final_tensor_name: str) -> None:
@@ -25,16 +26,28 @@ def write_frozen_graph(classifier: Classifier, path: Path, final_tensor_name: st
     Its placeholder `input` is float32, shape (1, height, width, 3), and holds
     ``(pixels - 127.5) / 127.5`` whatever the architecture, so the codelab's label_image.py
     runs it with its defaults. `Mul`, the input of the codelab's Inception v3, can be fed too.
+    The last layer has the names that the codelab's other scripts look up, such as
+    `final_training_ops/Wx_plus_b/add` for the logits, shape (1, labels).
 
     Args:
         final_tensor_name: Name of the node with the probabilities, shape (1, labels).
     """
+    import keras
     import tensorflow as tf
+
+    layer = classifier.layers[-1]
+    backbone = keras.Model(classifier.inputs[0], layer.input)
+    weights, biases = layer.get_weights()
 
     def classify(values: Any) -> Any:
         values = tf.identity(values, name=_INCEPTION_INPUT)
-        scores = classifier(values * 127.5 + 127.5, training=False)
-        return tf.identity(scores, name=final_tensor_name)
+        found = backbone(values * 127.5 + 127.5, training=False)
+        found = tf.identity(found, name="input/BottleneckInputPlaceholder")
+        kernel = tf.constant(weights, name=f"{_LAYER}/weights/final_weights")
+        bias = tf.constant(biases, name=f"{_LAYER}/biases/final_biases")
+        product = tf.matmul(found, kernel, name=f"{_LAYER}/Wx_plus_b/MatMul")
+        logits = tf.add(product, bias, name=f"{_LAYER}/Wx_plus_b/add")
+        return tf.identity(layer.activation(logits), name=final_tensor_name)
 
     signature = [tf.TensorSpec((1, *classifier.input_shape[1:]), tf.float32, name="input")]
     graph = freeze(tf.function(classify, input_signature=signature)).graph.as_graph_def()

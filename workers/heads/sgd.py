@@ -1,5 +1,7 @@
 """Gradient descent as in the codelab's ``retrain.py``; an interrupted fit resumes.
 
+With ``class_weight`` "balanced", batches are drawn as there: a label first, then one of its
+images, so every label counts the same however few images it has.
 Its checkpoint holds all that it takes to resume without a trace. Heads that it keeps at some of
 its steps are small files beside the model.
 """
@@ -10,6 +12,7 @@ import json
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +24,16 @@ from workers.heads.head import Examples, Head
 from workers.heads.learning_curve import Step, Task, measure_head
 from workers.heads.losses import turn_to_slope, weigh_labels
 from workers.storage.atomic import storage_errors, write_whole
+from workers.storage.plan import TrainingOptions
 from workers.storage.regular_files import CONTENT_BYTES, read_regular_file
 
 # Seconds of work between two checkpoints, the most that a killed trainer loses. Few fits take
 # that long: 4,000 steps on 3,670 x 512 and 5 labels take 0.7 s.
 CHECKPOINT_EVERY_S = 5.0
+# Raise it when other batches are drawn from the same numbers: a checkpoint then counts as none.
+_DRAWING = 2
+# How the indices of a batch are drawn, with replacement: by a generator, as many as are asked for.
+_Draw = Callable[[np.random.Generator, int], NDArray[np.int64]]
 # What reading raises for a file that is no checkpoint, or a damaged one.
 _DAMAGED = (
     OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, OverflowError,
@@ -68,15 +76,20 @@ def descend(task: Task) -> tuple[Head, list[Step]]:
         fingerprint = _fingerprint(task)
         descent = _read_checkpoint(task.checkpoint, fingerprint, descent)
     head = Head(descent.weights, descent.bias, training.activation)
-    label_weights = weigh_labels(training.labels, task.n_labels, options.class_weight)
+    draw, draw_held_out = (_drawing(split, options) for split in (training, task.validation))
+    # One label an image is weighed by how often it is drawn.
+    weighed = options.class_weight if training.labels.ndim == 2 else "none"
+    label_weights = weigh_labels(training.labels, task.n_labels, weighed)
     due_s = time.monotonic() + CHECKPOINT_EVERY_S
     for step in range(descent.steps_done, options.steps):
-        chosen = descent.batches.integers(0, len(training), options.train_batch_size)
-        batch = Examples(training.bottlenecks[chosen], training.labels[chosen], [])
+        batch = _batch(training, options.train_batch_size, draw, descent.batches)
         _move(head, batch, label_weights, options.learning_rate)
         descent.steps_done = step + 1
         if step % options.eval_step_interval == 0 or step + 1 == options.steps:
-            descent.curve.append(_measure(step, head, batch, task, descent))
+            held_out = _batch(
+                task.validation, options.validation_batch_size, draw_held_out, descent.evaluation
+            )
+            descent.curve.append(_measure(step, head, batch, held_out))
             task.on_step(descent.curve[-1], head)
         # Step 0 does not count, as in the codelab.
         if task.heads and options.store_interval and step and step % options.store_interval == 0:
@@ -117,17 +130,36 @@ def _move(
     np.subtract(head.bias, residual.sum(axis=0), out=head.bias)
 
 
-def _measure(step: int, head: Head, batch: Examples, task: Task, descent: Descent) -> Step:
+def _drawing(examples: Examples, options: TrainingOptions) -> _Draw:
+    labels = examples.labels
+    if options.class_weight == "none" or labels.ndim == 2 or not len(labels):
+        return lambda generator, size: generator.integers(0, len(labels), size)
+    by_label = np.argsort(labels, kind="stable")
+    # Only labels that have an image: the codelab's script fails when it draws another.
+    _, starts, counts = np.unique(labels[by_label], return_index=True, return_counts=True)
+
+    def draw(generator: np.random.Generator, size: int) -> NDArray[np.int64]:
+        chosen = generator.integers(0, len(counts), size)
+        found: NDArray[np.int64] = by_label[starts[chosen] + generator.integers(0, counts[chosen])]
+        return found
+
+    return draw
+
+
+def _batch(examples: Examples, size: int, draw: _Draw, generator: np.random.Generator) -> Examples:
+    """Return `size` examples; all of them for -1."""
+    if size < 0 or not len(examples):
+        return examples
+    chosen = draw(generator, size)
+    return Examples(examples.bottlenecks[chosen], examples.labels[chosen], [])
+
+
+def _measure(step: int, head: Head, batch: Examples, held_out: Examples) -> Step:
     figures = measure_head(head, batch.bottlenecks, batch.labels)
-    size = task.options.validation_batch_size
-    if not len(task.validation) or size == 0:
+    if not len(held_out):
         return Step(step, *figures, time=time.time())
-    bottlenecks, labels = task.validation.bottlenecks, task.validation.labels
-    if size > 0:
-        chosen = descent.evaluation.integers(0, len(labels), size)
-        bottlenecks, labels = bottlenecks[chosen], labels[chosen]
-    held_out = measure_head(head, bottlenecks, labels)
-    return Step(step, *figures, *held_out, len(labels), time.time())
+    measured = measure_head(head, held_out.bottlenecks, held_out.labels)
+    return Step(step, *figures, *measured, len(held_out), time.time())
 
 
 def _fingerprint(task: Task) -> str:
@@ -135,7 +167,7 @@ def _fingerprint(task: Task) -> str:
 
     The bottlenecks themselves are left out: within a run they follow from the paths.
     """
-    facts = [asdict(task.options), task.n_labels, np.__version__]
+    facts = [asdict(task.options), task.n_labels, np.__version__, _DRAWING]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for examples in (task.training, task.validation):
         digest.update(repr(examples.bottlenecks.shape).encode())

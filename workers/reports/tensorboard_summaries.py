@@ -29,6 +29,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from workers.heads.evaluate import Evaluation
 from workers.heads.head import Examples, Head
 from workers.heads.learning_curve import Step
+from workers.reports.tensorboard_graph import draw_graph
 from workers.storage.atomic import storage_errors
 from workers.storage.plan import OF_SGD, OF_THE_CURVE, TrainingOptions
 
@@ -61,6 +62,10 @@ class EventFile(AbstractContextManager["EventFile"]):
         """Append values of one step, measured at `when` (seconds since 1970; None: now)."""
         summary = Summary(value=values)
         self._write(Event(wall_time=when or time.time(), step=step, summary=summary))
+
+    def add_graph(self, graph: bytes) -> None:
+        """Append a serialised GraphDef."""
+        self._write(Event(wall_time=time.time(), graph_def=graph))
 
     def _write(self, event: Event) -> None:
         with storage_errors(self._doing):
@@ -141,6 +146,7 @@ class Summaries(AbstractContextManager["Summaries"]):
             }
             shown = {"architecture": architecture, **_hyperparameters(options)}
             self._run.add([_session_start(shown)])
+            self._files["train"].add_graph(draw_graph(architecture, options.solver, training))
             self._stack = stack.pop_all()
 
     def add_step(self, step: Step, head: Head | None) -> None:

@@ -25,12 +25,13 @@ class TrainingOptions:
 
     Attributes:
         solver: "lbfgs" (default; the convex problem solved) or "sgd" (as the codelab).
-        steps, learning_rate, train_batch_size: For "sgd" only.
+        steps, learning_rate, train_batch_size: For "sgd" only; a batch of -1 is all images.
         seed: Salts the split, seeds the solver and the distortions.
         flip_left_right, random_crop, random_scale, random_brightness: How the variants of
             training images are distorted, in percent (see workers.images.distortions).
         variants: Number of variants of each training image.
-        class_weight: "none", or "balanced": every label has the same total weight.
+        class_weight: "none", or "balanced": every label has the same total weight ("sgd" draws a
+            label first, then one of its images).
         target_precision: Precision that each label should have among the images that
             bulk labelling calls sure, 0 to 1; None for no thresholds.
         eval_step_interval, validation_batch_size: For the learning curve of "sgd": steps

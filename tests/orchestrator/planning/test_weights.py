@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from cli.advice import describe_error
 from orchestrator.planning.weights import download_weights, locate_weights, resolve_backbone
 from workers.backbones.table import find_spec
 from workers.backbones.weights import digest_file
-from workers.errors import UnknownArchitectureError, WeightsError
+from workers.errors import NoWeightsError, UnknownArchitectureError, WeightsError
 from workers.settings import Settings
 
 CONTENT = b"weights" * 100_000
@@ -71,14 +72,18 @@ def test_a_wrong_checksum_throws_the_download_away(publisher, tmp_path):
     assert list(tmp_path.glob("*.h5")) == []
 
 
-def test_without_a_network_one_sentence_names_the_file_and_where_to_put_it(tmp_path, monkeypatch):
+def test_without_a_network_it_is_said_which_file_is_missing_and_where_to_put_it(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr("time.sleep", lambda _: None)
     spec = replace(SPEC, weights_url="http://127.0.0.1:1/w.h5")
 
-    with pytest.raises(WeightsError) as raised:
+    with pytest.raises(NoWeightsError) as raised:
         download_weights(spec, tmp_path / "w.h5", lambda *_: None)
-    for part in (SPEC.weights_file, str(tmp_path), "POETS_WEIGHTS_DIR", spec.weights_url):
-        assert part in str(raised.value)
+    said = describe_error(raised.value, {})
+    flags = ("--weights-dir", "POETS_WEIGHTS_DIR", "--model_dir")
+    for part in (SPEC.weights_file, str(tmp_path), spec.weights_url, *flags):
+        assert part in said
 
 
 def test_weights_are_found_in_subfolders_and_put_into_storage_by_their_hash(tmp_path):

@@ -84,6 +84,32 @@ def test_a_float_format_is_written_and_measured(model, tmp_path):
     assert lines == "gänse blümchen\nback\\slash\nowl\n"
 
 
+def test_the_graph_has_the_names_that_the_scripts_of_the_codelab_look_up(model, tmp_path):
+    import tensorflow as tf
+
+    exported(model, tmp_path / "out", "graph")
+
+    # What evaluate.py does: a placeholder of its own beside the graph, and the logits.
+    graph = tf.Graph()
+    with graph.as_default():
+        content = (tmp_path / "out" / "retrained_graph.pb").read_bytes()
+        tf.import_graph_def(tf.compat.v1.GraphDef.FromString(content), name="")
+        truth = tf.compat.v1.placeholder(tf.float32, [None, 3], name="GroundTruthInput")
+        logits = graph.get_tensor_by_name("final_training_ops/Wx_plus_b/add:0")
+        scores = graph.get_tensor_by_name("final_result:0")
+        losses = tf.nn.softmax_cross_entropy_with_logits(labels=truth, logits=logits)
+        source = graph.get_tensor_by_name("input:0")
+        bottleneck = graph.get_tensor_by_name("input/BottleneckInputPlaceholder:0")
+        assert truth.name == "GroundTruthInput:0"
+        pixels = np.random.default_rng(0).uniform(-1, 1, (1, 128, 128, 3))
+        with tf.compat.v1.Session(graph=graph) as session:
+            fed = {source: pixels, truth: [[0, 1, 0]]}
+            found, loss, vector = session.run([scores, losses, bottleneck], fed)
+            other = session.run(scores, {bottleneck: vector})
+    assert loss[0] == pytest.approx(-np.log(found[0, 1]), rel=1e-4)
+    assert other == pytest.approx(found)
+
+
 @pytest.fixture(scope="module")
 def multi_label_model(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets") / "model"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tests.builders.heads import EMPTY, LABELS, make_clusters
 from tests.builders.paths import ROOT
 from workers.errors import StorageError
 from workers.heads.evaluate import evaluate_head
-from workers.heads.head import Head
+from workers.heads.head import Examples, Head
 from workers.heads.learning_curve import Step
 from workers.processes.heartbeat import no_heartbeat
 from workers.reports.tensorboard_summaries import EventFile, Summaries, histogram, scalar
@@ -65,6 +66,34 @@ def test_the_curves_have_the_names_of_the_codelab(tmp_path, read):
     ]
     held_out = read(tmp_path / "validation").Scalars("cross_entropy")
     assert [(e.step, e.value) for e in held_out] == [(0, 0.125), (10, 0.125), (20, 0.125)]
+
+
+@pytest.mark.parametrize(
+    ("solver", "training", "kind"),
+    [
+        ("sgd", TRAINING, "Softmax"),
+        ("lbfgs", TRAINING, "Softmax"),
+        (
+            "sgd",
+            Examples(TRAINING.bottlenecks, np.eye(3, dtype=bool)[TRAINING.labels], []),
+            "Sigmoid",
+        ),
+    ],
+)
+def test_the_graph_has_the_names_of_the_codelab(tmp_path, read, solver, training, kind):
+    with Summaries(tmp_path, "mobilenet_0.50_224", replace(SGD, solver=solver), training, EMPTY):
+        pass
+
+    nodes = {node.name: node for node in read(tmp_path / "train").Graph().node}
+    assert nodes["final_training_ops/Wx_plus_b/add"].input == [
+        "final_training_ops/Wx_plus_b/MatMul", "final_training_ops/biases/final_biases",
+    ]  # fmt: skip
+    assert nodes["final_result"].op == kind
+    assert {"input/BottleneckInputPlaceholder", "input/GroundTruthInput"} <= set(nodes)
+    assert nodes["input/BottleneckInputPlaceholder"].input == ["mobilenet_0.50_224"]
+    weights = nodes["final_training_ops/weights/final_weights"].attr["_output_shapes"]
+    assert [dim.size for dim in weights.list.shape[0].dim] == [20, 3]
+    assert {name for node in nodes.values() for name in node.input} <= set(nodes)
 
 
 def test_the_histograms_have_the_names_of_the_codelab(tmp_path, read):
