@@ -9,10 +9,12 @@ import sys
 import time
 
 import redis
+from celery.signals import worker_ready
 from celery.worker import state
 
 from workers.app import make_app
 from workers.leases import SHARED_TYPES, connect, remove_other_types
+from workers.processes.readiness import announce_ready
 from workers.settings import QUEUES, Settings, load_settings
 
 _FULL_WAIT_S = 2.0
@@ -57,10 +59,21 @@ def run_worker(
         without_mingle=True,
         without_gossip=True,
     )
+    began: list[bool] = []
+
+    def begin(**_: object) -> None:
+        began.append(True)
+        announce_ready()
+
+    worker_ready.connect(begin)
     worker.start()
     if worker.exitcode and state.should_stop is None and state.should_terminate is None:
-        # Nobody asked it to end. Celery gives up when it cannot record a message as unacked,
-        # such as in a key of another type. Start again as the same process.
+        # Nobody asked it to end.
+        if not began:
+            # It would end there each time.
+            sys.exit("Error: The worker cannot start; the lines above say why.")
+        # Celery gives up when it cannot record a message as unacked, such as in a key of another
+        # type. Start again as the same process.
         time.sleep(_RESTART_AFTER_S)
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this very program
     sys.exit(worker.exitcode)

@@ -161,6 +161,10 @@ class OtherStackError(BrokerError):
     """The embedded stack that is up belongs to another version of poets."""
 
 
+class MachineError(PoetsError):
+    """The machine, or the container, withholds something that every worker needs."""
+
+
 class StorageError(PoetsError):
     """The shared storage cannot be written or read; never the fault of an image."""
 

@@ -17,6 +17,7 @@ from celery.worker.control import control_command, inspect_command
 from workers.app import REST, TELL_STATE
 from workers.errors import PoetsError
 from workers.processes.parent_death import end_with_parent
+from workers.processes.semaphores import check_semaphores
 from workers.settings import QUEUES, load_settings, poets_version
 from workers.storage.atomic import check_storage
 
@@ -68,9 +69,10 @@ def _end_at_hangup(**_: Any) -> None:
 
 
 @celeryd_init.connect
-def _refuse_bad_storage(**_: Any) -> None:
+def _refuse_bad_machine(**_: Any) -> None:
     try:
         check_storage(load_settings().storage)
+        check_semaphores()
     except PoetsError as error:
         sys.exit(f"Error: {error}")
 

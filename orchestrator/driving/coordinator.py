@@ -14,6 +14,7 @@ from orchestrator.driving.driver import drive_run
 from orchestrator.driving.result import read_failure
 from workers.errors import PoetsError, UsageError
 from workers.leases import Keys
+from workers.processes.readiness import announce_ready
 from workers.settings import Settings, load_settings
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Run, list_runs
@@ -88,6 +89,7 @@ def coordinate(settings: Settings, stop: threading.Event) -> None:
         try:
             broker = broker or open_broker(settings, _SHARED_FOR_S)
             broker.client.set(ALIVE_KEY, 1, ex=_ALIVE_S)
+            announce_ready()
             undriven = undriven_runs(unfinished, broker, retry_at, driven)
         except (PoetsError, redis.RedisError, OSError) as error:
             _log.warning("broker or storage does not answer: %s", error)

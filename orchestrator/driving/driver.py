@@ -42,14 +42,15 @@ def drive_run(
     run: Run,
     broker: Broker,
     on_progress: Callable[[Progress], None],
-    has_ended: Callable[[], bool] = lambda: False,
+    why_ended: Callable[[], str | None] = lambda: None,
 ) -> Result:
     """Bring a run to its end and return its result.
 
     When another process drives the run already, this one waits for the end.
 
     Args:
-        has_ended: Whether a broker that does not answer will never do so again.
+        why_ended: Why a broker that does not answer will never do so again; "" if that is not
+            known, None if it may.
 
     Raises:
         PoetsError: When the run failed, was cancelled, or cannot continue now; it has the
@@ -58,7 +59,7 @@ def drive_run(
     """
     lock = DriverLock(broker.client, run.name)
     try:
-        return _Driver(run, broker, lock, on_progress, has_ended).drive()
+        return _Driver(run, broker, lock, on_progress, why_ended).drive()
     except KeyboardInterrupt as interrupt:
         if lock.is_of_another():
             raise WatchInterrupt from interrupt
@@ -73,7 +74,7 @@ class _Driver:
     broker: Broker
     lock: DriverLock
     on_progress: Callable[[Progress], None]
-    has_ended: Callable[[], bool]
+    why_ended: Callable[[], str | None]
 
     def __post_init__(self) -> None:
         self.folder, self.plan = self.run.folder, self.run.plan
@@ -90,9 +91,9 @@ class _Driver:
             try:
                 result = self._step()
             except (redis.RedisError, KombuError) as error:
-                if self.has_ended():
-                    what = f"The embedded stack has stopped under run {self.run.name!r}."
-                    raise RunError(what, self.run.name) from error
+                reason = self.why_ended()
+                if reason is not None:
+                    raise self._deserted(reason) from error
                 is_refusal = isinstance(error, redis.ResponseError)
                 if is_refusal and self.broker.remove_strangers(self.run.name):
                     continue
@@ -182,6 +183,12 @@ class _Driver:
 
     def _stopped(self, what: str) -> RunError:
         return RunError(f"Run {self.run.name!r} {what}", self.run.name)
+
+    def _deserted(self, reason: str) -> RunError:
+        what = f"The embedded stack has stopped under run {self.run.name!r}"
+        if reason:
+            self._keep_reason(reason)
+        return RunError(f"{what}: {reason}" if reason else f"{what}.", self.run.name)
 
     def _gone(self, what: str) -> StorageGoneError:
         return StorageGoneError(f"The storage {self.run.storage.root} {what}.", self.run.name)

@@ -43,6 +43,7 @@ class Stack:
         alive: Locked exclusively by the supervisor, whose process id it holds. The lock is
             what counts: another process could have got the id meanwhile.
         starting: Locked exclusively from before the supervisor is started until all is up.
+        failure: Why the supervisor gave up, in words, until the next one starts.
         keep: While this file exists, the stack stays up without users (`poets up`).
     """
 
@@ -52,10 +53,15 @@ class Stack:
         self.users = folder / "users.lock"
         self.alive = folder / "alive.lock"
         self.starting = folder / "start.lock"
+        self.failure = folder / "failure.txt"
         self.keep = folder / "keep"
         self.socket = folder / "valkey.sock"
         self.log = folder / "stack.log"
         self.broker_url = f"redis+socket://{self.socket}?virtual_host=0"
+
+    def ready(self, part: str) -> Path:
+        """Return the file that a part, "worker" or "coordinator", makes once it has begun."""
+        return self.folder / f"{part}.ready"
 
     def supervisor(self) -> int | None:
         """Return the process id of the supervisor, also while it starts or ends."""

@@ -23,13 +23,17 @@ from orchestrator.embedded.stack import RunningStack, Stack, try_lock
 from workers.errors import BrokerError
 from workers.leases import connect, is_idle
 from workers.processes.capacity import default_concurrency
+from workers.processes.last_words import find_last_words
 from workers.processes.parent_death import end_with_parent
+from workers.processes.readiness import announce_to
 from workers.settings import load_settings, poets_version
 from workers.storage.atomic import write_whole
 
 _TICK_S = 0.2
 _GRACE_S = 10.0
 _RESTART_AFTER_S = 1.0
+# In a row. What was killed by chance starts the next time.
+_MOST_FAILED_STARTS = 3
 # Somebody is waiting, and a batch that is cut short costs a few seconds of work.
 _WORKER_GRACE_S = 2.0
 _TOUCH_EVERY_S = 3600.0
@@ -41,24 +45,43 @@ class _Service:
     """A process that is started again when it ends.
 
     Attributes:
+        ready: File that is there once the process has begun its work.
+        log: What it writes to, as all others do.
         last_signal: What it gets when the supervisor is killed.
     """
 
     name: str
     command: list[str]
+    ready: Path
+    log: Path
     # To end cleanly, a worker needs the server, which is told to end at the same moment.
     last_signal: int = signal.SIGKILL
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     started: float = field(default=0.0, init=False)
+    failed_starts: int = field(default=0, init=False)
+    log_bytes: int = field(default=0, init=False)
 
     def keep_running(self) -> None:
+        """Start the process unless it runs.
+
+        Raises:
+            BrokerError: When it has ended several times in a row before it was ready.
+        """
         if self.is_running() or time.monotonic() - self.started <= _RESTART_AFTER_S:
             return
         if self.process is not None:
+            self.failed_starts = 0 if self.ready.exists() else self.failed_starts + 1
+            if self.failed_starts == _MOST_FAILED_STARTS:
+                raise BrokerError(
+                    f"its {self.name} cannot start: {self.last_words()} (log: {self.log})."
+                )
             print(f"{self.name} ended ({self.process.returncode}), starting it again", flush=True)
         self.started = time.monotonic()
+        self.ready.unlink(missing_ok=True)
+        self.log_bytes = self.log.stat().st_size
         self.process = subprocess.Popen(
             self.command,
+            env={**os.environ, **announce_to(self.ready)},
             stdin=subprocess.DEVNULL,
             preexec_fn=functools.partial(  # noqa: PLW1509 - there are no threads here
                 end_with_parent, self.last_signal, os.getpid()
@@ -67,6 +90,15 @@ class _Service:
 
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    def last_words(self) -> str:
+        """Return why the process has ended, in words."""
+        with self.log.open("rb") as log:
+            log.seek(self.log_bytes)
+            said = log.read().decode("utf-8", "replace")
+        code = self.process.returncode if self.process else 0
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return find_last_words(said).removeprefix("Error: ").rstrip(".") or how
 
     def stop(self, within_s: float) -> None:
         """Let the process end within this time; then kill it."""
@@ -114,14 +146,19 @@ def supervise(stack: Stack, starting: int) -> None:
     fcntl.flock(alive, fcntl.LOCK_EX)
     alive.truncate(0)
     print(os.getpid(), file=alive, flush=True)
-    server = _Service("valkey", _server_command(stack), signal.SIGTERM)
+    server = _Service("valkey", _server_command(stack), stack.socket, stack.log, signal.SIGTERM)
     server.keep_running()
     python = [sys.executable, "-P", "-m"]
     processes = default_concurrency(load_settings().device)
     print(f"processes {processes}", flush=True)
     worker_arguments = ["--concurrency", str(processes.value), "--grace-s", str(_WORKER_GRACE_S)]
-    worker = _Service("worker", [*python, "workers", *worker_arguments])
-    coordinator = _Service("coordinator", [*python, "orchestrator.driving.coordinator"])
+    worker, coordinator = (
+        _Service(name, [*python, *command], stack.ready(name), stack.log)
+        for name, command in (
+            ("worker", ["workers", *worker_arguments]),
+            ("coordinator", ["orchestrator.driving.coordinator"]),
+        )
+    )
     # Before the server is up: its imports take longer than that.
     worker.keep_running()
     _wait_for_server(stack, server)
@@ -132,10 +169,14 @@ def supervise(stack: Stack, starting: int) -> None:
     with stack.users.open("w") as users:
         # Once it has the exclusive lock, nobody can join this stack any more.
         while not asked_to_end and (stack.keep.exists() or not try_lock(users, fcntl.LOCK_EX)):
-            server.keep_running()
-            worker.keep_running()
-            if stack.keep.exists():
-                coordinator.keep_running()
+            try:
+                server.keep_running()
+                worker.keep_running()
+                if stack.keep.exists():
+                    coordinator.keep_running()
+            except BrokerError as error:
+                write_whole(stack.failure, str(error).encode())
+                break
             _keep_young(stack)
             time.sleep(_TICK_S)
         _end(stack, [coordinator, worker, server])
@@ -199,7 +240,8 @@ def _wait_for_server(stack: Stack, server: _Service) -> None:
             return
         except redis.RedisError:
             time.sleep(0.02)
-    raise BrokerError(f"The embedded Valkey server does not answer; see {stack.log}.")
+    said = "it does not answer" if server.is_running() else server.last_words()
+    raise BrokerError(f"The embedded Valkey server does not start: {said}.")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import IO
 
 from orchestrator.embedded.stack import Stack, find_stack, try_lock
 from workers.errors import BrokerError, OtherStackError
+from workers.processes.last_words import find_last_words
 from workers.settings import Settings, poets_version
 
 _START_TIMEOUT_S = 30.0
@@ -79,9 +80,21 @@ def _leaving(stack: Stack) -> Iterator[IO[str]]:
             raise
 
 
-def has_stopped(settings: Settings) -> bool:
-    """Whether the embedded stack was needed and is gone."""
-    return settings.broker_url is None and find_stack(settings).running() is None
+def why_stopped(settings: Settings) -> str | None:
+    """Return why the embedded stack is gone, "" if that is not known.
+
+    None while it is up, and with a broker of somebody else.
+    """
+    if settings.broker_url is not None:
+        return None
+    stack = find_stack(settings)
+    return None if stack.running() else _read_failure(stack)
+
+
+def _read_failure(stack: Stack) -> str:
+    with contextlib.suppress(OSError):
+        return stack.failure.read_text("utf-8", "replace")
+    return ""
 
 
 def attach_broker(settings: Settings) -> Settings | None:
@@ -93,13 +106,27 @@ def attach_broker(settings: Settings) -> Settings | None:
 
 
 def keep_stack(settings: Settings) -> Stack:
-    """Start the stack unless it is up, and keep it up until `stop_stack` (`poets up`)."""
+    """Start the stack unless it is up, and keep it up until `stop_stack` (`poets up`).
+
+    Raises:
+        BrokerError: When it cannot be started, or one of its parts cannot.
+    """
     stack = find_stack(settings)
     with stack.users.open("w") as lock:
         _join(stack, settings, lock)
         # Only now: a supervisor that was just ending has removed this file.
         stack.keep.touch()
+        _wait_until_ready(stack)
     return stack
+
+
+def _wait_until_ready(stack: Stack) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    parts = [stack.ready("worker"), stack.ready("coordinator")]
+    while time.monotonic() < deadline and not all(path.exists() for path in parts):
+        if not stack.running():
+            raise BrokerError(f"The embedded stack has stopped: {_read_failure(stack)}")
+        time.sleep(0.05)
 
 
 def stop_stack(settings: Settings) -> bool:
@@ -141,6 +168,7 @@ def _join(stack: Stack, settings: Settings, lock: IO[str]) -> None:
 def _start(stack: Stack, settings: Settings, starting: IO[str]) -> None:
     stack.state.unlink(missing_ok=True)
     stack.keep.unlink(missing_ok=True)
+    stack.failure.unlink(missing_ok=True)
     stack.log.write_bytes(b"")
     program = [sys.executable, "-P", "-m", "orchestrator.embedded.supervisor"]
     with stack.log.open("ab") as log:
@@ -166,8 +194,8 @@ def _start(stack: Stack, settings: Settings, starting: IO[str]) -> None:
             break
         time.sleep(0.02)
     process.kill()
-    lines = stack.log.read_text("utf-8", "replace").strip().splitlines() or ["no message"]
-    raise BrokerError(f"The embedded stack did not start: {lines[-1]} (log: {stack.log}).")
+    said = find_last_words(stack.log.read_text("utf-8", "replace")) or "no message"
+    raise BrokerError(f"The embedded stack did not start: {said} (log: {stack.log}).")
 
 
 def _wait_for_end(stack: Stack, unless_used: bool) -> None:

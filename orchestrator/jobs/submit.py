@@ -14,7 +14,7 @@ from orchestrator.driving.coordinator import ALIVE_KEY
 from orchestrator.driving.driver import WatchInterrupt, drive_run
 from orchestrator.driving.output_formats import check_output
 from orchestrator.driving.result import Result, timed
-from orchestrator.embedded.users import has_stopped, keep_stack, use_broker
+from orchestrator.embedded.users import keep_stack, use_broker, why_stopped
 from orchestrator.planning.plan import check_name, plan_again, plan_labelling, plan_training
 from orchestrator.planning.weights import resolve_backbone
 from orchestrator.progress import OnProgress
@@ -158,7 +158,7 @@ def attend_run(
     with use_broker(settings) as connected:
         broker = open_broker(connected)
         try:
-            result = drive_run(run, broker, on_progress, lambda: has_stopped(settings))
+            result = drive_run(run, broker, on_progress, lambda: why_stopped(settings))
         except KeyboardInterrupt as interrupt:
             if not isinstance(interrupt, WatchInterrupt):
                 run.folder.paused.touch()

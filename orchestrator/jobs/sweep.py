@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.driving.broker import Broker, open_broker
 from orchestrator.driving.driver import TICK_S, drive_run
 from orchestrator.driving.result import Result
-from orchestrator.embedded.users import has_stopped, use_broker
+from orchestrator.embedded.users import use_broker, why_stopped
 from orchestrator.jobs.submit import check_surroundings, open_training
 from orchestrator.planning.plan import free_name, plan_again
 from orchestrator.planning.weights import resolve_backbone
@@ -86,7 +86,7 @@ class _Driving:
             self._latest[run.name] = progress
 
         try:
-            return drive_run(run, broker, on_progress, has_ended=lambda: has_stopped(self.settings))
+            return drive_run(run, broker, on_progress, lambda: why_stopped(self.settings))
         except PoetsError as error:
             return error
 

@@ -183,6 +183,33 @@ def test_a_run_whose_workers_have_another_storage_ends_with_that_reason(
     assert "POETS_STORAGE" in err.splitlines()[-1]
 
 
+# As a missing library does.
+BROKEN = """
+def refuse(module):
+    raise ImportError("libnothing.so: cannot open shared object file")
+after_import("workers.worker_signals", refuse)
+"""
+
+
+def test_a_worker_that_dies_at_its_start_ends_the_command_with_the_reason(
+    photos, tmp_path, runtime
+):
+    reason = "its worker cannot start: ImportError: libnothing.so: cannot open shared object file"
+    broken = lay(tmp_path / "broken", BROKEN)
+
+    _, err = poets(
+        *("submit-dataset", photos, *TINY_OPTIONS, "--name", "spring"), exit_code=1, **broken
+    )
+
+    assert reason in err.splitlines()[-1]
+    assert err.endswith("continue with `poets resume spring`.\n")
+    shown = ask("show", "spring")
+    assert (shown["state"], reason in shown["note"]) == ("stopped", True)
+    assert wait_until(lambda: not our_processes(runtime))
+    assert reason in poets("up", exit_code=1, **broken)[1]
+    assert poets_json("resume", "spring")["images"] == 80
+
+
 def test_flower_shows_the_workers_and_lets_nobody_change_anything(runtime):
     poets("up", "-q")
     flowers = {}

@@ -35,7 +35,7 @@ def test_a_storage_without_the_right_to_write_is_refused(tmp_path):
 
 
 def test_a_worker_with_good_surroundings_starts(tmp_path):
-    worker_signals._refuse_bad_storage()
+    worker_signals._refuse_bad_machine()
 
     assert (tmp_path / "storage").is_dir()
 
@@ -45,7 +45,7 @@ def test_a_worker_with_bad_surroundings_ends_with_one_sentence(tmp_path, monkeyp
     monkeypatch.setenv("POETS_STORAGE", str(tmp_path / "file"))
 
     with pytest.raises(SystemExit, match=r"Error: The storage .* cannot be written"):
-        worker_signals._refuse_bad_storage()
+        worker_signals._refuse_bad_machine()
 
 
 def test_every_task_has_its_queue(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.embedded.stack import RunningStack, find_stack
 from orchestrator.embedded.supervisor import find_server
-from orchestrator.embedded.users import attach_broker, has_stopped, kill_stack, stop_stack
+from orchestrator.embedded.users import attach_broker, kill_stack, stop_stack, why_stopped
 from workers.errors import BrokerError
 from workers.settings import Settings
 
@@ -52,7 +52,7 @@ def test_a_process_id_without_the_lock_is_no_supervisor(settings):
     assert stack.supervisor() is None
     assert stack.running() is None
     assert attach_broker(settings) is None
-    assert has_stopped(settings)
+    assert why_stopped(settings) == ""
     assert stop_stack(settings) is False
     kill_stack(stack)
 
@@ -74,7 +74,7 @@ def test_a_supervisor_holds_the_lock_and_its_own_state(settings):
 
 
 def test_with_a_broker_configured_no_stack_is_missed(settings, tmp_path):
-    assert not has_stopped(Settings(tmp_path, "redis://localhost"))
+    assert why_stopped(Settings(tmp_path, "redis://localhost")) is None
 
 
 def test_the_server_of_the_package_comes_first_then_that_of_the_system(tmp_path, monkeypatch):
