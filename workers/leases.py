@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import redis
 
 from workers.errors import LeaseLostError, PoetsError
-from workers.items import Item
+from workers.items import CONVERT, Item
 from workers.settings import QUEUES
 
 # Kombu's name for the hash of messages that were taken and not yet acknowledged.
@@ -31,6 +31,9 @@ _RENEW_S = 2.0
 STALL_S = 60.0
 # Hints about runs that nobody asks for any more expire.
 _FORGET_S = 14 * 24 * 3600
+# A fence outlives every holder: Celery ends a task after half an hour (`workers.app.HARD_LIMIT_S`).
+FENCE_S = 3600
+_AT_ONCE = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -119,7 +122,7 @@ class Keys:
         return f"{self._prefix}lease:{item}"
 
     def fence(self, item: str) -> str:
-        """Counter: the token of the newest holder."""
+        """Counter: the token of the newest holder. It expires an hour after that one began."""
         return f"{self._prefix}fence:{item}"
 
 
@@ -157,7 +160,7 @@ class Lease:
             pipe.incr(keys.fence(self.item.key))
             pipe.hincrby(keys.starts, self.item.key, 1)
             self._take(pipe)
-            pipe.expire(keys.fence(self.item.key), _FORGET_S)
+            pipe.expire(keys.fence(self.item.key), FENCE_S)
             pipe.expire(keys.starts, _FORGET_S)
             answers = pipe.execute(raise_on_error=False)
             # What is no number, or another type, says nothing.
@@ -237,6 +240,20 @@ def report_failed_attempt(client: redis.Redis, run: str, item: Item, reason: str
     with _hints():
         client.hset(Keys(run).failed_attempts, item.key, reason)
         client.expire(Keys(run).failed_attempts, _FORGET_S)
+
+
+def forget_run(client: redis.Redis, run: str, batches: int) -> None:
+    """Remove what Redis has of a run that has ended, but for the trainer's fence.
+
+    That one ends by itself. Until then, a trainer that was taken over may not commit into a
+    later run of the same name either.
+    """
+    keys = Keys(run)
+    names = [keys.starts, keys.done, keys.failed_attempts, keys.fence(CONVERT.key)]
+    names += [keys.fence(str(batch)) for batch in range(batches)]
+    with _hints():
+        for first in range(0, len(names), _AT_ONCE):
+            client.unlink(*names[first : first + _AT_ONCE])
 
 
 @contextlib.contextmanager

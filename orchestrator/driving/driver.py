@@ -23,7 +23,7 @@ from orchestrator.progress import Meter, Progress
 from workers.backbones.store import has_backbone
 from workers.errors import PoetsError, RunError, ShardError, StorageError, StorageGoneError
 from workers.items import TRAIN, Item
-from workers.leases import Keys
+from workers.leases import Keys, forget_run
 from workers.storage.atomic import create_once, write_whole
 from workers.storage.plan import Run
 
@@ -179,6 +179,7 @@ class _Driver:
             error.run = self.run.name
             raise
         self.folder.trouble.unlink(missing_ok=True)
+        forget_run(self.broker.client, self.run.name, self.plan.batches)
         return result
 
     def _stopped(self, what: str) -> RunError:

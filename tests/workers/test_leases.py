@@ -8,10 +8,18 @@ import redis
 
 from tests.builders.programs import wait_until
 from workers import leases
-from workers.app import make_app
+from workers.app import HARD_LIMIT_S, make_app
 from workers.errors import ImageError, LeaseLostError
 from workers.items import Item
-from workers.leases import Keys, Lease, connect, is_idle, report_done, report_failed_attempt
+from workers.leases import (
+    Keys,
+    Lease,
+    connect,
+    forget_run,
+    is_idle,
+    report_done,
+    report_failed_attempt,
+)
 from workers.settings import load_settings
 
 KEYS = Keys("run")
@@ -139,6 +147,38 @@ def test_runs_and_items_are_counted_apart(client):
     ):
         assert (item.attempt, run.attempt) == (1, 1)
         assert (item.token, run.token) == (1, 1)
+
+
+def test_a_fence_outlives_every_task_and_no_more(client):
+    with Lease(client, "run", Item.parse("7")):
+        pass
+
+    assert HARD_LIMIT_S < client.ttl(KEYS.fence("7")) <= leases.FENCE_S
+
+
+def test_a_run_that_has_ended_leaves_nothing_but_the_fence_of_its_trainer(client):
+    batches = 2500
+    for item in (*map(str, range(0, batches, 50)), "train", "convert"):
+        client.set(KEYS.fence(item), 1, ex=leases.FENCE_S)
+    client.rpush(KEYS.done, "[1, 0]")
+    client.hset(KEYS.starts, "7", 1)
+    client.hset(KEYS.failed_attempts, "7", "disk full")
+    others = Keys("run-2").fence("7")
+    client.set(others, 1)
+
+    forget_run(client, "run", batches)
+
+    assert set(client.scan_iter("poets:*")) == {KEYS.fence("train"), others}
+    with Lease(client, "run", Item.parse("train")) as later:
+        assert later.token == 2
+
+
+def test_a_worker_of_an_earlier_version_is_respected_as_a_newer_holder(client):
+    with Lease(client, "run", Item.parse("train")) as own:
+        client.incr("poets:run:fence:train")
+
+        with pytest.raises(LeaseLostError):
+            own.check()
 
 
 def test_a_holder_that_was_taken_over_may_not_commit(client):
