@@ -3,7 +3,6 @@
 import csv
 import io
 import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from workers.storage.names import check_utf8, decode_name
 from workers.storage.plan import Plan, Run
 from workers.storage.predictions import read_predictions
 from workers.storage.regular_files import open_regular_file
+from workers.storage.temporary import remove_abandoned, temporary_beside
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,8 @@ def copy_images(
     )
     content = csv_bytes(("path", "label", "reason", "copy"), rows)
     _put(target / LIST_NAME, lambda file: file.write(content))
+    for folder in {target, *(Path(target, decode_name(image.path)).parent for image in images)}:
+        remove_abandoned(folder)
     return outcomes
 
 
@@ -146,7 +148,8 @@ def _copy(plan: Plan, image: BadImage, target: Path) -> str:
 
 def _put(path: Path, write: Callable[[IO[bytes]], object]) -> bool:
     """Write a whole file unless one of that name exists; return whether it was written."""
-    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    # Not named after the image, whose name may be as long as names can be.
+    temporary = temporary_beside(path.with_name("poets"))
     with storage_errors(f"write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -24,6 +24,7 @@ from workers.storage.layout import Storage
 from workers.storage.manifest import PlannedImage, write_manifest
 from workers.storage.plan import Plan, TrainingOptions
 from workers.storage.shards import Shard, write_shard
+from workers.storage.temporary import make_mark
 
 _SHARDS = 5
 _RUN, _SHARD, _BACKBONE, _IMAGE = "bench", "0", "bench", "image.jpg"
@@ -37,7 +38,7 @@ def scratch_storage(settings: Settings) -> Iterator[Settings]:
     """Yield settings with an empty storage, on the same disk; it is gone afterwards."""
     with storage_errors(f"write {settings.storage}"):
         folder = TemporaryDirectory(
-            prefix=".tmp-", dir=settings.storage, ignore_cleanup_errors=True
+            prefix=f".tmp-{make_mark()}-", dir=settings.storage, ignore_cleanup_errors=True
         )
     with folder as path:
         yield replace(settings, storage=Path(path), broker_url=None)

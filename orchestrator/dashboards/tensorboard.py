@@ -10,6 +10,7 @@ from orchestrator.dashboards.flower import run_program
 from workers.errors import LabellingJobError, RunError
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import read_plan
+from workers.storage.temporary import scratch_prefix
 
 _UPDATE_S = 3.0
 
@@ -34,7 +35,7 @@ def run_tensorboard(storage: Storage, run: str | None, address: str, port: int) 
         run: Name of the only run to show; None for all, also those that come later.
     """
     fast = importlib.util.find_spec("tensorboard_data_server") is not None
-    with tempfile.TemporaryDirectory(prefix="poets-tensorboard-") as links:
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix()) as links:
         arguments = [
             f"--logdir={links}",
             f"--host={address}",

@@ -5,7 +5,6 @@ import filecmp
 import itertools
 import json
 import os
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from workers.storage.csv_files import csv_bytes
 from workers.storage.names import check_utf8
 from workers.storage.plan import LabellingOptions, Run
 from workers.storage.predictions import read_predictions
+from workers.storage.temporary import remove_abandoned, temporary_beside
 
 # Spreadsheets skip a leading tab or line break before they look for a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -42,7 +42,8 @@ def merge_predictions(run: Run, options: LabellingOptions, heartbeat: Heartbeat)
         ShardError: When a batch has to be labelled again.
     """
     output = Path(options.output)
-    temporary = output.parent / f".{output.name}.{uuid.uuid4().hex}.tmp"
+    remove_abandoned(output.parent)
+    temporary = temporary_beside(output)
     counts: Counter[str] = Counter()
     with storage_errors(f"write {output}"):
         try:
@@ -77,7 +78,7 @@ def check_output(output: Path, overwrite: bool) -> None:
         raise UsageError(f"There is no folder {output.parent} to write {output.name} into.")
     if output.is_dir():
         raise UsageError(f"{output} is a folder. Give the name of a file.")
-    probe = output.parent / f".{output.name}.{uuid.uuid4().hex}.tmp"
+    probe = temporary_beside(output)
     try:
         probe.touch()
         probe.unlink()

@@ -15,11 +15,11 @@ from workers.items import CONVERT, TRAIN, Item
 # A message that a worker has just taken is for a moment neither queued nor leased.
 DELIVERY_GRACE_S = 4.0
 # Most batches in flight, so that Redis stays small and another run's first batch waits for
-# seconds only: four for each that is being worked on, and at least eight, in equal parts for all
+# seconds only: four for each that is being worked on, and at least twelve, in equal parts for all
 # runs that wait; and, as batches can be quick, twice as many as were done since the last look.
-WINDOW = 8
+WINDOW = 12
 WINDOW_PER_WORKER = 4
-WINDOW_PER_DONE = 2
+WINDOW_PER_DONE, QUICK_WINDOW = 2, 64
 LEAST_WINDOW = 2
 # Starts that died without a word before an item is given up.
 MOST_STARTS = 5
@@ -139,7 +139,7 @@ def _window(seen: Seen, news: int) -> int:
     # What others left in the broker must not let the window grow without limit.
     busy = max(seen.leased, min(seen.busy, WINDOW + WINDOW_PER_WORKER * seen.leased))
     share = max(WINDOW, WINDOW_PER_WORKER * busy) // (1 + seen.rivals)
-    return max(LEAST_WINDOW, WINDOW_PER_DONE * news, share)
+    return max(LEAST_WINDOW, min(WINDOW_PER_DONE * news, QUICK_WINDOW), share)
 
 
 def _missing(batches: int, seen: Seen, first: int, window: int) -> tuple[int, list[Item]]:

@@ -18,6 +18,7 @@ from workers.settings import Settings
 from workers.storage.atomic import storage_errors, write_whole
 from workers.storage.layout import RunFolder
 from workers.storage.plan import Run
+from workers.storage.temporary import remove_abandoned, scratch_prefix
 
 
 def check_outputs(files: tuple[Path, ...], folders: tuple[Path, ...]) -> None:
@@ -64,7 +65,7 @@ def export_graphs(
         PoetsError: See `orchestrator.exporting.export.export_model`.
     """
     card, _, request = open_model(settings, model, final_tensor_name, on_progress)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix()) as scratch:
         requests = {}
         for number, path in enumerate((graph, *heads)):
             made = Path(scratch, f"graph-{number}")
@@ -79,6 +80,8 @@ def export_graphs(
         for report in run_export(list(requests.values()), on_progress):
             if "reason" in report:
                 raise ExportError(f"No graph of {card.name}: {report['reason']}.")
+        for folder in {path.parent for path in (*requests, labels)}:
+            remove_abandoned(folder)
         for path, asked in requests.items():
             write_whole(path, partial(shutil.copyfile, Path(asked.target, GRAPH)))
         write_whole(labels, partial(shutil.copyfile, Path(requests[graph].target, LABELS)))

@@ -1,10 +1,10 @@
 """Export a model to the formats of other tools: into a folder, whole or not at all."""
 
+import contextlib
 import math
 import os
 import re
 import shutil
-import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,12 @@ from workers.storage.atomic import storage_errors, sync_folder
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import count_split, read_batches
 from workers.storage.plan import Run, read_plan
+from workers.storage.temporary import (
+    remove_abandoned,
+    replaced_beside,
+    restore_replaced,
+    temporary_beside,
+)
 
 _README = "README.md"
 FINAL_TENSOR = "final_result"
@@ -75,13 +81,16 @@ def export_model(
         PoetsError: See `open_model`.
     """
     target = options.target.expanduser().absolute()
+    with storage_errors(f"write {target}"), contextlib.suppress(FileNotFoundError):
+        restore_replaced(target)
     _check_target(target, options.overwrite)
     card, run, request = open_model(settings, options.model, options.final_tensor_name, on_progress)
-    temporary = target.parent / f".tmp-{uuid.uuid4().hex}"
+    temporary = temporary_beside(target)
     formats = tuple(dict.fromkeys(options.formats)) or tuple(FORMATS)
     request = replace(request, target=str(temporary), formats=formats)
     with storage_errors(f"write {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(target.parent)
         temporary.mkdir()
         try:
             copy_model(Path(request.model), temporary, MODEL_FILES)
@@ -227,7 +236,7 @@ def run_export(requests: list[ExportRequest], on_progress: OnProgress) -> list[d
 
 def _put(temporary: Path, target: Path) -> None:
     """Put a finished folder at `target`; what was there stays until that moment."""
-    old = temporary.with_name(f"{temporary.name}-old")
+    old = replaced_beside(target)
     if target.exists():
         target.rename(old)
     try:

@@ -3,7 +3,6 @@
 import itertools
 import re
 import shutil
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -26,6 +25,7 @@ from workers.storage.atomic import storage_errors
 from workers.storage.layout import Storage, check_run_name
 from workers.storage.manifest import PlannedImage, read_batches, write_manifest
 from workers.storage.plan import LabellingOptions, Plan, Run, TrainingOptions
+from workers.storage.temporary import temporary_in
 
 
 def plan_training(
@@ -164,7 +164,7 @@ def write_plan(
     check_run_name(base if name is None else name)
     created = datetime.now(UTC).isoformat(timespec="milliseconds")
     draft = replace(draft, created=created, poets=poets_version())
-    temporary = storage.runs / f".tmp-{uuid.uuid4().hex}"
+    temporary = temporary_in(storage.runs)
     with storage_errors(f"write {storage.runs}"):
         temporary.mkdir(parents=True)
     try:

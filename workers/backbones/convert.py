@@ -23,6 +23,7 @@ from workers.errors import PoetsError, StorageError, WeightsError
 from workers.processes.child import QUIET_TENSORFLOW, Child, DeathError, Tell, begin, serve
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.layout import Storage
+from workers.storage.temporary import scratch_prefix
 
 _TIMEOUT_S = 1200
 
@@ -115,7 +116,7 @@ def _check_agreement(content: bytes, model: Any, spec: BackboneSpec) -> float:
     # A conversion may fail silently: NaN, or a network without weights.
     noise = np.random.default_rng(0).integers(0, 256, (2, *spec.input_size, 3), np.uint8)
     expected = model(noise.astype(np.float32)).numpy()
-    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
+    with tempfile.NamedTemporaryFile(prefix=scratch_prefix(), suffix=".tflite") as file:
         Path(file.name).write_bytes(content)
         backbone = LiteRTBackbone(Path(file.name), chunk=2)
     found = backbone.compute(noise)

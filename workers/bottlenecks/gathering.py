@@ -21,6 +21,7 @@ from workers.storage.label_sets import split_labels
 from workers.storage.layout import RunFolder
 from workers.storage.manifest import PlannedImage, count_split, read_batches
 from workers.storage.plan import Plan, Run
+from workers.storage.temporary import scratch_prefix
 
 SPLITS = ("training", "validation", "testing")
 # Larger sets of bottlenecks are gathered in a temporary file, and read from there.
@@ -98,7 +99,7 @@ def gather_bottlenecks(run: Run, heartbeat: Heartbeat) -> Gathered:
     gathered = Gathered({}, Counter(dict.fromkeys(_COUNTED, 0)))
     width = read_description(run.storage, run.plan.backbone_id).bottleneck_size
     numbering = _Numbering(run.plan)
-    with tempfile.TemporaryDirectory(prefix="poets-") as scratch:
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix()) as scratch:
         parts = {split: _Part.allocate(scratch, split, run.folder, width) for split in SPLITS}
     rows = _results(run, heartbeat)
     for _, group in itertools.groupby(rows, key=lambda row: row[0].path):

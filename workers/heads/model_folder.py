@@ -8,7 +8,6 @@ import io
 import json
 import os
 import shutil
-import uuid
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from workers.storage.regular_files import (
     NotRegularError,
     read_regular_file,
 )
+from workers.storage.temporary import temporary_in
 from workers.storage.versioned_json import OtherVersionError, decode_versioned
 
 MODEL_VERSION = 1
@@ -106,7 +106,7 @@ def save_model(
     Raises:
         StorageError: When the storage refuses.
     """
-    temporary = folder.parent / f".tmp-{uuid.uuid4().hex}"
+    temporary = temporary_in(folder.parent)
     with storage_errors(f"write {folder}"):
         temporary.mkdir()
         try:

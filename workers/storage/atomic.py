@@ -3,12 +3,12 @@
 import contextlib
 import errno
 import os
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from workers.errors import StorageError
 from workers.storage.regular_files import NotRegularError
+from workers.storage.temporary import temporary_in
 
 
 @contextlib.contextmanager
@@ -92,7 +92,7 @@ def sync_folder(folder: Path) -> None:
 @contextlib.contextmanager
 def _temporary_file(path: Path, write: Callable[[Path], None] | bytes) -> Iterator[Path]:
     """Yield a whole file beside `path`, for the block to give it that name."""
-    temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
+    temporary = temporary_in(path.parent)
     with storage_errors(f"write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -114,7 +114,7 @@ def check_storage(storage: Path) -> None:
     Raises:
         StorageError: Says what to do.
     """
-    probe = storage / f".tmp-{uuid.uuid4().hex}"
+    probe = temporary_in(storage)
     try:
         storage.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"poets")
