@@ -12,6 +12,7 @@ from cli.interrupts import interruptible
 from cli.options import DEBUG, debug_option
 from cli.streams import robust_streams
 from workers.errors import PoetsError
+from workers.processes.surroundings import forget_foreign_settings
 
 # What `poets --help` says of each command: the first line of its own help (a test compares
 # them).
@@ -95,6 +96,7 @@ class _LazyGroup(click.Group):
                 formatter.write_dl(list(commands.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
+        forget_foreign_settings()
         with robust_streams(), interruptible() as interrupted:
             try:
                 return super().invoke(ctx)

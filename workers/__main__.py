@@ -15,6 +15,7 @@ from celery.worker import state
 from workers.app import make_app
 from workers.leases import SHARED_TYPES, connect, remove_other_types
 from workers.processes.readiness import announce_ready
+from workers.processes.surroundings import forget_foreign_settings
 from workers.settings import QUEUES, Settings, load_settings
 
 _FULL_WAIT_S = 2.0
@@ -99,6 +100,7 @@ def _is_full(client: redis.Redis) -> bool:
 
 def main() -> None:
     """Parse the command line, which the embedded stack uses."""
+    forget_foreign_settings()
     parser = argparse.ArgumentParser(prog="python -m workers")
     parser.add_argument("--queues", default=",".join(QUEUES))
     parser.add_argument("--concurrency", type=int, default=1)

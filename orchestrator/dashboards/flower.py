@@ -92,5 +92,6 @@ def run_flower(settings: Settings, address: str, port: int, basic_auth: str | No
         if basic_auth:
             # Not on the command line, where every user of the machine could read it.
             environment["FLOWER_BASIC_AUTH"] = basic_auth
-        celery = ["-m", "celery", *arguments, "--read_only=True"]
+        # Nor a flowerconfig.py.
+        celery = ["-m", "celery", *arguments, "--read_only=True", f"--conf={os.devnull}"]
         return run_program(celery, environment, connected.storage)

@@ -44,7 +44,9 @@ def run_tensorboard(storage: Storage, run: str | None, address: str, port: int) 
         ]
         program = ["-m", "orchestrator.dashboards.tensorboard_program", *arguments]
         update = functools.partial(link_summaries, storage, run, Path(links))
-        return run_program(program, dict(os.environ), Path(links), update, _UPDATE_S)
+        # Or its parts would look for each other behind the proxy of `http_proxy`.
+        environment = {**os.environ, "no_grpc_proxy": "localhost"}
+        return run_program(program, environment, Path(links), update, _UPDATE_S)
 
 
 def link_summaries(storage: Storage, run: str | None, links: Path) -> None:

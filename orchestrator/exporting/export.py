@@ -27,7 +27,8 @@ from workers.exports.formats import FORMATS, ExportRequest
 from workers.exports.model_readme import write_readme
 from workers.heads.model_backbone import check_backbone
 from workers.heads.model_folder import MODEL_FILES, ModelCard, copy_model, read_card, read_head
-from workers.processes.child import QUIET_TENSORFLOW, Child, DeathError
+from workers.processes.child import Child, DeathError
+from workers.processes.surroundings import QUIET_TENSORFLOW
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors, sync_folder
 from workers.storage.layout import RunFolder, Storage

@@ -20,8 +20,9 @@ from workers.backbones.store import BackboneDescription, has_backbone, write_bac
 from workers.backbones.table import BackboneKey, BackboneSpec, find_spec
 from workers.backbones.weights import digest_file, seed_of
 from workers.errors import PoetsError, StorageError, WeightsError
-from workers.processes.child import QUIET_TENSORFLOW, Child, DeathError, Tell, begin, serve
+from workers.processes.child import Child, DeathError, Tell, begin, serve
 from workers.processes.heartbeat import Heartbeat
+from workers.processes.surroundings import QUIET_TENSORFLOW
 from workers.storage.layout import Storage
 from workers.storage.temporary import scratch_prefix
 

@@ -1,5 +1,6 @@
 """The Keras model of a backbone: it runs on a GPU, and the LiteRT model is converted from it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from workers.backbones.table import BackboneSpec
 from workers.backbones.weights import seed_of
 from workers.errors import WeightsError
+from workers.processes.surroundings import PLAIN_KERAS
 
 # Images computed together on a GPU.
 CHUNK = 128
@@ -26,6 +28,7 @@ def build_keras_model(spec: BackboneSpec, weights: Path | None, weights_digest: 
     Raises:
         WeightsError: When the file does not fit the architecture.
     """
+    os.environ.update(PLAIN_KERAS)
     import keras
 
     seed = seed_of(weights_digest)

@@ -30,9 +30,6 @@ START_TIMEOUT_S = 120.0
 # Decoding the largest image allowed takes 0.8 GB (RGB) to 3 GB (floating-point grey).
 MEMORY_BYTES = 4 * 1024**3
 
-# Environment of a program that uses TensorFlow: no log, no GPU.
-QUIET_TENSORFLOW = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 # Sends one answer.
