@@ -24,12 +24,16 @@ def make_tiff(
     is_big_endian: bool = False,
     compression: int = RAW,
     orientation: int = 1,
+    predictor: int = 1,
+    is_big: bool = False,
     tags: dict[int, tuple[int, ...] | str] | None = None,
 ) -> bytes:
     """Return a TIFF of two strips a plane.
 
     Args:
         samples: Shape (height, width) or (height, width, channels), the values as stored.
+        predictor: 2 stores differences of samples; 3 those of bytes, for floating point.
+        is_big: Write a BigTIFF.
         tags: Further tags; SHORT, or ASCII for text.
     """
     order = ">" if is_big_endian else "<"
@@ -38,25 +42,38 @@ def make_tiff(
     rows = -(-height // 2)
     layers = [planes[..., k : k + 1] for k in range(channels)] if is_planar else [planes]
     strips = [
-        _compressed(_packed(layer[first : first + rows], bits, order), compression)
+        _compressed(_packed(layer[first : first + rows], bits, order, predictor), compression)
         for layer in layers
         for first in range(0, height, rows)
     ]
-    starts = [8 + sum(map(len, strips[:n])) for n in range(len(strips))]
+    header = 16 if is_big else 8
+    starts = [header + sum(map(len, strips[:n])) for n in range(len(strips))]
     entries: dict[int, tuple[int, ...] | str] = {
         256: (width,), 257: (height,), 258: (bits,) * channels, 259: (compression,),
         262: (photometric,), 273: tuple(starts), 274: (orientation,), 277: (channels,),
         278: (rows,), 279: tuple(map(len, strips)), 284: (2 if is_planar else 1,),
-        339: (sample_format,) * channels, **({338: extra} if extra else {}), **(tags or {}),
+        317: (predictor,), 339: (sample_format,) * channels, **({338: extra} if extra else {}),
+        **(tags or {}),
     }  # fmt: skip
     body = b"".join(strips)
-    if len(body) % 2:
-        body += b"\0"
-    start = (b"MM" if is_big_endian else b"II") + struct.pack(order + "HI", 42, 8 + len(body))
-    return start + body + _directory(entries, 8 + len(body), order)
+    body += b"\0" * (len(body) % 2)
+    start = b"MM" if is_big_endian else b"II"
+    if is_big:
+        start += struct.pack(order + "HHHQ", 43, 8, 0, header + len(body))
+    else:
+        start += struct.pack(order + "HI", 42, header + len(body))
+    return start + body + _directory(entries, header + len(body), order, is_big)
 
 
-def _packed(rows: NDArray[np.generic], bits: int, order: str) -> bytes:
+def _packed(rows: NDArray[np.generic], bits: int, order: str, predictor: int) -> bytes:
+    if predictor == 2:
+        before = np.concatenate([np.zeros_like(rows[:, :1]), rows[:, :-1]], axis=1)
+        rows = rows - before
+    if predictor == 3:
+        whole = np.frombuffer(_packed(rows, bits, ">", 1), np.uint8)
+        places = whole.reshape(len(rows), -1, rows.itemsize).swapaxes(1, 2)
+        pixels = places.reshape(len(rows), -1, rows.shape[2])
+        return bytes(np.diff(pixels, axis=1, prepend=np.uint8(0)))
     if bits % 8 == 0:
         return rows.astype(rows.dtype.newbyteorder(order)).tobytes()
     flat = rows.reshape(len(rows), -1).astype(np.int64)
@@ -86,8 +103,12 @@ def _lzw_codes(content: bytes) -> Iterator[int]:
     yield 257
 
 
-def _directory(entries: dict[int, tuple[int, ...] | str], at: int, order: str) -> bytes:
-    after = at + 2 + 12 * len(entries) + 4
+def _directory(
+    entries: dict[int, tuple[int, ...] | str], at: int, order: str, is_big: bool
+) -> bytes:
+    word, number = ("Q", "Q") if is_big else ("I", "H")
+    room = struct.calcsize("=" + word)
+    after = at + struct.calcsize("=" + number) + (4 + 2 * room) * len(entries) + room
     rows, behind = b"", b""
     for tag, values in sorted(entries.items()):
         if isinstance(values, str):
@@ -97,9 +118,9 @@ def _directory(entries: dict[int, tuple[int, ...] | str], at: int, order: str) -
             count = len(values)
             packed = struct.pack(f"{order}{count}{'H' if kind == _SHORT else 'I'}", *values)
         assert len(packed) == _SIZES[kind] * count
-        if len(packed) > 4:
-            rows += struct.pack(order + "HHII", tag, kind, count, after + len(behind))
+        if len(packed) > room:
+            rows += struct.pack(f"{order}HH{word}{word}", tag, kind, count, after + len(behind))
             behind += packed + b"\0" * (len(packed) % 2)
         else:
-            rows += struct.pack(order + "HHI", tag, kind, count) + packed.ljust(4, b"\0")
-    return struct.pack(order + "H", len(entries)) + rows + b"\0\0\0\0" + behind
+            rows += struct.pack(f"{order}HH{word}", tag, kind, count) + packed.ljust(room, b"\0")
+    return struct.pack(order + number, len(entries)) + rows + b"\0" * room + behind

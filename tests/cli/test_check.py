@@ -183,7 +183,7 @@ def test_awkward_photographs(data, kept_inspector):
     # They lie in no label's folder; besides, nothing among them would spoil a run.
     assert result.exit_code == 1
     assert [concern["kind"] for concern in found["concerns"] if concern["spoils"]] == ["refused"]
-    assert found["unreadable"] == found["counts"]["unreadable"] + found["counts"]["oversized"] == 21
+    assert found["unreadable"] == found["counts"]["unreadable"] + found["counts"]["oversized"] == 20
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")

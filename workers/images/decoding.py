@@ -25,18 +25,22 @@ from workers.images.jpeg import (
     Frame,
     damage_of,
     decode_jpeg,
+    find_damage,
     is_whole_without_end,
     read_frame,
 )
 from workers.images.netpbm import read_netpbm
-from workers.images.png import drop_false_transparency, mend_transparency
+from workers.images.odd_colours import picture_of
+from workers.images.odd_tiff import read_samples
+from workers.images.png import drop_false_transparency, drop_odd_chunks, mend_transparency
 from workers.images.refusals import explain
 from workers.images.resizing import ORIENTATIONS, Picture, Pixels, cut_pixels
-from workers.images.tiff import by_libtiff, mend_tiff
+from workers.images.tiff import by_libtiff, has_misread_planes, mend_tiff
+from workers.images.tiff_tags import as_small_tiff
 from workers.images.wide_grey import is_wide_grey, read_wide_grey
 
 _FORMAT_NAMES = tuple(FORMATS)
-_TIFF = (b"II*\0", b"MM\0*")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0")
 _EXIF = re.compile(rb"\xff\xe1..Exif\0\0", re.DOTALL)
 _FARTHEST_EXIF = 128 * 1024
 MAX_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb
@@ -64,7 +68,7 @@ def decode_picture(content: bytes, input_size: tuple[int, int]) -> Picture:
     """
     if not content:
         raise ImageError("empty file")
-    content = drop_false_transparency(content)
+    content = _mend_content(content)
     with _reasons(content):
         return _decode(content, max(input_size))
 
@@ -81,7 +85,7 @@ def make_thumbnail(content: bytes, height: int, widest: int) -> bytes:
     target = io.BytesIO()
     if not content:
         raise ImageError("empty file")
-    content = drop_false_transparency(content)
+    content = _mend_content(content)
     with _reasons(content):
         picture = _decode(content, height)
         size = picture.upright_size
@@ -90,6 +94,10 @@ def make_thumbnail(content: bytes, height: int, widest: int) -> bytes:
         pixels = cut_pixels(picture, fitted, PLAIN)
         Image.fromarray(pixels).save(target, "JPEG", quality=_THUMBNAIL_QUALITY)
     return target.getvalue()
+
+
+def _mend_content(content: bytes) -> bytes:
+    return as_small_tiff(drop_false_transparency(content))
 
 
 @contextlib.contextmanager
@@ -130,9 +138,14 @@ def _decode(content: bytes, least: int) -> Picture:
     frame = read_frame(content)
     try:
         return _decode_framed(content, frame, least)
-    except OSError:
+    except (MemoryError, SoftTimeLimitExceeded, ImageError):
+        raise
+    # Whatever Pillow raises over a part of the file that viewers do without.
+    except Exception as error:
         if frame and not content.endswith(END) and is_whole_without_end(content, frame):
             return _decode(content + END, least)
+        if rest := drop_odd_chunks(content, error):
+            return _decode_framed(rest, None, least)
         raise
 
 
@@ -143,6 +156,8 @@ def _decode_framed(content: bytes, frame: Frame | None, least: int) -> Picture:
         raise
     # Pillow raises almost anything over one odd segment in the header of a good JPEG.
     except Exception:
+        if picture := _decode_odd_tiff(content):
+            return picture
         if frame is None or not frame.is_plain:
             raise
         return _decode_unopened(content, frame, least)
@@ -157,12 +172,21 @@ def _decode_framed(content: bytes, frame: Frame | None, least: int) -> Picture:
                 # Whatever it refuses, Pillow judges.
                 except ValueError as warning:
                     damage = damage_of(str(warning), content, frame)
+            elif frame.is_scalable and image.mode == "CMYK":
+                damage = find_damage(content, frame)
             if frame.is_scalable:
                 image.draft(image.mode, (least, least))
         return replace(_decode_opened(content, image, least), damage=damage)
 
 
+def _decode_odd_tiff(content: bytes) -> Picture | None:
+    samples = read_samples(content) if content[:4] in _TIFF else None
+    return picture_of(samples) if samples else None
+
+
 def _decode_opened(content: bytes, opened: ImageFile.ImageFile, least: int) -> Picture:
+    if has_misread_planes(opened) and (picture := _decode_odd_tiff(content)):
+        return picture
     image = _mend(content, opened)
     image.load()
     # Asked earlier, it would decode some formats itself, and hide what is wrong with them.

@@ -14,6 +14,7 @@ from workers.errors import ImageError, StorageError
 from workers.images.decoding import MAX_PIXELS, decode_picture, open_header
 from workers.images.files import MAX_BYTES, open_regular, read_image_file
 from workers.images.profiles import foreign_profile
+from workers.images.refusals import name_format
 from workers.processes.child import (
     IMAGE_TIMEOUT_S,
     Child,
@@ -81,8 +82,7 @@ def inspect_image(path: str, is_quick: bool = False) -> Inspection:
         return replace(found, error="cannot be decoded: needs more memory than there is")
     return replace(
         found,
-        # The others are opened by Pillow, or not at all.
-        format=found.format or "JPEG",
+        format=found.format or name_format(content),
         damage=picture.damage,
         is_faint=picture.is_faint,
     )

@@ -152,6 +152,15 @@ def damage_of(warning: str, content: bytes, frame: Frame) -> str | None:
     return None if _is_padding(content, count) else reason
 
 
+def find_damage(content: bytes, frame: Frame) -> str | None:
+    """Return what libjpeg-turbo would warn about in a JPEG of printers' inks; see `damage_of`."""
+    try:
+        simplejpeg.decode_jpeg(content, "CMYK", min_height=1, min_width=1)
+    except ValueError as warning:
+        return damage_of(str(warning), content, frame)
+    return None
+
+
 def _is_padding(content: bytes, count: int) -> bool:
     """Whether the bytes before the end marker are zeros that the decoder did not need.
 

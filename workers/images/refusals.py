@@ -60,9 +60,6 @@ def explain(error: Exception, content: bytes) -> str:
     Args:
         error: What a decoder raised.
     """
-    if content.startswith(b"MM\0+"):
-        # Pillow takes it for a TIFF, and its numbers for others.
-        return "big-endian BigTIFF is not supported: convert it to TIFF"
     if not isinstance(error, UnidentifiedImageError):
         kind = _unusual_jpeg(content)
         return f"{kind} is not supported" if kind else f"cannot be decoded: {_text(error)}"

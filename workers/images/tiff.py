@@ -9,8 +9,6 @@ from PIL import ImageFile, ImagePalette, TiffImagePlugin
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Tags
 from PIL.TiffImagePlugin import TiffImageFile
 
-from workers.errors import ImageError
-
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 258, 259, 262, 277
 _MAX_SAMPLE, _PLANES, _COLOUR_MAP, _EXTRA, _SAMPLE_FORMAT = 281, 284, 320, 338, 339
 _GDAL_NODATA = 42113
@@ -66,7 +64,7 @@ def kind_of(image: TiffImageFile) -> GreyKind:
         is_signed=sample_format == _SIGNED,
         is_float=sample_format == _FLOAT,
         is_inverted=_first(image, _PHOTOMETRIC, 1) == 0,
-        nodata=_nodata(image),
+        nodata=read_nodata(str(image.tag_v2.get(_GDAL_NODATA, ""))),
         largest=_first(image, _MAX_SAMPLE, 0) or None,
     )
 
@@ -76,13 +74,8 @@ def mend_tiff(image: TiffImageFile, reopen: Callable[[], TiffImageFile]) -> Tiff
 
     Args:
         reopen: Opens the same content again.
-
-    Raises:
-        ImageError: When Pillow cannot read it right.
     """
     has_planes = _first(image, _PLANES, 1) == 2
-    if has_planes and image.mode in ("LA", "La"):
-        raise ImageError(f"{_describe(image.tag_v2)} in planes is not supported")
     is_compressed = _first(image, _COMPRESSION, 1) != 1
     is_plain = _first(image, _BITS, 1) == 8 and _EXTRA not in image.tag_v2
     if has_planes and not is_compressed and not is_plain:
@@ -95,6 +88,15 @@ def mend_tiff(image: TiffImageFile, reopen: Callable[[], TiffImageFile]) -> Tiff
         # They should have 16 bits; some programs write 8.
         image.palette = ImagePalette.raw("RGB;L", bytes(colours))
     return image
+
+
+def has_misread_planes(image: ImageFile.ImageFile) -> bool:
+    """Whether grey and something else lie in two planes, which Pillow reads as one."""
+    if not isinstance(image, TiffImageFile) or _first(image, _PLANES, 1) != 2:
+        return False
+    is_packed = _first(image, _COMPRESSION, 1) != 1
+    is_alone = image.mode == "L" and _first(image, _SAMPLES, 1) > 1 and not is_packed
+    return is_alone or image.mode in ("LA", "La")
 
 
 @contextlib.contextmanager
@@ -132,9 +134,10 @@ def _native(tile: ImageFile._Tile) -> ImageFile._Tile:
     return tile._replace(args=(_NATIVE.get(tile.args[0], tile.args[0]), *tile.args[1:]))
 
 
-def _nodata(image: TiffImageFile) -> float | None:
-    with contextlib.suppress(ValueError, TypeError, KeyError):
-        return float(str(image.tag_v2[_GDAL_NODATA]).strip("\0 "))
+def read_nodata(text: str) -> float | None:
+    """Return the number in the tag GDAL_NODATA."""
+    with contextlib.suppress(ValueError):
+        return float(text.strip("\0 "))
     return None
 
 

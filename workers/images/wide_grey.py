@@ -36,8 +36,19 @@ def read_wide_grey(image: Image.Image, orientation: int) -> Picture:
     values = _numbers(image, kind).astype(np.float32)
     transparent = image.info.get("transparency")
     nothing = transparent if isinstance(transparent, int) else kind.nodata
-    missing = _find_missing(values, nothing, kind)
-    low, high, is_faint = _range(values, ~missing, kind)
+    return shade_grey(values, kind, nothing, orientation)
+
+
+def shade_grey(
+    values: NDArray[np.float32], kind: GreyKind, nothing: float | None, orientation: int
+) -> Picture:
+    """Return a picture of numbers, shape (height, width), which are changed.
+
+    Args:
+        nothing: The value of pixels that hold nothing.
+    """
+    missing = find_missing(values, nothing, kind)
+    low, high, is_faint = range_of(values, ~missing, kind)
     if kind.is_inverted:
         low, high = high, low
     np.clip(values, min(low, high), max(low, high), out=values)
@@ -55,7 +66,7 @@ def _numbers(image: Image.Image, kind: GreyKind) -> NDArray[Any]:
     return numbers.view(np.uint32) if is_unsigned else numbers
 
 
-def _find_missing(
+def find_missing(
     values: NDArray[np.float32], nothing: float | None, kind: GreyKind
 ) -> NDArray[np.bool_]:
     """Return where a picture holds nothing."""
@@ -74,7 +85,7 @@ def _find_missing(
     return missing
 
 
-def _range(
+def range_of(
     values: NDArray[np.float32], is_there: NDArray[np.bool_], kind: GreyKind
 ) -> tuple[float, float, bool]:
     """Return the values that are black and white, and whether all are near the first."""

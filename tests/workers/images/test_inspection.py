@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.builders.pictures import make_picture
+from tests.builders.tiffs import make_tiff
 from workers.errors import ImageError, StorageError
 from workers.images.files import ENDINGS, FORMATS, UNREAD_ENDINGS, has_ending_of
 from workers.images.inspection import Inspection, Inspector, inspect_image
@@ -164,6 +165,34 @@ def test_the_format_is_the_contents_not_the_names(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", "PNG")
 
     assert inspect_image(str(tmp_path / "a.jpg")).format == "PNG"
+
+
+def test_an_odd_picture_that_is_read_all_the_same_has_its_format(tmp_path):
+    values = np.linspace(0, 1, 256).astype(np.float64).reshape(16, 16)
+    (tmp_path / "a.tif").write_bytes(make_tiff(values, 64, 1, sample_format=3))
+    target = io.BytesIO()
+    Image.new("RGB", (16, 16), RED).save(target, "PNG")
+    png = target.getvalue()
+    (tmp_path / "a.png").write_bytes(png[:33] + b"\0\0\0\1gAMAx" + bytes(4) + png[33:])
+
+    found = [inspect_image(str(tmp_path / name)) for name in ("a.tif", "a.png")]
+
+    assert [(one.format, one.error, one.damage) for one in found] == [
+        ("TIFF", None, None), ("PNG", None, None),
+    ]  # fmt: skip
+
+
+def test_a_damaged_jpeg_of_inks_is_read_and_the_damage_is_found(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 4)).astype(np.uint8)
+    target = io.BytesIO()
+    Image.fromarray(noise, "CMYK").save(target, "JPEG", quality=90)
+    good, half = target.getvalue(), len(target.getvalue()) // 2
+    (tmp_path / "good.jpg").write_bytes(good)
+    (tmp_path / "zeros.jpg").write_bytes(good[:half] + bytes(half) + b"\xff\xd9")
+
+    found = [inspect_image(str(tmp_path / name)) for name in ("good.jpg", "zeros.jpg")]
+
+    assert [(one.error, bool(one.damage)) for one in found] == [(None, False), (None, True)]
 
 
 def test_a_damaged_a_faint_and_a_profiled_picture_are_read_and_told_of(tmp_path, data):

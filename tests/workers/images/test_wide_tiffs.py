@@ -19,6 +19,7 @@ from tests.builders.tiffs import (
     RAW,
     RGB,
     SIGNED,
+    UNSIGNED,
     WHITE_IS_ZERO,
     make_tiff,
 )
@@ -133,6 +134,90 @@ def test_grey_with_opacity(extra):
     assert difference(content, 255 * (RAMP * opacity + 1 - opacity)) < 2.5
 
 
+DEPTHS = [
+    *((bits, UNSIGNED, np.uint32 if bits > 16 else np.uint16) for bits in (1, 2, 4, 12, 16, 32)),
+    (8, UNSIGNED, np.uint8), (8, SIGNED, np.int8), (16, SIGNED, np.int16), (32, SIGNED, np.int32),
+    (16, FLOAT, np.float16), (32, FLOAT, np.float32), (64, FLOAT, np.float64),
+]  # fmt: skip
+# How a viewer turns it, by orientation: an independent table of what is shown where.
+UPRIGHT = {
+    1: lambda seen: seen, 2: np.fliplr, 3: lambda seen: np.rot90(seen, 2), 4: np.flipud,
+    5: lambda seen: np.rot90(np.fliplr(seen)), 6: lambda seen: np.rot90(seen, -1),
+    7: lambda seen: np.rot90(np.fliplr(seen), -1), 8: np.rot90,
+}  # fmt: skip
+WAYS = [
+    way
+    for way in itertools.product(
+        (RAW, LZW, DEFLATE, PACKBITS), (1, 2, 3), (False, True), (False, True), range(1, 9)
+    )
+    if way[1] == 1 or way[0] in (LZW, DEFLATE)
+]
+
+
+@pytest.mark.parametrize("photometric", [WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK])
+@pytest.mark.parametrize(("bits", "sample_format", "kind"), DEPTHS)
+def test_every_depth_meaning_and_opacity_in_every_way_to_store_it(
+    bits, sample_format, kind, photometric
+):
+    ways = iter(np.random.default_rng(bits + 100 * photometric).permutation(len(WAYS)))
+    # What inks or white-is-zero multiplied by an opacity are, nobody says.
+    extras = (None, 0, 1, 2) if photometric in (BLACK_IS_ZERO, RGB) else (None, 0, 2)
+    for extra, is_planar in itertools.product(extras, (False, True)):
+        numbers, expected = make_samples(bits, sample_format, kind, photometric, extra)
+        predictors = {FLOAT: (1, 3)}.get(sample_format, (1, 2) if bits in (8, 16, 32) else (1,))
+        way = next(WAYS[way] for way in ways if WAYS[way][1] in predictors)
+        compression, predictor, is_big_endian, is_big, orientation = way
+        content = make_tiff(
+            numbers,
+            bits,
+            photometric,
+            sample_format=sample_format,
+            extra=() if extra is None else (extra,),
+            is_planar=is_planar,
+            is_big_endian=is_big_endian,
+            compression=compression,
+            orientation=orientation,
+            predictor=predictor,
+            is_big=is_big,
+        )
+
+        upright = UPRIGHT[orientation](expected)
+        seen = decode_image(content, upright.shape[:2]).astype(float)
+        assert np.abs(seen - upright).max() < 3, (extra, is_planar, way)
+
+
+def make_samples(bits, sample_format, kind, photometric, extra):
+    """Return the numbers of a picture, and what it shows (0 to 255)."""
+    inks = np.concatenate([1 - COLOURS, np.zeros((HEIGHT, WIDTH, 1))], -1)
+    shades = {RGB: COLOURS, CMYK: inks}.get(photometric, RAMP[..., np.newaxis])
+    opacity = RAMP.T.reshape(HEIGHT, WIDTH, 1)
+    if extra == 1:
+        # No more than the opacity, or it would be no multiplied colour.
+        shades = np.minimum(shades, opacity)
+    largest = 1 if sample_format == FLOAT else 2 ** (bits - (sample_format == SIGNED)) - 1
+    numbers = shades * largest
+    if sample_format == SIGNED:
+        # Stretched, so that the lowest and the highest must be there.
+        numbers = shades * 1.5 * largest - largest
+        shades = (shades - shades.min()) / (shades.max() - shades.min())
+    numbers = numbers if sample_format == FLOAT else np.rint(numbers)
+    if sample_format == UNSIGNED:
+        shades = numbers / largest
+    if extra is not None:
+        whole = opacity * largest
+        whole = whole if sample_format == FLOAT else np.rint(whole)
+        numbers = np.concatenate([numbers, whole], -1)
+        opacity = whole / largest
+    shown = 1 - shades if photometric == WHITE_IS_ZERO else shades
+    if photometric == CMYK:
+        shown = (1 - shades[..., :3]) * (1 - shades[..., 3:])
+    if extra == 1:
+        shown = np.minimum(shown, opacity) + 1 - opacity
+    if extra == 2:
+        shown = shown * opacity + 1 - opacity
+    return numbers.astype(kind), np.repeat(shown, 3 // shown.shape[2], axis=2) * 255
+
+
 @pytest.mark.parametrize("photometric", [WHITE_IS_ZERO, BLACK_IS_ZERO])
 @pytest.mark.parametrize("nothing", [-9999, -3.4e38, np.nan, np.inf, 7])
 def test_where_there_is_nothing_it_is_white_and_no_shade(nothing, photometric):
@@ -158,9 +243,8 @@ def test_an_outlier_does_not_make_the_rest_one_shade():
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (make_tiff(RAMP, 64, 1, sample_format=FLOAT), "TIFF of floating-point 64-bit grey"),
-        (make_tiff(np.zeros((4, 4, 2), np.uint8), 8, 1, extra=(2,), is_planar=True), "in planes"),
-        (b"MM\0+\0\x08\0\0" + bytes(30), "big-endian BigTIFF"),
+        (make_tiff(RAMP, 64, 10, sample_format=FLOAT), "TIFF of floating-point 64-bit ITU Lab"),
+        (make_tiff(COLOURS.astype(np.uint16), 16, 8), "TIFF of 16-bit Lab, 3 channels"),
         (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(30), "JPEG 2000 is not supported"),
         (b"\xff\x0a" + bytes(30), "JPEG XL is not supported"),
     ],
@@ -224,3 +308,56 @@ def test_netpbm_with_any_largest_value(channels, largest):
     assert difference(content, numbers / largest * 255) < 1
     with pytest.raises(ImageError):
         decode_image(content[:-9], (8, 8))
+    text = " # a comment\n".join(map(str, numbers.ravel().tolist())).encode()
+    start = (b"P2" if channels == 1 else b"P3") + f"\n{WIDTH} {HEIGHT}\n{largest}\n".encode()
+    assert difference(start + text, numbers / largest * 255) < 1
+    for wrong in (text[:-1].rsplit(b"\n", 1)[0], text + b"0" * 8, b"-1 " + text, b"x " + text):
+        with pytest.raises(ImageError):
+            decode_image(start + wrong, (8, 8))
+
+
+def chunk(name, part, checksum=None):
+    checksum = zlib.crc32(name + part) if checksum is None else checksum
+    return struct.pack(">I", len(part)) + name + part + struct.pack(">I", checksum)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        chunk(b"iCCP", b"name\0\5" + zlib.compress(b"x")),
+        chunk(b"iCCP", b""),
+        chunk(b"zTXt", b"key\0\7" + zlib.compress(b"x")),
+        chunk(b"cHRM", b"short"),
+        chunk(b"gAMA", b"s"),
+        chunk(b"pHYs", b"short"),
+        chunk(b"sRGB", b""),
+        chunk(b"acTL", b"s"),
+        chunk(b"acTL", struct.pack(">II", 2, 0)) + chunk(b"fcTL", b"s"),
+        chunk(b"cLLI", b"12345678", checksum=1),
+        chunk(b"tEXt", b"key\0text", checksum=1),
+    ],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_what_viewers_ignore_in_a_png_is_no_reason_to_refuse_it(odd, is_first):
+    numbers = np.rint(RAMP * 255).astype(int)
+    whole = make_png(numbers, 8, 0, struct.pack(">H", 0))
+    # Turned by half, as the orientation in a good chunk says.
+    turned = chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\3\0\0\0\0\0\0")
+    content = whole[:33] + turned + whole[33:]
+    at = 33 if is_first else len(content) - 12
+
+    expected = np.rot90(np.where(numbers == 0, 255, numbers), 2)
+    assert difference(content[:at] + odd + content[at:], expected) < 1
+
+
+def test_texts_that_would_fill_the_memory_are_refused():
+    content = make_png(np.rint(RAMP * 255).astype(int), 8, 0, struct.pack(">H", 0))
+    bomb = chunk(b"zTXt", b"key\0\0" + zlib.compress(bytes(1 << 21)))
+    with pytest.raises(ImageError, match="too large"):
+        decode_image(content[:33] + bomb + content[33:], (8, 8))
+
+
+def test_a_png_whose_pixels_are_cut_off_is_refused():
+    content = make_png(np.rint(RAMP * 255).astype(int), 8, 0, struct.pack(">H", 0))
+    with pytest.raises(ImageError, match="truncated"):
+        decode_image(content[: len(content) // 2], (8, 8))
