@@ -122,9 +122,9 @@ def with_advice(on_progress: "OnProgress", settings: Settings) -> "OnProgress":
     """Return an `on_progress` that also shows what to do when no worker takes the work."""
 
     def show(progress: "Progress") -> None:
-        if progress.is_unattended and not progress.note:
+        if progress.is_unattended and not progress.problem:
             advice = _why_unattended(settings)
-            progress = replace(progress, note=f"no worker takes the work; {advice}")
+            progress = replace(progress, problem=f"no worker takes the work; {advice}")
         on_progress(progress)
 
     return show

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cli.advice import with_advice
-from cli.console import Session, describe_seconds, echo, print_json, say
+from cli.console import Session, echo, print_json, say, shown_path
+from cli.progress_line import describe_seconds
+from cli.styles import Line, good, strong, warning
 from orchestrator.attended import leave_runs
 from workers.errors import AccuracyError
 
@@ -112,21 +114,26 @@ def print_result(result: "Result") -> None:
     lines = _trained(result) if isinstance(result, TrainingResult) else _labelled(result)
     if result.retried:
         still = f"{result.unreadable:,} failed again" if result.unreadable else "none failed again"
-        heading = f"{'retried':<11}" if isinstance(result, TrainingResult) else f"{'retried':<8}"
-        lines.insert(1, f"  {heading} {result.retried:,}: {result.repaired:,} repaired, {still}")
-    echo(*filter(None, lines))
+        text = f"{result.retried:,}: {result.repaired:,} repaired, {still}"
+        lines.insert(2, f"  retried     {text}")
+    echo(*lines)
 
 
-def _trained(result: "TrainingResult") -> list[str]:
+def _trained(result: "TrainingResult") -> list[Line]:
     labels = ", ".join(result.labels[:8]) + (", ..." if len(result.labels) > 8 else "")
-    lines = [
-        f"Run {result.run} has finished in {describe_seconds(result.seconds)}.",
+    lines: list[Line] = [
+        _heading("Run", result.run, result.seconds),
+        _accuracies(result),
         f"  images      {result.images:,}: {result.computed:,} computed, {result.cached:,} from "
         f"the cache, {result.quarantined:,} unreadable, {result.lost:,} lost",
         f"  labels      {len(result.labels)}: {labels}",
         f"  split       {result.training:,} training, {result.validation:,} validation, "
         f"{result.testing:,} testing",
     ]
+    if result.mean_average_precision is not None:
+        precision = strong(f"{result.mean_average_precision:.3f} test")
+        meaning = " (mean average precision); accuracy: all labels of an image right"
+        lines.insert(2, ["  mean AP     ", precision, meaning])
     if result.variants:
         known = result.variants - result.variants_computed
         lines.append(
@@ -135,48 +142,68 @@ def _trained(result: "TrainingResult") -> list[str]:
         )
     if result.left_out:
         lines.append(f"  left out    {result.left_out:,} images that are copies of held-out ones")
-    validation = _accuracy(result.validation_accuracy, result.validation)
-    test = _accuracy(result.test_accuracy, result.testing)
-    interval = describe_interval(result.test_accuracy_interval)
-    lines.append(f"  accuracy    {validation} validation, {test} test{interval}")
-    if result.mean_average_precision is not None:
-        lines.append(
-            f"  mean AP     {result.mean_average_precision:.3f} test (mean average precision); "
-            "accuracy: all labels of an image right"
-        )
-    if result.quarantined:
-        lines.append(f"  unreadable  {result.model}/quarantine.csv")
-    lines.append(f"  mistakes    {result.model}/mistakes.csv")
     for name, count, meaning in (
-        ("suspects", result.suspects, "images whose label may be wrong"),
-        ("duplicates", result.duplicates, "pairs of copies under two splits or labels"),
+        ("unreadable", result.quarantined, "images, with the reasons: quarantine.csv"),
+        ("suspects", result.suspects, "images whose label may be wrong: suspects.csv"),
+        (
+            "duplicates",
+            result.duplicates,
+            "pairs of copies under two splits or labels: duplicates.csv",
+        ),
     ):
         if count:
-            lines.append(f"  {name:<11} {count:,} {meaning}: {result.model}/{name}.csv")
+            lines.append([f"  {name:<11} ", warning(f"{count:,}"), f" {meaning}"])
     return [
         *lines,
-        f"  report      {result.report}",
-        f"  model       {result.model}",
+        "  mistakes    mistakes.csv; all these files are in the folder of the model",
+        f"  report      {shown_path(result.report)}",
+        f"  model       {shown_path(result.model)}",
         "Label other photographs with it: poets classify-dir DIR",
     ]
 
 
-def _labelled(result: "LabellingResult") -> list[str]:
-    unsure = f"{result.unsure:,} unsure, " if result.unsure else ""
+def _accuracies(result: "TrainingResult") -> Line:
+    """Return the accuracy on test first: the number that a run is made for."""
+    test = _accuracy("test", result.test_accuracy, result.testing)
+    interval = describe_interval(result.test_accuracy_interval)
+    validation = _accuracy("validation", result.validation_accuracy, result.validation)
+    return ["  accuracy    ", strong(test), f"{interval}, {validation}"]
+
+
+def _labelled(result: "LabellingResult") -> list[Line]:
+    unsure = f", {result.unsure:,} unsure" if result.unsure else ""
+    failed = f", {result.failed:,} failed"
+    lines: list[Line] = [
+        _heading("Job", result.job, result.seconds),
+        [
+            f"  images      {result.images:,}: ",
+            strong(f"{result.ok:,} labelled"),
+            unsure,
+            warning(failed) if result.failed else failed,
+        ],
+        f"  speed       {result.images_per_second:,.0f} images a second",
+        f"  output      {shown_path(result.output)}",
+        f"  model       {shown_path(result.model)}",
+    ]
+    if result.failed:
+        lines.append("  The rows of failed images say why in the column `error`.")
+    return lines
+
+
+def _heading(kind: str, name: str, seconds: float) -> Line:
     return [
-        f"Job {result.job} has finished in {describe_seconds(result.seconds)} "
-        f"({result.images_per_second:,.0f} images a second).",
-        f"  images   {result.images:,}: {result.ok:,} labelled, {unsure}{result.failed:,} failed",
-        f"  model    {result.model}",
-        f"  output   {result.output}",
-        "  The rows of failed images say why in the column `error`." if result.failed else "",
+        f"{kind} ",
+        strong(name),
+        " has ",
+        good("finished"),
+        f" in {describe_seconds(seconds)}.",
     ]
 
 
-def _accuracy(accuracy: float | None, images: int) -> str:
+def _accuracy(split: str, accuracy: float | None, images: int) -> str:
     if accuracy is not None:
-        return f"{accuracy:.1%}"
-    return "not evaluated yet:" if images else "none held out for"
+        return f"{accuracy:.1%} {split}"
+    return f"{split} not evaluated yet" if images else f"no {split} images held out"
 
 
 def describe_interval(interval: Sequence[float] | None) -> str:

@@ -6,20 +6,21 @@ import re
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from cli.progress_line import live_line, plain_lines, shows_live_line
 from cli.streams import writing_result
+from cli.styles import Line, Styled, cells, faint, has_colour, render, shorten, strong, width_of
 from workers.settings import Settings, needed_flags
 
 if TYPE_CHECKING:
-    from orchestrator.progress import OnProgress, Progress
+    from orchestrator.progress import OnProgress
 
-_PLAIN_EVERY_S = 5.0
 # What JSON leaves as it is: DEL, control characters above it, surrogates, marks of direction.
 _UNPRINTABLE = re.compile(
     "[\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
@@ -45,7 +46,7 @@ class Session:
         """What another command needs to find the same storage and broker."""
         return needed_flags(self.settings)
 
-    def say(self, *lines: str) -> None:
+    def say(self, *lines: Line) -> None:
         if not self.quiet:
             say(*lines)
 
@@ -59,14 +60,14 @@ def print_json(value: Any) -> None:
     _print(_UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text))
 
 
-def echo(*lines: object) -> None:
+def echo(*lines: Line) -> None:
     """Print lines on stdout, each on one line of its own; an empty one without any.
 
     Names and labels come from anybody. So all text for people goes through here, `say`,
     `print_table` or `show_progress`, which escape.
     """
     for line in lines or ("",):
-        _print(on_one_line(str(line)))
+        _print(_rendered(line, sys.stdout))
 
 
 def echo_path(path: object) -> None:
@@ -74,29 +75,74 @@ def echo_path(path: object) -> None:
     _print(on_one_line(str(path)) if sys.stdout.isatty() else path)
 
 
-def _print(text: object) -> None:
-    with writing_result():
-        click.echo(text)
+def shown_path(path: object) -> str:
+    """Return a path as a result states it: short in a terminal, whole in a file or a pipe."""
+    return shorten(path) if sys.stdout.isatty() else str(path)
 
 
-def say(*lines: str) -> None:
+def say(*lines: Line) -> None:
     """Print lines on stderr, each on one line of its own."""
     for line in lines:
         # Not err=True: click would then bypass the live line and write into the middle of it.
-        click.echo(on_one_line(line), file=sys.stderr)
+        click.echo(_rendered(line, sys.stderr), file=sys.stderr, color=has_colour(sys.stderr))
+
+
+def _print(text: object) -> None:
+    # In a terminal through the live line, as in `say`. In a pipe past it: data is not for stderr.
+    stream = sys.stdout if sys.stdout.isatty() else None
+    with writing_result():
+        click.echo(text, file=stream, color=has_colour(sys.stdout))
+
+
+def _rendered(line: Line, stream: TextIO) -> str:
+    return render(_escaped(line), width_of(stream), has_colour(stream))
+
+
+def _escaped(line: Line) -> Line:
+    if isinstance(line, str | Styled):
+        return _escaped_part(line)
+    return [_escaped_part(part) for part in line]
+
+
+def _escaped_part(part: str | Styled) -> str | Styled:
+    if isinstance(part, Styled):
+        return Styled(on_one_line(part.text), part.style)
+    return on_one_line(part)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print aligned columns on stdout, numbers to the right."""
-    texts = [[on_one_line(str(cell)) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
+    """Print aligned columns on stdout, numbers to the right.
+
+    In a terminal that is too narrow for them, each row becomes a few lines.
+    """
+    texts = [[_escaped_part(_text(cell)) for cell in row] for row in rows]
+    columns = zip(header, *texts, strict=True)
+    widths = [max(cells(str(cell)) for cell in column) for column in columns]
+    room = width_of(sys.stdout)
+    if room is not None and sum(widths) + 2 * (len(widths) - 1) > room:
+        _print_blocks(header, texts)
+        return
     is_number = [bool(rows) and isinstance(cell, int | float) for cell in (rows or [header])[0]]
-    for cells in ([name.upper() for name in header], *texts):
-        padded = [
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(cells, widths, is_number, strict=True)
-        ]
-        _print("  ".join(padded).rstrip())
+    names: list[str | Styled] = [faint(name.upper()) for name in header]
+    for row in (names, *texts):
+        line: list[str | Styled] = []
+        for cell, width, right in zip(row, widths, is_number, strict=True):
+            blanks = " " * (width - cells(str(cell)))
+            line += [blanks, cell, "  "] if right else [cell, blanks, "  "]
+        _print(render(line, None, has_colour(sys.stdout)).rstrip())
+
+
+def _text(cell: object) -> str | Styled:
+    return cell if isinstance(cell, Styled) else str(cell)
+
+
+def _print_blocks(header: Sequence[str], rows: Sequence[Sequence[str | Styled]]) -> None:
+    width = max(map(len, header[1:]), default=0)
+    for first, *others in rows:
+        echo(strong(first))
+        for name, cell in zip(header[1:], others, strict=True):
+            if str(cell):
+                echo([faint(f"  {name:<{width}}  "), cell])
 
 
 def on_one_line(text: str) -> str:
@@ -116,75 +162,13 @@ def _is_harmless(character: str) -> bool:
     return character.isprintable() or is_blank or character in "\u200c\u200d"
 
 
-def describe_progress(progress: "Progress") -> str:
-    """Return one line: ``labelling: 320 of 925 images, 212/s, 3 s left, 2 failed``."""
-    parts = []
-    if progress.total:
-        parts.append(f"{progress.done:,} of {progress.total:,} {progress.unit}")
-    if progress.rate is not None:
-        parts.append(f"{progress.rate:,.0f}/s")
-    if progress.left_s is not None and progress.done < progress.total:
-        parts.append(f"{describe_seconds(progress.left_s)} left")
-    if progress.failed:
-        parts.append(f"{progress.failed:,} failed")
-    if progress.note:
-        parts.append(progress.note)
-    return f"{progress.phase}: {', '.join(parts)}" if parts else progress.phase
-
-
-def describe_seconds(seconds: float) -> str:
-    """Return seconds for a person: ``42 s``, ``3 min 20 s``, ``5 h 7 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 @contextlib.contextmanager
-def show_progress(quiet: bool) -> "Iterator[Callable[[Progress], None]]":
+def show_progress(quiet: bool) -> "Iterator[OnProgress]":
     """Yield a function that shows a Progress: as a live line on a terminal, else as plain lines."""
     if quiet:
         yield lambda _: None
-    elif sys.stderr.isatty():
-        with _live_line() as show:
+    elif shows_live_line():
+        with live_line(on_one_line) as show:
             yield show
     else:
-        yield _plain_lines()
-
-
-def _plain_lines() -> "Callable[[Progress], None]":
-    last_time, last = float("-inf"), ("", "")
-
-    def show(progress: "Progress") -> None:
-        nonlocal last_time, last
-        now = time.monotonic()
-        is_news = progress.phase != last[0] or progress.note not in ("", last[1])
-        if is_news or now - last_time >= _PLAIN_EVERY_S:
-            last_time, last = now, (progress.phase, progress.note)
-            say(describe_progress(progress))
-
-    return show
-
-
-@contextlib.contextmanager
-def _live_line() -> "Iterator[Callable[[Progress], None]]":
-    from rich.console import Console
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    columns = (SpinnerColumn(), BarColumn(20), TextColumn("{task.description}"))
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def show(progress: "Progress") -> None:
-            bar.update(
-                task,
-                # Brackets in a file name must not be read as markup.
-                description=on_one_line(describe_progress(progress)).replace("[", "\\["),
-                total=progress.total or None,
-                completed=progress.done,
-            )
-
-        yield show
+        yield plain_lines(say)

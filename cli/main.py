@@ -2,15 +2,16 @@
 
 import importlib
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from cli.advice import describe_error, describe_interrupt
-from cli.console import on_one_line, say
+from cli.console import say
 from cli.interrupts import interruptible
 from cli.options import DEBUG, debug_option
 from cli.streams import robust_streams
+from cli.styles import bad
 from workers.errors import PoetsError
 from workers.processes.surroundings import forget_foreign_settings
 
@@ -82,6 +83,12 @@ class _LazyGroup(click.Group):
         command: click.Command = getattr(module, own if cmd_name in _MODULE_OF else "command")
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.ClickException as error:
+            _end_of_misuse(error)
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         import difflib
 
@@ -101,8 +108,7 @@ class _LazyGroup(click.Group):
             try:
                 return super().invoke(ctx)
             except click.ClickException as error:
-                error.message = on_one_line(error.message)  # type: ignore[misc] # it is final by type
-                raise
+                _end_of_misuse(error)
             except (click.exceptions.Exit, click.Abort, BrokenPipeError):
                 raise
             except KeyboardInterrupt as error:
@@ -115,8 +121,22 @@ class _LazyGroup(click.Group):
                     sys.excepthook = _print_traceback
                     raise
                 message, exit_code = _describe(error, ctx)
-                say(message)
+                say([bad("Error: "), message])
                 ctx.exit(exit_code)
+
+
+def _end_of_misuse(error: click.ClickException) -> NoReturn:
+    """Say what is wrong with the command line, and where the help is.
+
+    Raises:
+        Exit: With the exit code of the error.
+    """
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        raise error
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    help_of = f" See `{context.command_path} --help`." if context else ""
+    say([bad("Error: "), f"{error.format_message()}{help_of}"])
+    raise click.exceptions.Exit(error.exit_code) from error
 
 
 def _print_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
@@ -127,8 +147,8 @@ def _print_traceback(kind: type[BaseException], error: BaseException, trace: Any
 
 def _describe(error: Exception, ctx: click.Context) -> tuple[str, int]:
     if isinstance(error, PoetsError):
-        return f"Error: {describe_error(error, ctx.meta)}", error.exit_code
-    return f"Error: {type(error).__name__}: {error} (--debug shows where)", 1
+        return describe_error(error, ctx.meta), error.exit_code
+    return f"{type(error).__name__}: {error} (--debug shows where)", 1
 
 
 @click.group(

@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.driving.broker import Broker, open_broker
 from orchestrator.driving.coordinator import ALIVE_KEY
+from orchestrator.embedded.stack import find_stack
 from orchestrator.embedded.supervisor import find_server
 from orchestrator.embedded.users import attach_broker
 from orchestrator.planning.batches import ENOUGH_IMAGES, FEWEST_IMAGES, MOST_IMAGES
@@ -50,6 +51,8 @@ class HealthCheck:
 def describe_services(settings: Settings) -> dict[str, Any]:
     """Return broker (None when none is up), queues, workers, coordinator, runs under way.
 
+    `starting` names what does not answer yet because the embedded stack is young.
+
     Raises:
         BrokerError: When a broker is configured and does not answer.
     """
@@ -62,6 +65,7 @@ def describe_services(settings: Settings) -> dict[str, Any]:
         "workers": [],
         "worker_states": {},
         "coordinator": False,
+        "starting": [],
         "running": [state.name for state in states if state.state == "running"],
     }
     if attached is not None:
@@ -72,7 +76,12 @@ def describe_services(settings: Settings) -> dict[str, Any]:
         facts["worker_states"] = _ask_workers(broker)
         facts["workers"] = list(facts["worker_states"])
         facts["coordinator"] = bool(broker.client.exists(ALIVE_KEY))
+        facts["starting"] = [name for name in _starting_services(settings) if not facts[name]]
     return facts
+
+
+def _starting_services(settings: Settings) -> list[str]:
+    return [] if settings.broker_url else find_stack(settings).starting_services()
 
 
 def examine(settings: Settings) -> Iterator[HealthCheck]:
@@ -128,6 +137,8 @@ def _workers(settings: Settings) -> str:
     if attached is None:
         return "none needed now; commands start their own"
     states = _ask_workers(open_broker(attached))
+    if not states and "workers" in _starting_services(settings):
+        return "starting"
     if not states:
         raise PoetsError("None answers. Start `poets worker` with the same broker and storage.")
     own = poets_version()
@@ -179,8 +190,8 @@ def _memory() -> str:
 def _batches(settings: Settings) -> str:
     chunk = default_chunk(settings.device)
     return (
-        f"{chunk.value} images go through the network together: {chunk.reason}; a task has "
-        f"{FEWEST_IMAGES} to {ENOUGH_IMAGES}, from a million images on up to {MOST_IMAGES}"
+        f"{chunk.value} images at a time ({chunk.reason}); {FEWEST_IMAGES} to {ENOUGH_IMAGES} in a "
+        f"task, up to {MOST_IMAGES} from a million images on"
     )
 
 

@@ -28,6 +28,8 @@ class Progress:
         rate: Units a second, recently; None while there is nothing to go by.
         left_s: Seconds to the end of this phase, at that rate.
         failed: Images, whatever the unit.
+        note: What else there is to say of the phase, in words.
+        problem: Why it does not get on, such as the reason of a failed attempt; or "".
         unit: What is counted, in words.
         is_unattended: No worker has taken any work for a while.
     """
@@ -40,6 +42,7 @@ class Progress:
     left_s: float | None = None
     note: str = ""
     unit: str = "images"
+    problem: str = ""
     is_unattended: bool = False
 
 
@@ -60,7 +63,7 @@ class Meter:
     # (seconds, images done) at the start of the phase and whenever images were done.
     _marks: deque[tuple[float, int]] = field(default_factory=deque, init=False)
 
-    def measure(self, phase: str, done: int, failed: int, note: str = "") -> Progress:
+    def measure(self, phase: str, done: int, failed: int) -> Progress:
         now = time.monotonic()
         if phase != self._phase:
             self._phase = phase
@@ -69,7 +72,7 @@ class Meter:
             self._add(now, done)
         rate = self._rate(now)
         left_s = (self.total - done) / rate if rate else None
-        return Progress(phase, done, self.total, failed, rate, left_s, note, self.unit)
+        return Progress(phase, done, self.total, failed, rate, left_s, unit=self.unit)
 
     def _add(self, now: float, done: int) -> None:
         if len(self._marks) > 2 and now - self._marks[-2][0] < _TICK_S:

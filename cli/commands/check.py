@@ -10,6 +10,7 @@ from cli import options
 from cli.advice import describe_error
 from cli.console import Session, echo, print_json, print_table
 from cli.dataset_summary import describe_links, suggest_other_folder, summarize
+from cli.styles import bad, good, strong
 from cli.training_options import SPLIT_OPTIONS, training_options
 from workers.errors import SmallLabelsError
 
@@ -94,7 +95,7 @@ def _print_check(check: "Check", splits: str) -> None:
     if found:
         echo()
         rows = [
-            (count, KINDS[kind].title, "yes" if KINDS[kind].spoils else "no")
+            (count, KINDS[kind].title, bad("yes") if KINDS[kind].spoils else "no")
             for kind, count in found.items()
         ]
         print_table(("count", "what", "spoils a run"), rows)
@@ -105,11 +106,11 @@ def _print_check(check: "Check", splits: str) -> None:
     echo()
     if check.is_quick:
         echo("Only headers were read, so copies and damage after the header were not looked for.")
-    echo(
-        "Something would spoil a run: see what says `yes` above."
-        if check.spoils
-        else f"Nothing would spoil a run: poets submit-dataset {_describe_source(check, splits)}"
-    )
+    if check.spoils:
+        echo([bad("Something would spoil a run"), ": see what says `yes` above."])
+    else:
+        command = f"poets submit-dataset {_describe_source(check, splits)}"
+        echo([good("Nothing would spoil a run"), f": {command}"])
 
 
 def _describe_source(check: "Check", splits: str) -> str:
@@ -126,7 +127,7 @@ def _print_examples(check: "Check", name: str) -> None:
     texts = [concern.text for concern in check.concerns if concern.kind == name]
     if name == "refused":
         texts = _describe_refusals(check)
-    echo("", f"{kind.heading}. {kind.advice}")
+    echo("", [strong(f"{kind.heading}."), f" {kind.advice}"])
     for text in filter(None, texts[:_EXAMPLES]):
         echo(f"  {text}")
     if len(texts) > _EXAMPLES:

@@ -4,6 +4,7 @@ import click
 
 from cli import options
 from cli.console import echo, print_json, say
+from cli.styles import strong, warning
 from workers.settings import Settings
 
 
@@ -55,7 +56,8 @@ def command(
             echo(prediction.path)
         for rank, (label, score) in enumerate(prediction.ranked):
             unsure = " unsure" if prediction.is_unsure and rank == 0 else ""
-            echo(f"{label} (score = {score:.5f}){unsure}")
+            name = strong(label) if rank == 0 else label
+            echo([name, f" (score = {score:.5f})", warning(unsure)])
     if as_json:
         print_json(rows)
     if failed:

@@ -12,6 +12,7 @@ from cli.codelab.files import follow, keep_flags, leave_files
 from cli.codelab.flags import RetrainFlags, find_module, retrain_flags
 from cli.codelab.script_command import ScriptCommand
 from cli.console import Session, echo
+from cli.styles import warning
 
 if TYPE_CHECKING:
     from workers.storage.plan import Run
@@ -91,8 +92,8 @@ def _begin(session: Session, flags: RetrainFlags, weights: str | None) -> "Run":
     summaries = link_summaries(run.folder, flags.summaries_dir)
     session.say(*(f"Looking for images in '{label}'" for label in run.plan.labels))
     session.say(f"Run {run.name}: {run.plan.images:,} images, {len(run.plan.labels)} labels.")
-    for warning in run.plan.warnings:
-        session.say(f"Warning: {warning}")
+    for text in run.plan.warnings:
+        session.say([warning("Warning: "), text])
     session.say(f"It is kept in {settings.storage}; see `poets show {run.name}{session.flags}`.")
     session.say(f"TensorBoard finds it in {summaries}.")
     return run

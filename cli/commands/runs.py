@@ -8,12 +8,21 @@ from cli import options
 from cli.advice import describe_state
 from cli.attend import conduct, print_result, show_result
 from cli.codelab.files import follow, leave_files, read_flags
-from cli.console import Session, echo, print_json, print_table, say
+from cli.console import Session, echo, print_json, print_table, say, shown_path
+from cli.styles import Styled, strong
 
 if TYPE_CHECKING:
     from orchestrator.driving.result import Result
     from orchestrator.runs import RunState
     from workers.storage.plan import Run
+
+_STYLES = {
+    "finished": "good",
+    "failed": "bad",
+    "damaged": "bad",
+    "running": "busy",
+    "cancelled": "faint",
+}
 
 
 @click.command("runs")
@@ -57,8 +66,10 @@ def show(session: Session, run: str) -> None:
         print_result(state.result)
     elif state.plan is not None:
         plan, note = state.plan, describe_state(state, session.flags)
-        echo(f"Run {plan.name} is {state.state}{note and f': {note}'}")
-        echo(f"  images        {plan.images:,} in {plan.root}")
+        end = f": {note}" if note else ""
+        echo(["Run ", strong(plan.name), " is ", _styled(state.state), end])
+        echo(f"  images        {plan.images:,}")
+        echo(f"  folder        {shown_path(plan.root)}")
         echo(f"  batches       {state.batches_done:,} of {plan.batches:,} done")
         echo(f"  architecture  {plan.architecture}")
 
@@ -126,7 +137,12 @@ def _row(state: "RunState", flags: str) -> tuple[object, ...]:
     facts = _state_to_dict(state, flags)
     created = facts["created"][:16].replace("T", " ")
     end = _headline(state.result) if state.result else facts["note"]
-    return state.name, facts["kind"], state.state, facts["images"], created, end
+    shown = _styled(state.state)
+    return strong(state.name), facts["kind"], shown, facts["images"], created, end
+
+
+def _styled(state: str) -> Styled:
+    return Styled(state, _STYLES.get(state, "warning"))
 
 
 def _headline(result: "Result") -> str:

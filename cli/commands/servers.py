@@ -1,9 +1,12 @@
 """``poets up``, ``down``, ``status``, ``worker`` and ``coordinator``: the processes of poets."""
 
+from typing import Any
+
 import click
 
 from cli import options
 from cli.console import Session, echo, print_json, say
+from cli.styles import Styled, busy, good, warning
 from workers.settings import DEVICES, QUEUES, Settings, poets_version
 
 
@@ -37,8 +40,11 @@ def up(session: Session) -> None:
     if session.as_json:
         print_json({"broker_url": stack.broker_url, "log": str(stack.log), **facts})
     else:
-        session.say(f"The stack is up with {facts.get('concurrency')} worker processes.")
-        session.say(f"Broker: {stack.broker_url}. Log: {stack.log}. `poets down` stops it.")
+        workers = f"{facts.get('concurrency')} worker processes"
+        start = f"; {workers} are starting." if stack.starting_services() else f" with {workers}."
+        session.say(["The stack is ", good("up"), start])
+        session.say(f"  broker  {stack.broker_url}", f"  log     {stack.log}")
+        session.say(f"`poets down{session.flags}` stops it.")
 
 
 @click.command("down")
@@ -79,20 +85,37 @@ def status(session: Session) -> None:
     if facts["broker"] is None:
         echo("No broker is up. Commands start their own; `poets up` keeps one up.")
         return
-    echo(f"broker       {facts['broker']}")
     queues = ", ".join(f"{name} {length}" for name, length in facts["queues"].items())
-    echo(f"queues       {queues}")
+    echo(["broker       ", good("up"), f", {facts['broker']}"], f"queues       {queues}")
+    _echo_workers(facts)
+    coordinator = good("up") if facts["coordinator"] else _missing(facts, "coordinator")
+    echo(["coordinator  ", coordinator])
+    running = [busy(name) for name in facts["running"]]
+    echo(["running      ", *(_listed(running) or ["nothing"])])
+
+
+def _echo_workers(facts: dict[str, Any]) -> None:
     states = facts["worker_states"]
     are_mixed = len({poets_version(), *(state["poets"] for state in states.values())}) > 1
-    workers = [f"{name} (poets {states[name]['poets']})" if are_mixed else name for name in states]
-    echo(f"workers      {', '.join(workers) or 'none'}")
+    workers = [
+        good(f"{name} (poets {states[name]['poets']})" if are_mixed else name) for name in states
+    ]
+    echo(["workers      ", *(_listed(workers) or [_missing(facts, "workers")])])
     if are_mixed:
-        echo(f"             This is poets {poets_version()}: install the same everywhere.")
+        text = f"This is poets {poets_version()}: install the same everywhere."
+        echo(["             ", warning(text)])
     for name, state in states.items():
         if state["rests"]:
-            echo(f"             {name} rests after failed attempts: {state['rests']}")
-    echo(f"coordinator  {'up' if facts['coordinator'] else 'none'}")
-    echo(f"running      {', '.join(facts['running']) or 'nothing'}")
+            text = f"{name} rests after failed attempts: {state['rests']}"
+            echo(["             ", warning(text)])
+
+
+def _listed(names: list[Styled]) -> list[str | Styled]:
+    return [part for name in names for part in (", ", name)][1:]
+
+
+def _missing(facts: dict[str, Any], name: str) -> Styled:
+    return busy("starting") if name in facts["starting"] else warning("none")
 
 
 @click.command("coordinator")

@@ -5,6 +5,7 @@ from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from cli import options
 from cli.console import Session, echo, echo_path, print_json, print_table
+from cli.styles import bad, good, strong
 
 _SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
@@ -80,7 +81,8 @@ def doctor(session: Session) -> None:
         print_json([vars(check) for check in checks])
     else:
         for check in checks:
-            echo(f"{'ok ' if check.is_ok else 'FIX'}  {check.name:<9}  {check.text}")
+            mark = good("ok ") if check.is_ok else bad("FIX")
+            echo([mark, f"  {check.name:<9}  ", check.text if check.is_ok else strong(check.text)])
     if not all(check.is_ok for check in checks):
         raise click.exceptions.Exit(1)
 

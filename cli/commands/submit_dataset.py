@@ -10,6 +10,7 @@ from cli.attend import assert_accuracy, conduct
 from cli.console import Session
 from cli.dataset_summary import describe_links, suggest_other_folder, summarize
 from cli.percentages import Percentage
+from cli.styles import warning
 from cli.training_options import (
     DISTORTION_OPTIONS,
     HEAD_OPTIONS,
@@ -104,8 +105,8 @@ def _say_dataset(session: Session, dataset: "Dataset") -> None:
     if links := describe_links(dataset.scan.ignored):
         session.say(links)
     warnings = warn_of_dataset(dataset)
-    for warning in warnings:
-        session.say(f"Warning: {warning}")
+    for text in warnings:
+        session.say([warning("Warning: "), text])
     if warnings:
         session.say("`poets check` of the folder lists all of these, and reads the images.")
     if suggestion := suggest_other_folder(dataset):

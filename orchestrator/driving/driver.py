@@ -32,6 +32,7 @@ TICK_S = 0.2
 # While nothing happens, the next look comes after a tenth of the time that this has lasted.
 _QUIET_SHARE, _LONGEST_TICK_S = 0.1, 1.0
 _HELP_AFTER_S = 20.0
+_ONCE = "happens once, takes up to a minute"
 
 
 class WatchInterrupt(KeyboardInterrupt):
@@ -130,8 +131,9 @@ class _Driver:
         latest = (len(seen.done), seen.alive, seen.leased, seen.failed_attempts, actions)
         if latest != self.latest:
             self.latest, self.changed_at = latest, time.monotonic()
-        note = next(iter(seen.failed_attempts.values()), "")
-        self._report(note, is_unattended=self._is_unattended(seen))
+        reason = next(iter(seen.failed_attempts.values()), "")
+        problem = reason and f"a task failed and is tried again: {reason}"
+        self._report(problem=problem, is_unattended=self._is_unattended(seen))
         return self._act(actions)
 
     def _follow(self) -> None:
@@ -142,7 +144,7 @@ class _Driver:
         if failure is not None:
             raise RunError(f"Run {self.run.name!r} failed: {failure}")
         self.stored.read_again()
-        self._report("driven by another process")
+        self._report(note="driven by another process")
         time.sleep(1)
 
     def _act(self, actions: list[Action]) -> Result | None:
@@ -259,14 +261,16 @@ class _Driver:
             self.idle_since = now
         return now - self.idle_since > _HELP_AFTER_S
 
-    def _report(self, note: str = "", is_unattended: bool = False) -> None:
+    def _report(self, note: str = "", problem: str = "", is_unattended: bool = False) -> None:
         batches_left = self.plan.batches - len(self.stored.done)
+        done, failed = self.stored.rows_done, self.stored.failed
         if not has_backbone(self.run.storage, self.plan.backbone_id):
-            phase = "preparing the backbone"
+            progress = Progress("preparing the backbone", note=note or _ONCE)
         elif batches_left:
             phase = "computing bottlenecks" if self.plan.kind == "train" else "labelling"
+            progress = replace(self.meter.measure(phase, done, failed), note=note)
         else:
             phase = "training" if self.plan.kind == "train" else "writing labels"
-        done, failed = self.stored.rows_done, self.stored.failed
-        progress = self.meter.measure(phase, done, failed, self.waiting or note)
-        self.on_progress(replace(progress, is_unattended=is_unattended))
+            progress = replace(self.meter.measure(phase, done, failed), note=note)
+        problem = self.waiting or problem
+        self.on_progress(replace(progress, problem=problem, is_unattended=is_unattended))

@@ -1,8 +1,10 @@
 """Where the embedded stack of a storage keeps its files, and whether it is up."""
 
+import contextlib
 import fcntl
 import hashlib
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -15,6 +17,7 @@ from workers.settings import Settings
 # Not XDG_RUNTIME_DIR, which ends with the session and is not the same everywhere. The path of
 # a socket is limited to about 104 bytes.
 _RUNTIME = "/tmp"  # noqa: S108 - the folder made there is private, and checked
+_STARTS_WITHIN_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,13 @@ class RunningStack:
         pid: Of the supervisor.
         concurrency: Processes of the worker.
         version: Of poets.
+        started: When it was up, in seconds since 1970.
     """
 
     pid: int
     concurrency: int | None = None
     version: str | None = None
+    started: float = 0.0
 
 
 class Stack:
@@ -80,6 +85,17 @@ class Stack:
         except (OSError, ValueError):
             return None
         return state if state.pid == self.supervisor() else None
+
+    def starting_services(self) -> list[str]:
+        """Return which of "workers" and "coordinator" may not answer yet, being new."""
+        state = self.running()
+        if state is None:
+            return []
+        since = {"workers": state.started}
+        # A stack that is not kept has no coordinator.
+        with contextlib.suppress(FileNotFoundError):
+            since["coordinator"] = max(state.started, self.keep.stat().st_mtime)
+        return [name for name, then in since.items() if time.time() - then < _STARTS_WITHIN_S]
 
 
 def try_lock(file: IO[str], kind: int) -> bool:

@@ -94,10 +94,9 @@ class _Driving:
         done = self._done + sum(future.done() for future in futures)
         count = f"{done} of {self.total} heads"
         for progress in list(self._latest.values()):
-            if progress.done < progress.total:
-                # An unattended run gets its note from the command.
-                note = progress.note or ("" if progress.is_unattended else count)
-                self.on_progress(replace(progress, note=note))
+            is_preparing = not progress.total
+            if is_preparing or progress.done < progress.total:
+                self.on_progress(replace(progress, note=progress.note or count))
                 return
         self.on_progress(Progress("training", min(done, self.total), self.total, unit="heads"))
 

@@ -125,6 +125,6 @@ def test_work_that_no_worker_takes_is_explained(tmp_path):
         with_advice(seen.append, settings)(Progress("training", is_unattended=True))
     with_advice(seen.append, shared)(Progress("training"))
 
-    assert str(find_stack(embedded).log) in seen[0].note
-    assert "`poets worker`" in seen[1].note
-    assert seen[2].note == ""
+    assert str(find_stack(embedded).log) in seen[0].problem
+    assert "`poets worker`" in seen[1].problem
+    assert seen[2].problem == ""

@@ -516,11 +516,11 @@ def test_a_result_shows_how_sure_the_accuracy_is_and_what_looks_wrong(capsys):
     print_result(replace(RESULT, **more))
     full = capsys.readouterr().out
 
-    assert "80.0% validation, 90.0% test\n" in plain
+    assert "accuracy    90.0% test, 80.0% validation\n" in plain
     assert "suspects" not in plain
     assert "90.0% test (82.1 to 94.6%)" in full
-    assert "suspects    3 images whose label may be wrong: /m/suspects.csv" in full
-    assert "/m/duplicates.csv" in full
+    assert "suspects    3 images whose label may be wrong: suspects.csv" in full
+    assert "duplicates.csv" in full
 
 
 def test_a_labelling_result_counts_unsure_images(capsys):

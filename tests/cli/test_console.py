@@ -1,16 +1,16 @@
 """What a person sees of long work."""
 
-import io
+import fcntl
 import json
 import os
 import re
+import struct
+import termios
 from dataclasses import replace
 
 import pytest
 
 from cli.console import (
-    describe_progress,
-    describe_seconds,
     echo,
     echo_path,
     on_one_line,
@@ -19,6 +19,8 @@ from cli.console import (
     say,
     show_progress,
 )
+from cli.progress_line import describe_progress, describe_seconds, fit_progress
+from cli.styles import bad, shorten
 from orchestrator.progress import Progress
 from tests.builders.paths import ROOT
 
@@ -61,17 +63,68 @@ def test_without_a_terminal_there_are_plain_lines_every_few_seconds(capsys, monk
     assert lines[-1].startswith("training")
 
 
-def test_a_new_note_is_said_at_once_and_then_as_often_as_the_rest(capsys, monkeypatch):
+def test_a_problem_is_said_at_once_on_a_line_of_its_own(capsys, monkeypatch):
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
 
     with show_progress(quiet=False) as show:
-        for note in ("", "", "waiting", "waiting", "", "other"):
-            show(replace(HALF, note=note))
+        for problem in ("", "", "disk full", "disk full", "", "other"):
+            show(replace(HALF, problem=problem))
             now[0] += 1
 
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.split(", ")[4:] for line in lines] == [[], ["waiting"], ["other"]]
+    said = [describe_progress(HALF), "  disk full", describe_progress(HALF), "  other"]
+    assert capsys.readouterr().err.splitlines() == said
+
+
+def test_a_night_of_work_leaves_a_short_log(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    with show_progress(quiet=False) as show:
+        while now[0] < 8 * 3600:
+            show(HALF)
+            now[0] += 1
+
+    assert len(capsys.readouterr().err.splitlines()) < 600
+
+
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (100, "computing bottlenecks: 512 of 3,670 images, 43/s, 1 min 13 s left, 2 failed"),
+        (70, "computing bottlenecks: 512 of 3,670, 43/s, 1 min 13 s left, 2 failed"),
+        (60, "512 of 3,670, 43/s, 1 min 13 s left, 2 failed"),
+        (40, "512 of 3,670, 43/s, 1 min 13 s left"),
+        (22, "43/s, 1 min 13 s left"),
+    ],
+)
+def test_rate_and_time_to_end_are_the_last_to_go(width, text):
+    progress = Progress("computing bottlenecks", 512, 3670, failed=2, rate=43.1, left_s=73.3)
+
+    assert fit_progress(progress, width) == text
+
+
+@pytest.mark.parametrize(
+    "progress",
+    [
+        HALF,
+        Progress("preparing the backbone", note="once for each architecture, up to a minute"),
+        Progress("looking for images", note="12,345 found"),
+        Progress("computing bottlenecks", 0, 3670),
+        Progress("writing labels", 3670, 3670, failed=12),
+    ],
+)
+def test_no_text_of_progress_is_wider_than_its_terminal(progress):
+    for width in range(1, 120):
+        assert len(fit_progress(progress, width, elapsed_s=14)) <= width
+
+
+def test_a_phase_without_an_end_says_how_long_it_has_taken():
+    progress = Progress("preparing the backbone", note="once for each architecture")
+
+    text = fit_progress(progress, 100, elapsed_s=14.2)
+
+    assert text == "preparing the backbone: once for each architecture, 14 s so far"
 
 
 def test_quiet_is_silent(capsys):
@@ -81,35 +134,137 @@ def test_quiet_is_silent(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_on_a_terminal_there_is_a_live_line(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
+def in_terminal(monkeypatch, act, **environment):
+    """Return what a terminal of 60 columns gets while `act` is called."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"TERM": "xterm"} | environment).items():
+        monkeypatch.setenv(name, value)
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 60, 0, 0))
+    with open(ours, "rb", buffering=0) as screen, open(theirs, "w", encoding="utf-8") as stream:
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stderr", stream)
+            patch.setattr("sys.stdout", stream)
+            act()
+        stream.write("END")
+        stream.flush()
+        written = ""
+        while not written.endswith("END"):
+            written += screen.read(100_000).decode()
+    return written.removesuffix("END")
 
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stderr", terminal)
 
+def show_all(*moments):
     with show_progress(quiet=False) as show:
-        show(HALF)
-        show(Progress("labelling", 1000, 1000, note="[odd] name"))
+        for progress in moments:
+            show(progress)
 
-    assert "[odd] name" in terminal.getvalue()
+
+def test_on_a_terminal_there_is_a_live_line_with_the_problem_below_it(monkeypatch):
+    problem = "a task failed and is tried again: No space left on device"
+    last = Progress("labelling", 500, 1000, note="[odd] name", problem=problem)
+
+    written = in_terminal(monkeypatch, lambda: show_all(HALF, last))
+
+    assert "[odd] name" in written
+    assert f"  {problem}" in written.replace("\r\n", " ")
+    assert "━" in written
+
+
+@pytest.mark.parametrize("term", ["dumb", "unknown"])
+def test_a_terminal_that_obeys_nothing_gets_plain_lines(monkeypatch, term):
+    def act():
+        show_all(HALF)
+        echo(bad("failed"))
+
+    assert in_terminal(monkeypatch, act, TERM=term) == f"{describe_progress(HALF)}\r\nfailed\r\n"
+
+
+COLOURED = "\x1b[31m\x1b[1mfailed\x1b[0m\r\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "written"),
+    [
+        ({}, COLOURED),
+        ({"NO_COLOR": "1"}, "failed\r\n"),
+        ({"NO_COLOR": ""}, COLOURED),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, "failed\r\n"),
+        ({"TERM": "dumb", "FORCE_COLOR": "1"}, COLOURED),
+    ],
+)
+def test_a_terminal_has_colours_unless_they_are_unwanted(monkeypatch, environment, written):
+    assert in_terminal(monkeypatch, lambda: say(bad("failed")), **environment) == written
+    assert in_terminal(monkeypatch, lambda: echo(bad("failed")), **environment) == written
+
+
+@pytest.mark.parametrize(("forced", "out"), [("", "failed\n"), ("1", COLOURED)])
+def test_a_pipe_has_colours_only_if_they_are_forced(capsys, monkeypatch, forced, out):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", forced)
+
+    echo(bad("failed"))
+
+    assert capsys.readouterr().out == out.replace("\r", "")
+
+
+def test_no_colour_is_without_any_in_the_live_line_too(monkeypatch):
+    last = replace(HALF, problem="disk full")
+
+    written = in_terminal(monkeypatch, lambda: show_all(last), NO_COLOR="1")
+
+    assert re.findall(r"\x1b\[[0-9;]*m", written) == []
+
+
+def test_a_long_line_is_broken_between_words_and_continued_under_its_text(monkeypatch):
+    def act():
+        echo("  images      3,670: 3,670 computed, 0 from the cache, 0 unreadable, 0 lost")
+        echo(f"It stopped. Continue the run with `poets resume spring --storage /{'s' * 20}`.")
+
+    assert in_terminal(monkeypatch, act).split("\r\n") == [
+        "  images      3,670: 3,670 computed, 0 from the cache, 0",
+        "              unreadable, 0 lost",
+        "It stopped. Continue the run with",
+        f"`poets resume spring --storage /{'s' * 20}`.",
+        "",
+    ]
+
+
+def test_a_table_that_is_too_wide_becomes_a_few_lines_for_each_row(monkeypatch):
+    rows = [("spring", "finished", "x" * 50), ("b", "", "")]
+
+    written = in_terminal(monkeypatch, lambda: print_table(("run", "state", "result"), rows))
+
+    lines = re.sub(r"\x1b\[\d*m", "", written).split("\r\n")
+    assert lines[:2] == ["spring", "  state   finished"]
+    assert lines[-2:] == ["b", ""]
+
+
+def test_the_wide_letters_of_a_name_keep_a_table_aligned(capsys):
+    print_table(("label", "images"), [("雛菊", 5), ("rose", 5)])
+
+    assert capsys.readouterr().out.splitlines()[1:] == ["雛菊        5", "rose        5"]
+
+
+def test_a_path_is_as_short_as_it_can_be_typed(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/ann")
+
+    assert shorten(tmp_path / "out" / "labels.csv") == "out/labels.csv"
+    assert shorten(tmp_path) == "."
+    assert shorten("/home/ann/.poets/runs") == "~/.poets/runs"
+    assert shorten("/home/anna/x") == "/home/anna/x"
+    assert shorten("/srv/x") == "/srv/x"
 
 
 def test_what_is_said_meanwhile_stands_above_the_live_line(monkeypatch):
-    ours, theirs = os.openpty()
-    monkeypatch.setenv("TERM", "xterm")
-    with open(ours, "rb", buffering=0) as screen, open(theirs, "w", encoding="utf-8") as terminal:
-        monkeypatch.setattr("sys.stderr", terminal)
+    def act():
         with show_progress(quiet=False) as show:
             show(HALF)
             say("Step 0")
-        monkeypatch.undo()
-        terminal.flush()
-        written = screen.read(100_000)
 
-    erase_line = b"\r\x1b[2K"
-    assert erase_line + b"Step 0\r\n" in written
+    assert "\r\x1b[2KStep 0\r\n" in in_terminal(monkeypatch, act)
 
 
 def test_tables_are_aligned_and_numbers_stand_to_the_right(capsys):
@@ -186,3 +341,12 @@ def test_all_output_goes_through_the_console():
     others = [line for line in direct if not line.startswith("console.py")]
     assert len(others) == 1
     assert "_SHELLS" in others[0]
+
+
+def test_data_goes_above_the_live_line_of_a_terminal(monkeypatch):
+    def act():
+        with show_progress(quiet=False) as show:
+            show(HALF)
+            echo("a row")
+
+    assert "\r\x1b[2Ka row\r\n" in in_terminal(monkeypatch, act)

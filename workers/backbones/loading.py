@@ -80,7 +80,6 @@ def check_identity(storage: Storage, key: BackboneKey) -> None:
 def default_chunk(device: str) -> Choice:
     """Return how many images go through the network together."""
     if uses_gpu(device):
-        return Choice(keras.CHUNK, "that keeps a GPU busy")
-    return Choice(
-        litert.CHUNK, "with more, what a layer left falls out of the cache before the next reads it"
-    )
+        return Choice(keras.CHUNK, "they keep a GPU busy")
+    # With more, what a layer left falls out of the cache before the next one reads it.
+    return Choice(litert.CHUNK, "best for the cache of a CPU")

@@ -333,12 +333,12 @@ def test_a_broker_that_breaks_off_while_it_is_sent_to_is_waited_for(
         send(*arguments)
 
     monkeypatch.setattr(Broker, "send", break_once)
-    notes = set()
+    problems = set()
 
-    result = drive(ready_storage, run, lambda progress: notes.add(progress.note))
+    result = drive(ready_storage, run, lambda progress: problems.add(progress.problem))
 
     assert result["lost"] == 0
-    assert "waiting for the broker (BatchPublishError)" in notes
+    assert "waiting for the broker (BatchPublishError)" in problems
 
 
 def test_a_damaged_run_is_listed_and_hides_no_other(ready_storage, run, busy, tmp_path):

@@ -3,7 +3,9 @@
 import fcntl
 import json
 import os
+import time
 
+import msgspec
 import pytest
 
 from orchestrator.embedded.stack import RunningStack, find_stack
@@ -90,3 +92,26 @@ def test_the_server_of_the_package_comes_first_then_that_of_the_system(tmp_path,
     system.unlink()
     with pytest.raises(BrokerError, match="Install one"):
         find_server()
+
+
+def test_a_stack_says_what_may_still_be_starting(tmp_path):
+    stack = find_stack(Settings(tmp_path))
+    assert stack.starting_services() == []
+
+    with stack.alive.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        print(os.getpid(), file=lock, flush=True)
+        write_state(stack, started=time.time())
+        assert stack.starting_services() == ["workers"]
+        stack.keep.touch()
+        assert stack.starting_services() == ["workers", "coordinator"]
+
+        # The stack of a command that `poets up` keeps from now on: only the coordinator is new.
+        write_state(stack, started=time.time() - 3600)
+        assert stack.starting_services() == ["coordinator"]
+        os.utime(stack.keep, (1, 1))
+        assert stack.starting_services() == []
+
+
+def write_state(stack, started):
+    stack.state.write_bytes(msgspec.json.encode(RunningStack(os.getpid(), started=started)))
