@@ -26,6 +26,8 @@ from workers.errors import (
     OutputExistsError,
     PoetsError,
     PortTakenError,
+    RunDrivenError,
+    RunNeededError,
     StorageGoneError,
     TargetError,
     UnfinishedRunError,
@@ -46,6 +48,8 @@ _AFTER_ERROR: dict[type[PoetsError], str] = {
     NoRunError: "`poets runs` lists the runs there are.",
     NameTakenError: "Choose another --name, or look at it with `poets show {run}`, or continue "
     "it: `poets resume {run}`.",
+    RunDrivenError: "Stop it first with `poets cancel {run}`.",
+    RunNeededError: "Delete both, or wait for its end: `poets show {run}`.",
     UnfinishedRunError: "Bring it to its end with `poets resume {run}`, then try its failed "
     "images again.",
     FailedSweepError: "`poets sweep {run}` with the same values starts again; no bottleneck is "

@@ -38,6 +38,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "cancel": "Cancel RUN.",
         "quarantine": "List the images of RUN that could not be read, and why.",
         "retry": "Try the failed images of RUN again.",
+        "delete": "Delete each RUN: its model, report and predictions.",
+        "gc": "Find what no run needs in the storage, and delete it.",
         "tensorboard": "Show learning curves and bottlenecks in TensorBoard.",
     },
     "Servers": {
@@ -60,6 +62,7 @@ _COMMANDS = {name: text for section in SECTIONS.values() for name, text in secti
 # Modules of several commands; any other command is `command` in the module of its name.
 _MODULES = {
     "again": ("train", "retry", "sweep"),
+    "cleaning": ("delete", "gc"),
     "codelab": ("retrain", "label-image"),
     "dashboards": ("flower", "tensorboard"),
     "runs": ("runs", "show", "resume", "cancel"),

@@ -101,6 +101,14 @@ class NameTakenError(RunError):
     """There is a run of this name already."""
 
 
+class RunDrivenError(RunError):
+    """A run cannot be deleted while a process drives it or works on it."""
+
+
+class RunNeededError(RunError):
+    """A run cannot be deleted while `run`, which was made from it, has not ended."""
+
+
 class UnfinishedRunError(RunError):
     """A run must have ended before this can be done."""
 

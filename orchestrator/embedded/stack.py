@@ -4,7 +4,10 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
+import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -13,7 +16,10 @@ import msgspec
 
 from workers.errors import BrokerError
 from workers.settings import Settings
+from workers.storage.temporary import newest_change
 
+# A stack whose locks were opened this short a time ago may be about to start.
+_IDLE_S = 60.0
 # Not XDG_RUNTIME_DIR, which ends with the session and is not the same everywhere. The path of
 # a socket is limited to about 104 bytes.
 _RUNTIME = "/tmp"  # noqa: S108 - the folder made there is private, and checked
@@ -98,6 +104,41 @@ class Stack:
         return [name for name, then in since.items() if time.time() - then < _STARTS_WITHIN_S]
 
 
+def find_ended_stacks() -> list[Stack]:
+    """Return the stacks of this user, of any storage, whose processes have ended."""
+    found = []
+    for folder in sorted(Path(_RUNTIME).glob(f"poets-{os.getuid()}-*")):
+        is_ours = re.fullmatch(r"[0-9a-f]{10}", folder.name.rpartition("-")[2])
+        with contextlib.suppress(FileNotFoundError):  # removed at this moment
+            if is_ours and _is_private(folder):
+                with _locked(Stack(folder)) as has_ended:
+                    found += [Stack(folder)] if has_ended else []
+    return found
+
+
+def remove_ended_stack(stack: Stack) -> bool:
+    """Remove the files of a stack unless somebody uses it; return whether they are gone.
+
+    Raises:
+        OSError: When they cannot be removed.
+    """
+    with _locked(stack) as has_ended:
+        if has_ended:
+            shutil.rmtree(stack.folder)
+        return has_ended
+
+
+@contextlib.contextmanager
+def _locked(stack: Stack) -> Iterator[bool]:
+    """Hold all locks of a stack; yield False when somebody else has one, or will in a moment."""
+    with contextlib.ExitStack() as files:
+        paths = [path for path in (stack.starting, stack.users, stack.alive) if path.exists()]
+        locks = [files.enter_context(path.open("r+")) for path in paths]
+        are_free = all(try_lock(lock, fcntl.LOCK_EX) for lock in locks)
+        # A command opens its locks a moment before it takes them.
+        yield are_free and time.time() - newest_change(stack.folder) > _IDLE_S
+
+
 def try_lock(file: IO[str], kind: int) -> bool:
     """Lock a file in place of any lock that it has; return False if another process forbids it.
 
@@ -121,7 +162,11 @@ def find_stack(settings: Settings) -> Stack:
     digest = hashlib.sha256(os.fsencode(storage)).hexdigest()[:10]
     folder = Path(_RUNTIME) / f"poets-{os.getuid()}-{digest}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if found.st_uid != os.getuid() or not folder.is_dir() or found.st_mode & 0o077:
+    if not _is_private(folder):
         raise BrokerError(f"{folder} is not a private folder of yours. Remove it and try again.")
     return Stack(folder)
+
+
+def _is_private(folder: Path) -> bool:
+    found = folder.lstat()
+    return found.st_uid == os.getuid() and folder.is_dir() and not found.st_mode & 0o077

@@ -192,6 +192,7 @@ def _end(stack: Stack, services: list[_Service]) -> None:
         is_killed = service.name == "worker" and _is_idle(stack)
         service.stop(0 if is_killed else max(0.1, deadline - time.monotonic()))
     stack.socket.unlink(missing_ok=True)
+    shutil.rmtree(_server_data(stack), ignore_errors=True)
     # Whatever is left of the group, this process included.
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
@@ -210,8 +211,12 @@ def _keep_young(stack: Stack) -> None:
             os.utime(path)
 
 
+def _server_data(stack: Stack) -> Path:
+    return stack.folder / "valkey"
+
+
 def _server_command(stack: Stack) -> list[str]:
-    data = stack.folder / "valkey"
+    data = _server_data(stack)
     # Storage rebuilds everything; the file is there for a crash of the server, not for the
     # messages of runs that ended long ago.
     shutil.rmtree(data, ignore_errors=True)

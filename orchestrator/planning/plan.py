@@ -21,7 +21,7 @@ from workers.backbones.table import BackboneKey
 from workers.errors import NameTakenError
 from workers.heads.model_folder import copy_model
 from workers.settings import poets_version
-from workers.storage.atomic import storage_errors
+from workers.storage.atomic import note_use, storage_errors
 from workers.storage.layout import Storage, check_run_name
 from workers.storage.manifest import PlannedImage, read_batches, write_manifest
 from workers.storage.plan import LabellingOptions, Plan, Run, TrainingOptions
@@ -167,6 +167,8 @@ def write_plan(
     temporary = temporary_in(storage.runs)
     with storage_errors(f"write {storage.runs}"):
         temporary.mkdir(parents=True)
+    for shared in (storage.backbone(draft.backbone_id), storage.weights(draft.weights_digest)):
+        note_use(shared)
     try:
         if model:
             with storage_errors(f"write {storage.runs}"):

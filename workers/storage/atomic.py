@@ -80,6 +80,12 @@ def put_new(temporary: Path, path: Path) -> None:
         temporary.replace(path)
 
 
+def note_use(path: Path) -> None:
+    """Let a file count as used now, for what is not used for long may be removed."""
+    with contextlib.suppress(OSError):  # of another user, or read-only
+        os.utime(path)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -137,6 +137,16 @@ def own_shards(folder: RunFolder) -> list[str | None]:
     return _read(folder, read)
 
 
+def list_shards(folder: RunFolder) -> set[str]:
+    """Return the names of all shards that hold, or will hold, a row of a run."""
+
+    def read(file: pq.ParquetFile) -> set[str]:
+        groups = (file.read_row_group(n, columns=["shard"]) for n in range(file.num_row_groups))
+        return {name for group in groups for name in group.column(0).unique().to_pylist()}
+
+    return _read(folder, read)
+
+
 def count_split(folder: RunFolder, split: str) -> int:
     """Return how many rows of a run belong to a split."""
     tables = _read_columns(folder, ["split"])

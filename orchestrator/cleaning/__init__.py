@@ -1,0 +1,1 @@
+"""What is removed: runs by their names, and what no run needs."""
