@@ -124,6 +124,7 @@ def _trained(result: "TrainingResult") -> list[Line]:
     lines: list[Line] = [
         _heading("Run", result.run, result.seconds),
         _accuracies(result),
+        *_promised(result),
         f"  images      {result.images:,}: {result.computed:,} computed, {result.cached:,} from "
         f"the cache, {result.quarantined:,} unreadable, {result.lost:,} lost",
         f"  labels      {len(result.labels)}: {labels}",
@@ -168,6 +169,33 @@ def _accuracies(result: "TrainingResult") -> Line:
     interval = describe_interval(result.test_accuracy_interval)
     validation = _accuracy("validation", result.validation_accuracy, result.validation)
     return ["  accuracy    ", strong(test), f"{interval}, {validation}"]
+
+
+def _promised(result: "TrainingResult") -> list[Line]:
+    """Return what a target precision came to."""
+    promise, test = result.promise, result.test_sure
+    if promise is None:
+        return []
+    target, judged, needed = f"{100 * promise['target']:.4g}%", promise["judged"], promise["needed"]
+    counts = f"{promise['right']:,} of {promise['sure']:,}"
+    if promise["threshold"] is None:
+        head = f"  promise     none: {target} cannot be promised, so every label is "
+        why = f"at best {promise['bound'] or 0:.1%} can be ({counts} right)"
+        if needed and judged < needed:
+            why = f"it takes {needed:,} photographs without a mistake; {judged:,} are here"
+        return [[head, warning("unsure")], f"              {why}"]
+    shown = f"at least {promise['bound']:.1%} with {promise['confidence']:.0%} confidence"
+    least = f"{promise['threshold']:.4f}"
+    lines: list[Line] = [
+        f"  promise     {target} of the sure labels right: scores from {least} on",
+        f"              ({counts} right; {shown})",
+        f"  sure        {promise['coverage']:.0%} of photographs like these; the others are unsure",
+    ]
+    if test and result.testing:
+        interval = describe_interval(test["accuracy_interval"])
+        right = f": {test['accuracy']:.1%} right{interval}" if test["images"] else ""
+        lines.append(f"  sure, test  {test['images']:,} of {result.testing:,}{right}")
+    return lines
 
 
 def _labelled(result: "LabellingResult") -> list[Line]:

@@ -54,6 +54,24 @@ class Row:
         return click.option(flag, help=help_text, **(own | attributes))
 
 
+# Given for a value that is to be taken off; what was not given at all is None.
+_OFF = object()
+
+
+class _Precision(click.ParamType[Any]):
+    """A share that can be promised, or "none"."""
+
+    name = "percentage"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "none":
+            return _OFF
+        share = Percentage(gives_share=True, is_positive=True).convert(value, param, ctx)
+        if share == 1:
+            self.fail("no number of photographs can promise 100%. Write 98%, say.", param, ctx)
+        return share
+
+
 _POSITIVE, _FROM_ZERO, _OR_ALL = click.IntRange(1), click.IntRange(0), click.IntRange(-1)
 _PERCENT, _PART, _WHOLE = "PERCENT", Percentage(), Percentage(is_whole=True)
 _SOLVERS, _WEIGHTS = click.Choice(["lbfgs", "sgd"]), click.Choice(["none", "balanced"])
@@ -80,8 +98,8 @@ HEAD_OPTIONS = (
     Row("class_weight", _WEIGHTS, None, "balanced: rare labels count as much as common ones"),
     Row(
         "target_precision",
-        Percentage(gives_share=True, is_positive=True),
-        _PERCENT,
+        _Precision(),
+        "PERCENT|none",
         "Mark low scores as unsure, so that PERCENT of the other labels are right (98%, say)",
     ),
 )
@@ -108,7 +126,11 @@ def training_options(*groups: tuple[Row, ...], states_defaults: bool = True) -> 
         @functools.wraps(command)
         def call(**values: Any) -> Any:
             given = {row.field: values.pop(row.field) for row in rows}
-            training = {name: value for name, value in given.items() if value is not None}
+            training = {
+                name: None if value is _OFF else value
+                for name, value in given.items()
+                if value is not None
+            }
             return command(training=_with_solver(training), **values)
 
         decorated: _Command = call

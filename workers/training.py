@@ -1,5 +1,6 @@
 """The trainer: from the bottlenecks of a run to one committed model."""
 
+import functools
 import importlib.metadata
 import time
 from collections.abc import Callable
@@ -10,17 +11,20 @@ import numpy as np
 
 from workers.backbones.store import read_description
 from workers.bottlenecks.gathering import Gathered, gather_bottlenecks
+from workers.bottlenecks.pooling import pool_photographs
 from workers.errors import DatasetError
-from workers.heads.evaluate import Evaluation, apply_thresholds, evaluate_head
-from workers.heads.fit import Fit, fit_head
+from workers.heads.evaluate import Evaluation, evaluate_head
+from workers.heads.fit import Fit, fit_alike, fit_head
 from workers.heads.head import Head
 from workers.heads.learning_curve import Step, StepLog
 from workers.heads.model_folder import ModelCard, Preprocessing, save_model
-from workers.heads.temperature import calibrate_head, find_thresholds
+from workers.heads.out_of_fold import guess_out_of_fold
+from workers.heads.promise import Promise, find_promise
+from workers.heads.temperature import calibrate_head
 from workers.processes.heartbeat import Heartbeat
 from workers.reports.findings import NOTHING_EXAMINED, REPORTED, examine_images
 from workers.reports.page.page import make_report
-from workers.reports.results import collect_results, write_tables
+from workers.reports.results import collect_results, sure_figures, write_tables
 from workers.reports.tensorboard_summaries import Summaries
 from workers.storage.atomic import storage_errors
 from workers.storage.plan import Plan, Run, TrainingOptions
@@ -51,15 +55,25 @@ def train_run(run: Run, heartbeat: Heartbeat, may_commit: Callable[[], None]) ->
     with Summaries(folder.summaries, plan.architecture, options, training, validation) as summaries:
         fit = _fit(run, options, gathered, summaries, heartbeat)
         clock.end("fitting")
-        evaluations, thresholds = _evaluate(plan, options, fit.head, gathered, heartbeat)
+        evaluations = {
+            REPORTED[split]: evaluate_head(
+                fit.head, gathered.examples[split], plan.labels, heartbeat
+            )
+            for split in ("validation", "testing")
+        }
         summaries.finish(fit.head, evaluations)
+    promise = _promise(plan, options, fit, gathered, heartbeat)
     findings = NOTHING_EXAMINED
     if options.evaluate_test:
         findings = examine_images(gathered.photographs(), plan.labels, fit, options, heartbeat)
     clock.end("evaluating")
     found = {"suspects": len(findings.suspects), "duplicates": len(findings.duplicates)}
     card = _card(run, fit, evaluations, {**gathered.counts, **found}, clock.seconds)
-    card = replace(card, thresholds=thresholds)
+    if promise:
+        thresholds: dict[str, float | None] = dict.fromkeys(plan.labels, promise.threshold)
+        card = replace(card, promise=promise, thresholds=thresholds)
+        sure = sure_figures(card, evaluations["test"])
+        card = replace(card, metrics={**card.metrics, "test_sure": sure})
     results = collect_results(card, gathered, evaluations, findings, fit.curve)
     files = write_tables(results)
     if options.evaluate_test:
@@ -118,23 +132,18 @@ def _fit(
     return replace(fit, head=head, details={**fit.details, "temperature": temperature})
 
 
-def _evaluate(
-    plan: Plan, options: TrainingOptions, head: Head, gathered: Gathered, heartbeat: Heartbeat
-) -> tuple[dict[str, Evaluation], dict[str, float | None] | None]:
-    """Return the evaluations of validation and test, and the thresholds of labels, if any."""
-    evaluations = {
-        REPORTED[split]: evaluate_head(head, gathered.examples[split], plan.labels, heartbeat)
-        for split in ("validation", "testing")
-    }
+def _promise(
+    plan: Plan, options: TrainingOptions, fit: Fit, gathered: Gathered, heartbeat: Heartbeat
+) -> Promise | None:
+    """Return what can be promised of the head; None when nothing was asked for."""
     if options.target_precision is None:
-        return evaluations, None
-    guesses = evaluations["validation"].guesses
-    thresholds = find_thresholds(guesses, plan.labels, options.target_precision)
-    decided = {
-        split: apply_thresholds(evaluation, plan.labels, thresholds)
-        for split, evaluation in evaluations.items()
-    }
-    return decided, thresholds
+        return None
+    fit_on = functools.partial(
+        fit_alike, fit, n_labels=len(plan.labels), options=options, heartbeat=heartbeat
+    )
+    pool = pool_photographs(gathered, options.seed, heartbeat)
+    unseen = guess_out_of_fold(pool, len(plan.labels), options.seed, fit_on, heartbeat)
+    return find_promise(unseen.scores, unseen.is_right, options.target_precision)
 
 
 def _check_labels(plan: Plan, gathered: Gathered) -> None:

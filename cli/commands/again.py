@@ -34,6 +34,8 @@ def train(session: Session, run: str, name: str | None, training: dict[str, Any]
     Examples:
       poets train flower_photos-1 --learning-rate 0.1
       poets train flower_photos-1 --class-weight balanced --name balanced
+      poets train flower_photos-1 --target-precision 0.98
+      poets train flower_photos-1 --target-precision none
     """
     from orchestrator.jobs.submit import plan_retraining
 

@@ -6,7 +6,6 @@ renaming the label changes nothing, and no split of a label is ever empty.
 """
 
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from orchestrator.dataset.label_file import list_some
 from workers.errors import RunError, SmallLabelsError, UsageError
 from workers.storage.layout import Storage
+from workers.storage.names import shared_name
 from workers.storage.plan import TrainingOptions, list_runs, read_plan
 
 TRAINING, VALIDATION, TESTING = "training", "validation", "testing"
@@ -134,7 +134,7 @@ def _assign(
 
 
 def _key(label: str, name: str) -> str:
-    return f"{label}/{re.sub(r'_nohash_.*$', '', name)}"
+    return f"{label}/{shared_name(name)}"
 
 
 def _position(key: str, seed: int) -> float:

@@ -31,6 +31,8 @@ class TrainingResult:
         seconds: Since the plan was made; for a command that attended the run, its own.
         retried: Images that had failed in an earlier run and were tried again.
         repaired: Those of them that could be read this time.
+        promise: What ``--target-precision`` came to (`Promise.to_dict`).
+        test_sure: Of the sure test images ``images``, ``accuracy``, ``accuracy_interval``.
     """
 
     run: str
@@ -57,6 +59,8 @@ class TrainingResult:
     seconds: float = 0.0
     retried: int = 0
     repaired: int = 0
+    promise: dict[str, Any] | None = None
+    test_sure: dict[str, Any] | None = None
 
     @property
     def unreadable(self) -> int:
@@ -98,6 +102,8 @@ def to_dict(result: Result) -> dict[str, Any]:
     values = asdict(result)
     if not result.retried:
         del values["retried"], values["repaired"]
+    if isinstance(result, TrainingResult) and result.promise is None:
+        del values["promise"], values["test_sure"]
     return values
 
 
@@ -181,6 +187,8 @@ def _trained(run: Run) -> TrainingResult:
         test_accuracy=metrics["test_accuracy"],
         test_accuracy_interval=metrics["test_accuracy_interval"],
         mean_average_precision=metrics["test_mean_average_precision"],
+        promise=card.promise.to_dict() if card.promise else None,
+        test_sure=metrics.get("test_sure"),
         report=str(folder.report),
         model=str(folder.model),
     )

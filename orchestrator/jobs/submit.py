@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.dataset.dataset import Dataset, Source, open_dataset
 from orchestrator.dataset.scan import stream_folder
-from orchestrator.dataset.split import VALIDATION, check_shares
+from orchestrator.dataset.split import check_shares
 from orchestrator.driving.broker import open_broker
 from orchestrator.driving.coordinator import ALIVE_KEY
 from orchestrator.driving.driver import WatchInterrupt, drive_run
@@ -20,7 +20,7 @@ from orchestrator.planning.weights import resolve_backbone
 from orchestrator.progress import OnProgress
 from orchestrator.runs import find_model
 from workers.backbones.table import find_spec
-from workers.errors import LabellingJobError, NoCoordinatorError, UsageError
+from workers.errors import LabellingJobError, NoCoordinatorError
 from workers.heads.model_backbone import install_backbone
 from workers.heads.model_folder import read_card, read_head
 from workers.settings import Settings
@@ -81,7 +81,6 @@ def plan_submission(
     check_shares(request.options)
     dataset = open_dataset(storage, request.source, request.options, on_progress)
     dataset.check_usable()
-    check_target(request.options, bool(dataset.split_counts[VALIDATION]))
     on_dataset(dataset)
     # Only now, since it may download weights.
     backbone = resolve_backbone(settings, request.architecture, request.weights, on_progress)
@@ -94,15 +93,6 @@ def plan_submission(
         batch_size=request.batch_size,
         on_progress=on_progress,
     )
-
-
-def check_target(options: TrainingOptions, has_validation: bool) -> None:
-    """Refuse a target precision that nothing could be measured against."""
-    if options.target_precision is not None and not has_validation:
-        raise UsageError(
-            "A target precision needs validation images. Leave out --validation-percentage 0, "
-            "or --target-precision."
-        )
 
 
 def plan_classification(
@@ -211,7 +201,6 @@ def plan_retraining(
     storage = check_surroundings(settings, detach, name)
     parent, training = open_training(storage, run)
     options = replace(training, **changes, evaluate_test=True)
-    check_target(options, parent.plan.holds_out_validation)
     key = parent.plan.backbone
     return plan_again(parent, key, options, name=name, on_progress=on_progress)
 

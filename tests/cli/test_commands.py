@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from cli.commands.again import _print_board
 from cli.main import SECTIONS
+from cli.training_options import HEAD_OPTIONS, training_options
 from orchestrator.driving.result import LabellingResult
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture
@@ -492,19 +493,69 @@ def test_an_assertion_cannot_wait_for_a_detached_run(tmp_path):
     assert "leave out --detach" in result.stderr
 
 
-@pytest.mark.parametrize("share", ["0", "0%", "101", "1"])
-def test_a_target_precision_is_above_0_and_at_most_100_percent(tmp_path, share):
+@pytest.mark.parametrize("share", ["0", "0%", "101", "100", "1"])
+def test_a_target_precision_is_above_0_and_below_100_percent(tmp_path, share):
     assert invoke("submit-dataset", tmp_path, "--target-precision", share).exit_code == 2
 
 
-def test_a_target_precision_needs_validation_images(tmp_path):
-    make_data_set(tmp_path)
-    result = invoke(
-        "submit-dataset", tmp_path, "--target-precision", "0.9", "--validation-percentage", "0"
-    )
+def test_a_target_precision_that_cannot_be_promised_is_refused_with_what_to_write(tmp_path):
+    certain = invoke("submit-dataset", tmp_path, "--target-precision", "100%")
 
-    assert result.exit_code == 2
-    assert "needs validation images" in result.stderr
+    assert certain.exit_code == 2
+    assert "no number of photographs can promise 100%. Write 98%, say." in certain.stderr
+
+
+def test_a_target_precision_can_be_taken_off():
+    @click.command()
+    @training_options(HEAD_OPTIONS)
+    def show(training):
+        click.echo(repr(training))
+
+    def given(*arguments):
+        return CliRunner().invoke(show, arguments).stdout.strip()
+
+    assert given() == "{}"
+    assert given("--target-precision", "98%") == "{'target_precision': 0.98}"
+    assert given("--target-precision", "none") == "{'target_precision': None}"
+
+
+PROMISE = {
+    **{"target": 0.98, "threshold": 0.9134, "bound": 0.981, "judged": 820, "sure": 311},
+    **{"right": 310, "needed": 149, "confidence": 0.95, "coverage": 0.379},
+}
+
+
+def test_a_result_says_what_is_promised_and_what_the_test_shows(capsys):
+    from cli.attend import print_result
+
+    sure = {"images": 30, "accuracy": 29 / 30, "accuracy_interval": [0.833, 0.994]}
+    print_result(replace(RESULT, testing=80, promise=PROMISE, test_sure=sure))
+
+    found = capsys.readouterr().out
+    assert "98% of the sure labels right: scores from 0.9134 on" in found
+    assert "(310 of 311 right; at least 98.1% with 95% confidence)" in found
+    assert "38% of photographs like these" in found
+    assert "30 of 80: 96.7% right (83.3 to 99.4%)" in found
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({"judged": 96}, "it takes 149 photographs without a mistake; 96 are here"),
+        ({"bound": 0.971}, "at best 97.1% can be (310 of 311 right)"),
+    ],
+)
+def test_a_result_says_why_nothing_is_promised(facts, why, capsys):
+    from cli.attend import print_result
+
+    none = {"images": 0, "accuracy": None, "accuracy_interval": None}
+    promise = {**PROMISE, "threshold": None, **facts}
+    print_result(replace(RESULT, promise=promise, test_sure=none))
+
+    found = capsys.readouterr().out
+    assert "none: 98% cannot be promised" in found
+    assert why in found
+    assert "every label is unsure" in found
 
 
 def test_a_result_shows_how_sure_the_accuracy_is_and_what_looks_wrong(capsys):

@@ -99,17 +99,19 @@ def test_mistakes_and_predictions_speak_of_sets(finished):
         assert evaluation_of(finished)[split]["accuracy"] == pytest.approx(right / len(held))
 
 
-def test_a_target_precision_gives_each_label_a_threshold(train_named):
-    run = train_named(name="precise", options=TrainingOptions(target_precision=0.8))
+def test_a_target_precision_is_about_the_best_label_of_an_image(train_named):
+    run = train_named(name="precise", options=TrainingOptions(target_precision=0.7))
 
     card = load_model(run.folder.model).card
-    assert set(card.thresholds) == set(LABELS)
-    for row in evaluation_of(run)["validation"]["per_label"]:
-        assert row["threshold"] == card.thresholds[row["label"]]
-        if row["threshold"] is not None:
-            assert row["precision"] >= 0.8
-    sure = evaluation_of(run)["validation"]["sure"]
-    assert 0 < sure["images"] <= len(images_of(run, "validation"))
+    assert card.thresholds == dict.fromkeys(LABELS, card.promise.threshold)
+    assert 9 == card.promise.needed <= card.promise.sure <= card.promise.judged < 240
+    sure = evaluation_of(run)["test"]["sure"]
+    assert 0 < sure["images"] <= len(images_of(run, "testing"))
+    # Labels are decided as without it.
+    plain = train_named(name="plain")
+    assert [row["precision"] for row in evaluation_of(run)["test"]["per_label"]] == [
+        row["precision"] for row in evaluation_of(plain)["test"]["per_label"]
+    ]
     paths = [f"{run.plan.root}/{image.path}" for image in images_of(run, "testing")]
     for found in classify_files(run.folder.model, paths, top_k=3):
         label, score = found.ranked[0]

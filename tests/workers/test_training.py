@@ -138,7 +138,7 @@ def test_the_evaluation_agrees_with_itself_and_with_the_card(finished):
 
 
 def test_the_evaluation_has_every_figure_of_every_split(another):
-    run = another(name="precise", options=TrainingOptions(target_precision=0.9))
+    run = another(name="precise", options=TrainingOptions(target_precision=0.7))
 
     found = json.loads((run.folder.model / "evaluation.json").read_text())
     card = load_model(run.folder.model).card
@@ -156,14 +156,50 @@ def test_the_evaluation_has_every_figure_of_every_split(another):
             assert row["label"] == label
             assert row["support"] > 0
             assert row["precision"] == row["recall"] == row["f1"] == 1
-            assert row["threshold"] == card.thresholds[label] > 0.5
+            assert row["threshold"] == card.thresholds[label] == card.promise.threshold > 0.5
         assert len(figures["calibration_bins"]) == 15
         assert sum(row["count"] for row in figures["calibration_bins"]) == figures["images"]
         assert figures["calibration_bins"][0].keys() == {
             *("low", "high", "count", "mean_score", "accuracy")
         }
-    # The thresholds come from the validation images, so all of them are sure.
-    assert found["validation"]["sure"]["images"] == found["validation"]["images"]
+    assert found["promise"] == card.promise.to_dict()
+    assert found["test"]["sure"] == card.metrics["test_sure"]
+
+
+def test_what_can_be_promised_comes_from_training_and_validation_photographs(another):
+    run = another(name="promised", options=TrainingOptions(target_precision=0.7))
+
+    card = load_model(run.folder.model).card
+    promise, counts = card.promise, card.counts
+    assert 9 == promise.needed <= promise.judged <= counts["training"] + counts["validation"]
+    assert promise.right == promise.sure > 8
+    assert promise.bound == pytest.approx(0.05 ** (1 / promise.sure), abs=1e-6)
+    assert promise.coverage == promise.sure / promise.judged
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        TrainingOptions(target_precision=0.98),
+        TrainingOptions(target_precision=0.98, validation_percentage=0, solver="sgd", steps=50),
+        TrainingOptions(target_precision=1),  # of a run from before 1 was refused
+        TrainingOptions(
+            target_precision=0.98, class_weight="balanced", flip_left_right=True, variants=1
+        ),
+    ],
+    ids=["default", "sgd", "certain", "variants"],
+)
+def test_too_few_photographs_promise_nothing_so_everything_is_unsure(request, another, options):
+    run = another(name=f"few-{request.node.callspec.id}", options=options)
+
+    card = load_model(run.folder.model).card
+    held_out = card.counts["validation"] + card.counts["training"]
+    assert card.promise.threshold is None
+    assert 0 < card.promise.judged <= held_out
+    assert card.promise.needed == (149 if options.target_precision < 1 else None)
+    assert card.thresholds == {"blue": None, "red": None}
+    assert card.is_unsure("blue", 1.0)
+    assert card.metrics["test_sure"]["images"] == 0
 
 
 def test_undefined_figures_are_null(another):
@@ -183,7 +219,9 @@ def test_undefined_figures_are_null(another):
 def test_without_a_target_there_are_no_thresholds(finished):
     figures = json.loads((finished.folder.model / "evaluation.json").read_text())["validation"]
 
-    assert load_model(finished.folder.model).card.thresholds is None
+    card = load_model(finished.folder.model).card
+    assert (card.thresholds, card.promise) == (None, None)
+    assert "promise" not in (finished.folder.model / "model.json").read_text()
     assert [row["threshold"] for row in figures["per_label"]] == [None, None]
     assert figures["sure"] is None
 

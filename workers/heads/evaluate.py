@@ -1,12 +1,11 @@
 """How good a head is on images that it was not fitted on."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.heads.guesses import (
-    DIGITS,
     Guesses,
     SetGuesses,
     guess_labels,
@@ -15,7 +14,6 @@ from workers.heads.guesses import (
     set_losses,
 )
 from workers.heads.head import SIGMOID, Examples, Head
-from workers.heads.losses import HAS_LABEL
 from workers.heads.metrics import (
     CalibrationBin,
     LabelFigures,
@@ -86,7 +84,7 @@ def evaluate_head(
 
 
 def _evaluate_sets(guesses: SetGuesses) -> Evaluation:
-    by_label = _figures_of_sets(guesses, [HAS_LABEL] * guesses.labels.shape[1])
+    by_label = _figures_of_sets(guesses)
     bins = bin_calibration(guesses.probabilities.ravel(), guesses.labels.ravel())
     return Evaluation(
         images=len(guesses),
@@ -103,27 +101,12 @@ def _evaluate_sets(guesses: SetGuesses) -> Evaluation:
     )
 
 
-def apply_thresholds(
-    evaluation: Evaluation, labels: tuple[str, ...], thresholds: dict[str, float | None]
-) -> Evaluation:
-    """Return the figures of a multi-label head with each label decided at its own threshold.
-
-    With one label an image nothing changes: its thresholds only say which images are sure.
-    """
-    if not isinstance(evaluation.guesses, SetGuesses):
-        return evaluation
-    chosen = [thresholds[label] for label in labels]
-    return replace(evaluation, by_label=_figures_of_sets(evaluation.guesses, chosen))
-
-
-def _figures_of_sets(
-    guesses: SetGuesses, thresholds: list[float | None] | list[float]
-) -> list[LabelFigures]:
-    """Return the figures of each label, which an image has from its threshold on; None: never."""
+def _figures_of_sets(guesses: SetGuesses) -> list[LabelFigures]:
+    """Return the figures of each label, as `SetGuesses` predicts them."""
     figures = []
-    for number, threshold in enumerate(thresholds):
-        truth, scores = guesses.labels[:, number], guesses.probabilities[:, number]
-        predicted = scores.round(DIGITS) >= (np.inf if threshold is None else threshold)
+    for truth, scores, predicted in zip(
+        guesses.labels.T, guesses.probabilities.T, guesses.predicted.T, strict=True
+    ):
         hits, guessed, support = (int(p.sum()) for p in (truth & predicted, predicted, truth))
         precision = average_precision(truth, scores)
         figures.append(figures_of_label(hits, guessed, support, precision))

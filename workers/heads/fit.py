@@ -7,7 +7,7 @@ including the choice of L2, while importing TensorFlow alone takes 4 to 11 s.
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -19,6 +19,7 @@ from workers.heads.head import Examples, Head
 from workers.heads.lbfgs import Figures, OnIteration, Problem, ignore_iteration
 from workers.heads.learning_curve import OnStep, Step, Task, ignore_step, measure_head
 from workers.heads.sgd import descend
+from workers.heads.temperature import divide_logits
 from workers.processes.capacity import find_capacity
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.plan import TrainingOptions
@@ -85,6 +86,20 @@ def fit_at_strength(
     with _fitting_threads(training, n_labels):
         problem = Problem(training, n_labels, heartbeat, options.class_weight)
         return problem.head(problem.solve(strength, np.zeros(problem.size), on_iteration))
+
+
+def fit_alike(
+    fit: Fit, training: Examples, n_labels: int, options: TrainingOptions, heartbeat: Heartbeat
+) -> Head:
+    """Return a head that is fitted to other examples as `fit` was: same L2, same temperature."""
+    if "l2" in fit.details:
+        strength = float(fit.details["l2"])
+        head = fit_at_strength(training, n_labels, strength, options, heartbeat)
+    else:
+        none = Examples(training.bottlenecks[:0], training.labels[:0], [])
+        silent = replace(options, eval_step_interval=options.steps, store_interval=0)
+        head = fit_head(training, none, n_labels, silent, heartbeat).head
+    return divide_logits(head, float(fit.details.get("temperature", 1.0)))
 
 
 @contextmanager

@@ -140,6 +140,16 @@ def guess_sets(head: Head, examples: Examples, heartbeat: Heartbeat) -> SetGuess
     )
 
 
+def best_labels(
+    guesses: Guesses | SetGuesses,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the best label of each image: its index, its score, and whether the image has it."""
+    if isinstance(guesses, SetGuesses):
+        rows, best = np.arange(len(guesses)), guesses.probabilities.argmax(axis=1)
+        return best, guesses.probabilities[rows, best], guesses.labels[rows, best]
+    return guesses.predicted, guesses.score, guesses.is_right
+
+
 def log_loss(head: Head, examples: Examples, heartbeat: Heartbeat) -> float:
     """Return the mean cross entropy in nats; for sigmoids, over the labels too."""
     total = 0.0

@@ -18,6 +18,7 @@ import numpy as np
 
 from workers.errors import ModelError
 from workers.heads.head import SOFTMAX, Activation, Head
+from workers.heads.promise import Promise
 from workers.storage.atomic import storage_errors, sync_folder
 from workers.storage.regular_files import (
     CONTENT_BYTES,
@@ -59,7 +60,9 @@ class ModelCard:
         counts: Images by split, and quarantined ones.
         metrics: Figures on validation and test, kept apart.
         thresholds: For each label the score from which on an image is sure, None when
-            none is; None in all when no precision was asked for.
+            none is; None in all when no precision was asked for. The same for all labels,
+            but for a model from before there were promises.
+        promise: What was asked for, and how it was shown; None when nothing was.
         activation: "softmax": one label an image, or "sigmoid": any number of them.
     """
 
@@ -79,6 +82,7 @@ class ModelCard:
     thresholds: dict[str, float | None] | None = None
     activation: Activation = SOFTMAX
     version: int = MODEL_VERSION
+    promise: Promise | None = None
 
     def __post_init__(self) -> None:
         """Refuse labels that cannot be told apart."""
@@ -111,8 +115,7 @@ def save_model(
         temporary.mkdir()
         try:
             np.savez(temporary / "head.npz", weights=head.weights, bias=head.bias)
-            text = json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n"
-            (temporary / "model.json").write_text(text, "utf-8")
+            (temporary / "model.json").write_text(_card_text(card), "utf-8")
             (temporary / "labels.txt").write_text(labels_text(card.labels), "utf-8")
             for name, content in extra.items():
                 (temporary / name).write_bytes(content)
@@ -132,6 +135,13 @@ def save_model(
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return True
+
+
+def _card_text(card: ModelCard) -> str:
+    values = asdict(card)
+    if card.promise is None:
+        del values["promise"]  # as every card was before there was such a field
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
 def labels_text(labels: tuple[str, ...]) -> str:

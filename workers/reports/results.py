@@ -8,7 +8,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from workers.bottlenecks.gathering import Gathered
 from workers.errors import ModelError
 from workers.heads.evaluate import Evaluation
-from workers.heads.guesses import DIGITS, SetGuesses, name_answer
+from workers.heads.guesses import DIGITS, best_labels, name_answer
 from workers.heads.learning_curve import Step, parse_step
 from workers.heads.metrics import macro_averages, wilson_interval
 from workers.heads.model_folder import ModelCard
@@ -69,6 +68,7 @@ def collect_results(
             "labels": card.labels,
             "temperature": card.training["temperature"],
             "near_duplicates_searched": findings.is_complete,
+            **({"promise": card.promise.to_dict()} if card.promise else {}),
             **{split: _figures(card, evaluation) for split, evaluation in evaluations.items()},
         },
         predictions=pa.concat_tables(predictions),
@@ -94,17 +94,17 @@ def _figures(card: ModelCard, evaluation: Evaluation) -> dict[str, Any]:
             {"label": label, **asdict(figures), "threshold": thresholds.get(label)}
             for label, figures in by_label
         ],
-        "sure": _sure(card, evaluation) if card.thresholds is not None else None,
+        "sure": sure_figures(card, evaluation) if card.thresholds is not None else None,
         "confusion": None if evaluation.confusion is None else evaluation.confusion.tolist(),
         "calibration_bins": [asdict(one) for one in evaluation.calibration_bins],
     }
 
 
-def _sure(card: ModelCard, evaluation: Evaluation) -> dict[str, Any]:
+def sure_figures(card: ModelCard, evaluation: Evaluation) -> dict[str, Any]:
     """Return how many images reach the threshold of their best label, and how often it is right."""
     is_right = [
         bool(right)
-        for label, score, right in zip(*_best_labels(evaluation), strict=True)
+        for label, score, right in zip(*best_labels(evaluation.guesses), strict=True)
         if not card.is_unsure(card.labels[label], round(float(score), DIGITS))
     ]
     return {
@@ -112,17 +112,6 @@ def _sure(card: ModelCard, evaluation: Evaluation) -> dict[str, Any]:
         "accuracy": sum(is_right) / len(is_right) if is_right else None,
         "accuracy_interval": wilson_interval(sum(is_right), len(is_right)),
     }
-
-
-def _best_labels(
-    evaluation: Evaluation,
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the best label of each image: its index, its score, and whether it is right."""
-    guesses = evaluation.guesses
-    if isinstance(guesses, SetGuesses):
-        rows, best = np.arange(len(guesses)), guesses.probabilities.argmax(axis=1)
-        return best, guesses.probabilities[rows, best], guesses.labels[rows, best]
-    return guesses.predicted, guesses.score, guesses.is_right
 
 
 def _predict(card: ModelCard, split: str, paths: list[str], evaluation: Evaluation) -> pa.Table:

@@ -5,6 +5,7 @@ import re
 
 from workers.errors import SettingsError
 
+_APART = re.compile(r"_nohash_.*$")
 _ESCAPE = re.compile(r"\\(\\|x[0-9a-f]{2})")
 
 
@@ -31,6 +32,11 @@ def decode_name(text: str) -> str:
         return "\\" if match[1] == "\\" else os.fsdecode(bytes([int(match[1][1:], 16)]))
 
     return _ESCAPE.sub(turn_back, text)
+
+
+def shared_name(name: str) -> str:
+    """Return what the names of images that belong together share: all before ``_nohash_``."""
+    return _APART.sub("", name)
 
 
 def check_utf8(path: str) -> None:

@@ -32,8 +32,8 @@ class TrainingOptions:
         variants: Number of variants of each training image.
         class_weight: "none", or "balanced": every label has the same total weight ("sgd" draws a
             label first, then one of its images).
-        target_precision: Precision that each label should have among the images that
-            bulk labelling calls sure, 0 to 1; None for no thresholds.
+        target_precision: Share of the images that labelling calls sure that is to have the
+            right label, 0 to 1; None for no threshold.
         eval_step_interval, validation_batch_size: For the learning curve of "sgd": steps
             between two points, and validation images drawn for each; -1 for all of them,
             0 for none.

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from workers.heads import lbfgs
-from workers.heads.evaluate import apply_thresholds, evaluate_head
+from workers.heads.evaluate import evaluate_head
 from workers.heads.fit import L2_STRENGTHS, fit_at_strength, fit_head
 from workers.heads.guesses import log_loss as mean_log_loss
 from workers.heads.guesses import name_answer
 from workers.heads.head import Examples, Head
 from workers.heads.lbfgs import Problem
 from workers.heads.metrics import average_precision
-from workers.heads.temperature import calibrate_head, find_thresholds
+from workers.heads.temperature import calibrate_head
 from workers.processes.heartbeat import no_heartbeat
 from workers.storage.plan import TrainingOptions
 
@@ -205,29 +205,6 @@ def test_a_label_that_no_image_has_is_left_out_of_the_mean():
     known = [f.average_precision for f in found.by_label[:3]]
     assert found.by_label[3].average_precision is None
     assert found.mean_average_precision == pytest.approx(np.mean(known))
-
-
-def test_thresholds_reach_the_precision_and_decide_the_figures():
-    validation, head = make_sets(400, 7), fit(make_sets(600, 8), make_sets(100, 9)).head
-    before = evaluate(head, validation)
-
-    thresholds = find_thresholds(before.guesses, LABELS, 0.95)
-    after = apply_thresholds(before, LABELS, thresholds)
-
-    scores = head.predict(validation.bottlenecks).round(6)
-    for number, label in enumerate(LABELS):
-        threshold = thresholds[label]
-        figures = after.by_label[number]
-        if threshold is None:
-            assert (figures.precision, figures.recall) == (None, 0)
-            continue
-        chosen = scores[:, number] >= threshold
-        assert figures.precision == pytest.approx(validation.labels[chosen, number].mean())
-        assert figures.precision >= 0.95
-        for lower in np.unique(scores[scores[:, number] < threshold, number]):
-            assert validation.labels[scores[:, number] >= lower, number].mean() < 0.95
-    assert sum(threshold is not None for threshold in thresholds.values()) >= 2
-    assert after.accuracy == before.accuracy
 
 
 def test_calibration_mends_scores_that_promise_too_much():

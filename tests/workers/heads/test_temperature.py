@@ -1,14 +1,12 @@
-"""Temperature and thresholds: scores that mean what they say."""
+"""The temperature: scores that mean what they say."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from workers.heads.evaluate import evaluate_head
-from workers.heads.guesses import Guesses, log_loss
+from workers.heads.guesses import log_loss
 from workers.heads.head import Examples, Head
-from workers.heads.temperature import MIN_IMAGES, calibrate_head, find_thresholds
+from workers.heads.temperature import MIN_IMAGES, calibrate_head
 from workers.processes.heartbeat import no_heartbeat
 
 LABELS = ("cat", "dog", "owl")
@@ -63,63 +61,3 @@ def test_too_few_images_leave_the_head_as_it_is(count):
 
     assert head is IDENTITY
     assert temperature == 1
-
-
-def guess(*rows):
-    """Return guesses from (true label, predicted label, score)."""
-    true, predicted, score = zip(*rows, strict=True) if rows else ((), (), ())
-    labels, guesses = (
-        np.array([LABELS.index(name) for name in names], int) for names in (true, predicted)
-    )
-    scores = np.array(score, float)
-    return Guesses(labels, guesses, scores, scores, scores, np.zeros(len(rows), int))
-
-
-MIXED = guess(
-    ("cat", "cat", 0.9),
-    ("cat", "cat", 0.8),
-    ("dog", "cat", 0.7),
-    ("cat", "cat", 0.6),
-    ("cat", "cat", 0.5),
-    ("owl", "dog", 0.9),
-    ("dog", "dog", 0.4),
-)
-
-
-@pytest.mark.parametrize(
-    ("target", "cat", "dog"),
-    [(1.0, 0.8, None), (0.8, 0.5, None), (0.75, 0.5, None), (0.5, 0.5, 0.4)],
-)
-def test_the_threshold_is_the_lowest_score_whose_precision_reaches_the_target(target, cat, dog):
-    assert find_thresholds(MIXED, LABELS, target) == {"cat": cat, "dog": dog, "owl": None}
-
-
-def test_images_with_one_score_stand_or_fall_together():
-    tied = guess(("cat", "cat", 0.9), ("cat", "cat", 0.5), ("dog", "cat", 0.5))
-
-    assert find_thresholds(tied, LABELS, 0.9)["cat"] == 0.9
-
-
-def test_no_images_give_no_threshold():
-    assert set(find_thresholds(guess(), LABELS, 0.9).values()) == {None}
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(LABELS), st.sampled_from(LABELS), st.sampled_from([0.4, 0.5, 0.7, 0.9])
-        ),
-        max_size=40,
-    ),
-    st.sampled_from([0.5, 0.8, 0.9, 1.0]),
-)
-def test_precision_at_the_threshold_reaches_the_target_and_at_no_lower_score(rows, target):
-    thresholds = find_thresholds(guess(*rows), LABELS, target)
-
-    for label in LABELS:
-        reached = []
-        for least in (0.4, 0.5, 0.7, 0.9):
-            sure = [true == label for true, said, score in rows if said == label and score >= least]
-            if sure and sum(sure) / len(sure) >= target:
-                reached.append(min(s for _, said, s in rows if said == label and s >= least))
-        assert thresholds[label] == (min(reached) if reached else None)

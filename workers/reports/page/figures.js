@@ -61,7 +61,22 @@ function drawSummary() {
   body("summary").replaceChildren(
     element("div", { class: "card summary" }, hero, element("dl", { class: "tiles" }, ...tiles.map((each) => tile(...each)))),
     portions(),
+    ...[promised()].filter(Boolean),
   );
+}
+
+function promised() {
+  const { promise } = data;
+  if (!promise) return null;
+  const target = `A precision of ${percent(promise.target)}`;
+  if (isNumber(promise.threshold)) {
+    const shown = `Of ${plural(promise.judged, "photograph")}, each judged by a model that had not seen it, ${count(promise.sure)} (${percent(promise.coverage)}) reach it and ${count(promise.right)} of these are right`;
+    return note(`${target} is promised for labels with a score of at least ${promise.threshold}; the others are unsure. ${shown}: at least ${percent(promise.bound)} at ${percent(promise.confidence)} confidence. "When sure" says what this split shows.`);
+  }
+  const isFew = isNumber(promise.needed) && promise.judged < promise.needed;
+  const few = `there are too few photographs: ${count(promise.needed)} without a mistake are needed, ${count(promise.judged)} are here`;
+  const most = `at best ${percent(promise.bound)} can be promised (${count(promise.right)} of ${count(promise.sure)} right)`;
+  return note(`${target} cannot be promised, so every label is unsure: ${isFew ? few : most}.`);
 }
 
 const wrong = (found) => Math.round(found.images * (1 - found.accuracy));
@@ -79,6 +94,8 @@ const order = { key: "f1", isDown: false };
 const LABEL_COLUMNS = [["label", "Label"], ["support", "Photographs"], ["precision", "Precision"], ["recall", "Recall"], ["f1", "F1"], ["average_precision", "Average precision"], ["threshold", "Threshold"]];
 
 const OPTIONAL = ["average_precision", "threshold"];
+// A promise has one threshold for all labels.
+const hasColumn = (name, rows) => !OPTIONAL.includes(name) || (rows.some((row) => isNumber(row[name])) && !(name === "threshold" && data.promise));
 
 function drawLabels() {
   const all = figures().per_label;
@@ -88,7 +105,7 @@ function drawLabels() {
   // Undefined figures come last in either direction.
   const compare = (a, b) => (key === "label" ? a.label.localeCompare(b.label) : a[key] - b[key]) * (isDown ? -1 : 1);
   rows.sort((a, b) => (a[key] === null) - (b[key] === null) || compare(a, b));
-  const columns = LABEL_COLUMNS.filter(([name]) => !OPTIONAL.includes(name) || all.some((row) => isNumber(row[name])));
+  const columns = LABEL_COLUMNS.filter(([name]) => hasColumn(name, all));
   const heads = columns.map(([name, text]) => {
     const sorted = key === name ? (isDown ? "descending" : "ascending") : null;
     const sort = element("button", { type: "button", text, onclick: () => sortLabels(name) });

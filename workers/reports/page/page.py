@@ -108,6 +108,7 @@ def _data(
         "isMultiLabel": card.activation == SIGMOID,
         "splits": {split: figures[split] for split in ("test", "validation")},
         "temperature": figures["temperature"],
+        "promise": figures.get("promise"),
         "photographs": [_row(photograph) for photograph in listing.photographs],
         "thumbnails": [base64.b64encode(picture or b"").decode() for picture in thumbnails],
         "mistakes": listing.mistakes,
