@@ -18,7 +18,7 @@ from orchestrator.runs import list_states
 from workers.app import TELL_STATE
 from workers.backbones.loading import default_chunk
 from workers.backbones.table import DEFAULT_ARCHITECTURE, find_spec
-from workers.backbones.weights import find_weights
+from workers.backbones.weights import check_weights, find_weights
 from workers.errors import PoetsError
 from workers.leases import UNACKED
 from workers.processes import capacity
@@ -174,6 +174,7 @@ def _weights(settings: Settings) -> str:
             f"{spec.weights_file} ({spec.name}) is not here. Run `poets fetch-weights "
             f"{spec.name}`, or set POETS_WEIGHTS_DIR to a folder that holds it."
         )
+    check_weights(found)
     return str(found)
 
 

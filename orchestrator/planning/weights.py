@@ -1,17 +1,28 @@
 """Bring pretrained weights into shared storage: found, or downloaded once and checked."""
 
+import base64
+import binascii
+import contextlib
 import hashlib
 import http.client
+import os
 import shutil
 import time
 import urllib.request
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 from typing import BinaryIO
 
 from orchestrator.progress import OnProgress, Progress
 from workers.backbones.table import BackboneKey, BackboneSpec, find_spec, name_backbone
-from workers.backbones.weights import digest_file, find_weights, seed_of
+from workers.backbones.weights import (
+    check_weights,
+    digest_file,
+    find_fault,
+    find_weights,
+    seed_of,
+)
 from workers.errors import NoWeightsError, WeightsError
 from workers.settings import Settings
 from workers.storage.atomic import write_whole
@@ -37,12 +48,15 @@ def locate_weights(
     Raises:
         WeightsError: Names the file and where to put it.
     """
+    if given is not None and given.is_dir():
+        raise WeightsError(f"{str(given)!r} is a folder. Give the weights file itself.")
     if given is not None and not given.is_file():
         raise WeightsError(f"There is no weights file {str(given)!r}. Check the path.")
     path = given or find_weights(spec, [*settings.weights_dirs, settings.storage / "downloads"])
     if path is None:
         path = settings.storage / "downloads" / spec.weights_file
         download_weights(spec, path, on_progress)
+    check_weights(path, may_be_link=given is not None)
     try:
         # Opened once: what is copied is what was hashed, whatever takes its place meanwhile.
         with open_regular_file(path, may_be_link=given is not None) as file:
@@ -53,6 +67,10 @@ def locate_weights(
                 write_whole(target, lambda temporary: _copy(file, temporary))
     except OSError as error:
         raise WeightsError(f"Cannot read the weights {path}: {error.strerror}.") from error
+    # For who has to replace it, should Keras refuse it.
+    write_whole(
+        Storage(settings.storage).weights_origin(digest), os.fsencode(os.path.abspath(path))
+    )
     return digest
 
 
@@ -107,18 +125,27 @@ def download_weights(spec: BackboneSpec, path: Path, on_progress: OnProgress) ->
 
 
 def _fetch(spec: BackboneSpec, target: Path, on_progress: OnProgress) -> None:
-    done = expected = 0
+    done, expected, md5 = 0, 0, spec.weights_md5
     with target.open("wb") as file:
-        for block, expected in _blocks(spec.weights_url):
+        for block, headers in _blocks(spec.weights_url):
             file.write(block)
             done += len(block)
+            expected = int(headers.get("Content-Length") or 0)
+            md5 = md5 or _published_md5(headers)
             on_progress(Progress("downloading weights", note=_describe(done, expected)))
     if expected and done != expected:
         raise _NetworkError(f"{done} of {expected} bytes came")
-    if spec.weights_md5 and digest_file(target, "md5") != spec.weights_md5:
-        raise WeightsError(
-            f"The download of {spec.weights_file} has a wrong checksum and was thrown away. "
-            "Try again, or check who answers for your network."
+    with target.open("rb") as file:
+        fault = find_fault(file)
+    if not fault and md5 and digest_file(target, "md5") != md5:
+        fault = "it has a wrong checksum"
+    if fault:
+        raise NoWeightsError(
+            f"What came for {spec.weights_file} was thrown away: {fault}. Log in to your network "
+            "if it asks for that, and try again.",
+            spec.weights_file,
+            str(target.parent),
+            spec.weights_url,
         )
 
 
@@ -126,13 +153,23 @@ def _describe(done: int, expected: int) -> str:
     return f"{done / 1e6:.1f}{f' of {expected / 1e6:.1f}' if expected else ''} MB"
 
 
-def _blocks(url: str) -> Iterator[tuple[bytes, int]]:
+def _published_md5(headers: Message) -> str | None:
+    """Return the MD5 that the publisher's server says its file has, if it does."""
+    for text in headers.get_all("x-goog-hash", []):
+        for part in text.split(","):
+            name, _, value = part.strip().partition("=")
+            if name == "md5":
+                with contextlib.suppress(binascii.Error):
+                    return base64.b64decode(value).hex()
+    return None
+
+
+def _blocks(url: str) -> Iterator[tuple[bytes, Message]]:
     # Kept apart from the writing, so that a full disk is not taken for a bad network.
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - our table
-            expected = int(answer.headers.get("Content-Length") or 0)
             while block := answer.read(1 << 18):
-                yield block, expected
+                yield block, answer.headers
     except (OSError, http.client.HTTPException) as error:
         raise _NetworkError(str(getattr(error, "reason", error))) from error
 

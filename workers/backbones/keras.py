@@ -1,6 +1,9 @@
 """The Keras model of a backbone: it runs on a GPU, and the LiteRT model is converted from it."""
 
+import contextlib
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.backbones.table import BackboneSpec
-from workers.backbones.weights import seed_of
+from workers.backbones.weights import describe_origin, seed_of
 from workers.errors import WeightsError
 from workers.processes.surroundings import PLAIN_KERAS
 
@@ -44,15 +47,32 @@ def build_keras_model(spec: BackboneSpec, weights: Path | None, weights_digest: 
     )
     if weights is not None:
         try:
-            network.load_weights(str(weights))
+            with _named_by_layout(weights) as path:
+                network.load_weights(path)
         except (ValueError, OSError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise WeightsError(
-                f"The weights {weights} do not fit {spec.name}: {reason}. "
+                f"The weights {describe_origin(weights)} do not fit {spec.name}: {reason}. "
                 f"Keras calls the right file {spec.weights_file}."
             ) from error
     pixels = keras.Input((height, width, 3), name="pixels")
     return keras.Model(pixels, network(_preprocess(keras, pixels, spec.preprocessing)))
+
+
+@contextlib.contextmanager
+def _named_by_layout(weights: Path) -> Iterator[str]:
+    """Yield a path under which Keras reads the file: it tells its two layouts by the name."""
+    import h5py
+
+    with h5py.File(weights) as file:
+        is_of_keras_3 = "layers" in file and "layer_names" not in file.attrs
+    if not is_of_keras_3:
+        yield str(weights)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, "own.weights.h5")
+        link.symlink_to(weights.absolute())
+        yield str(link)
 
 
 def _preprocess(keras: Any, pixels: Any, mode: str) -> Any:

@@ -14,6 +14,9 @@ UNKNOWN_WEIGHTS = "unknown"
 DEFAULT_ARCHITECTURE = "mobilenet_0.50_224"
 _KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications"
 
+# Keras publishes none for MobileNet v1: of copies of its file that are the same everywhere.
+_KNOWN_MD5 = {"mobilenet_2_5_224_tf_no_top.h5": "f313cee49f5d33dfb06f2b255c4adb64"}
+
 
 @dataclass(frozen=True)
 class BackboneSpec:
@@ -29,7 +32,7 @@ class BackboneSpec:
             "none" (the network scales by itself); x is 0 to 255. See
             ``keras.applications.imagenet_utils.preprocess_input``.
         weights_file, weights_url: Keras' own file name and where Keras publishes it.
-        weights_md5: Keras' own checksum, where it publishes one.
+        weights_md5: Checksum of Keras' own file, where it is known.
         is_quantized: 8-bit weights in LiteRT.
         source: Paper.
     """
@@ -62,6 +65,7 @@ def _mobilenet(width: str, parameters: int, size: int, is_quantized: bool) -> Ba
         preprocessing="tf",
         weights_file=file,
         weights_url=f"{_KERAS_URL}/mobilenet/{file}",
+        weights_md5=_KNOWN_MD5.get(file),
         is_quantized=is_quantized,
         source="Howard et al. 2017, arXiv:1704.04861",
     )

@@ -86,6 +86,10 @@ class Storage:
     def weights(self, digest: str) -> Path:
         return self.root / "weights" / f"{_plain(digest)}.h5"
 
+    def weights_origin(self, digest: str) -> Path:
+        """File with the path that these weights were copied from: the one to mend."""
+        return self.root / "weights" / f"{_plain(digest)}.origin"
+
     def backbone(self, backbone_id: str) -> Path:
         """Folder of one converted backbone: ``backbone.tflite`` and ``backbone.json``."""
         return self.root / "backbones" / _plain(backbone_id)

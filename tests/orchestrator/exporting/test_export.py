@@ -15,6 +15,7 @@ from orchestrator.exporting.export import ExportOptions, choose_photographs, exp
 from tests.builders.backbones import ARCHITECTURE, BACKBONE_ID, WEIGHTS
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run
+from tests.builders.weights import as_hdf5
 from workers.errors import (
     EarlierExportError,
     ExportError,
@@ -154,7 +155,7 @@ def test_altered_weights_are_not_used(settings, ready_storage, tmp_path):
 def test_other_weights_than_the_models_are_not_used(ready_storage, tmp_path):
     model = save(ready_storage, tmp_path / "model", "ab" * 32)
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / "mobilenet_2_5_128_tf_no_top.h5").write_bytes(b"other weights")
+    (tmp_path / "weights" / "mobilenet_2_5_128_tf_no_top.h5").write_bytes(as_hdf5(b"other weights"))
     settings = Settings(ready_storage.root, weights_dirs=(tmp_path / "weights",))
 
     with pytest.raises(WeightsError, match="are not those of run"):

@@ -194,6 +194,18 @@ def test_a_file_that_holds_no_weights_is_refused_with_the_right_name(tmp_path):
         build_keras_model(find_spec(ARCHITECTURE), tmp_path / "weights.h5", "abc")
 
 
+def test_weights_in_the_layout_of_keras_3_are_read_under_any_name(data, tmp_path):
+    weights = data / "weights" / "mobilenet_2_5_128_tf_no_top.h5"
+    expected = build_keras_model(find_spec(ARCHITECTURE), weights, digest_file(weights))
+    expected.layers[-1].save_weights(tmp_path / "own.weights.h5")
+    (tmp_path / "own.weights.h5").rename(tmp_path / "0123.h5")
+
+    found = build_keras_model(find_spec(ARCHITECTURE), tmp_path / "0123.h5", "abc")
+
+    pixels = make_pixels(1).astype(np.float32)
+    assert np.array_equal(found.predict_on_batch(pixels), expected.predict_on_batch(pixels))
+
+
 def test_weights_that_were_altered_in_storage_are_refused(storage):
     key = key_for(ARCHITECTURE, "0" * 64)
     storage.weights(key.weights_digest).parent.mkdir()
