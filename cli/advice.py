@@ -1,5 +1,6 @@
 """What to type next: the one place that turns errors and states of runs into commands."""
 
+import contextlib
 import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from workers.errors import (
     NoModelError,
     NoModelYetError,
     NoRunError,
+    NoStorageError,
     NoWeightsError,
     OtherFolderError,
     OtherStackError,
@@ -76,6 +78,8 @@ _AFTER_ERROR: dict[type[PoetsError], str] = {
     NoBrokerError: "Give --broker-url or POETS_BROKER_URL, or start the embedded stack with "
     "`poets up`.",
     OtherStackError: "Stop it with `poets down` first.",
+    NoStorageError: "Mount it, or correct --storage or POETS_STORAGE. `poets submit-dataset DIR` "
+    "makes a new one where there is none.",
     StorageGoneError: "When it is there again, continue with `poets resume {run}`.",
 }
 
@@ -135,10 +139,17 @@ def with_advice(on_progress: "OnProgress", settings: Settings) -> "OnProgress":
 
 
 def _why_unattended(settings: Settings) -> str:
+    from redis import RedisError
+
     from orchestrator.embedded.stack import find_stack
+    from workers.leases import connect, waiting_workers
 
     if settings.broker_url is None:
         return f"the log of the stack may say why: {find_stack(settings).log}"
+    client = connect(settings.broker_url)
+    with contextlib.suppress(RedisError):
+        for name, reason in waiting_workers(client).items():
+            return f"the worker {name} waits: {reason}"
     return "is one running? (`poets worker`, `poets doctor`)"
 
 

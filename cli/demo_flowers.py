@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFilter
 
 from workers.processes.heartbeat import Heartbeat
-from workers.storage.atomic import write_whole
+from workers.storage.atomic import put_whole
 
 _WIDTH, _HEIGHT = 240, 200
 # Drawn larger and scaled down, which smooths the edges.
@@ -65,7 +65,8 @@ def draw_data_set(folder: Path, numbers: Iterable[int], heartbeat: Heartbeat) ->
             if not path.exists():
                 content = io.BytesIO()
                 draw_flower(name, number).save(content, "JPEG", quality=88)
-                write_whole(path, content.getvalue())
+                path.parent.mkdir(parents=True, exist_ok=True)
+                put_whole(path, content.getvalue())
             heartbeat()
 
 

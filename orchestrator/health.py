@@ -19,11 +19,12 @@ from workers.app import TELL_STATE
 from workers.backbones.loading import default_chunk
 from workers.backbones.table import DEFAULT_ARCHITECTURE, find_spec
 from workers.backbones.weights import check_weights, find_weights
-from workers.errors import PoetsError
-from workers.leases import UNACKED
+from workers.errors import NoStorageError, PoetsError
+from workers.leases import UNACKED, waiting_workers
 from workers.processes import capacity
 from workers.settings import QUEUES, Settings, poets_version
-from workers.storage.atomic import check_storage
+from workers.storage.making import check_writable
+from workers.storage.root import is_earlier, storage_id
 
 _LIBRARIES = (
     "poets",
@@ -64,6 +65,7 @@ def describe_services(settings: Settings) -> dict[str, Any]:
         "unacked": 0,
         "workers": [],
         "worker_states": {},
+        "waiting_workers": {},
         "coordinator": False,
         "starting": [],
         "running": [state.name for state in states if state.state == "running"],
@@ -74,6 +76,7 @@ def describe_services(settings: Settings) -> dict[str, Any]:
         facts["queues"] = broker.queue_lengths(QUEUES)
         facts["unacked"] = int(broker.client.hlen(UNACKED))
         facts["worker_states"] = _ask_workers(broker)
+        facts["waiting_workers"] = waiting_workers(broker.client)
         facts["workers"] = list(facts["worker_states"])
         facts["coordinator"] = bool(broker.client.exists(ALIVE_KEY))
         facts["starting"] = [name for name in _starting_services(settings) if not facts[name]]
@@ -117,8 +120,19 @@ def _packages() -> str:
 
 
 def _storage(settings: Settings) -> str:
-    check_storage(settings.storage)
-    free = shutil.disk_usage(settings.storage).free
+    root = settings.storage
+    if not root.exists() and root.parent.is_dir() and settings.broker_url is None:
+        return f"{root} is made by the first command that needs it"
+    if not is_earlier(root):
+        try:
+            storage_id(root)
+        except NoStorageError as error:
+            raise PoetsError(
+                f"{error} Mount it, or set POETS_STORAGE or --storage to a folder that is there; "
+                "the first command makes a new storage."
+            ) from error
+    check_writable(root)
+    free = shutil.disk_usage(root).free
     if free < _ENOUGH_BYTES:
         raise PoetsError(f"{settings.storage} has only {free / 1e6:.0f} MB left. Make room.")
     return f"{settings.storage}, {free / 1e9:.0f} GB free"
@@ -136,7 +150,10 @@ def _workers(settings: Settings) -> str:
     attached = attach_broker(settings)
     if attached is None:
         return "none needed now; commands start their own"
-    states = _ask_workers(open_broker(attached))
+    broker = open_broker(attached)
+    states = _ask_workers(broker)
+    for name, reason in waiting_workers(broker.client).items():
+        raise PoetsError(f"{name} waits: {reason}")
     if not states and "workers" in _starting_services(settings):
         return "starting"
     if not states:

@@ -19,7 +19,7 @@ from workers.errors import (
 )
 from workers.heads.model_folder import read_card
 from workers.settings import Settings
-from workers.storage.atomic import storage_errors
+from workers.storage.atomic import storage_errors, write_whole
 from workers.storage.layout import Storage
 from workers.storage.plan import Plan, Run, list_runs, read_plan
 from workers.storage.regular_files import read_regular_file
@@ -92,7 +92,7 @@ def cancel_run(run: Run) -> None:
     """
     if run.folder.result.exists():
         raise RunError(f"Run {run.name!r} has finished; there is nothing to cancel.")
-    run.folder.cancelled.touch()
+    write_whole(run.folder.cancelled, b"")
 
 
 def reopen_run(run: Run) -> Result | None:

@@ -25,6 +25,7 @@ from workers.images.inspection import Inspector
 from workers.leases import connect
 from workers.settings import Settings
 from workers.storage.layout import Storage
+from workers.storage.making import make_storage
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("poets", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -103,6 +104,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Storage:
     from workers.backbones.convert import convert_backbone
 
     def convert(folder: Path) -> None:
+        make_storage(folder)
         convert_backbone(Storage(folder), BACKBONE, lambda: None)
 
     return Storage(make_once(tmp_path_factory, "converted", convert))
@@ -111,7 +113,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Storage:
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
     """An empty storage."""
-    (tmp_path / "storage").mkdir()
+    make_storage(tmp_path / "storage")
     return Storage(tmp_path / "storage")
 
 

@@ -22,7 +22,9 @@ from tests.builders.workers import work_in_thread
 from workers.heads.model_folder import load_model, read_card
 from workers.labelling import classify_files
 from workers.storage.layout import Storage
+from workers.storage.making import use_storage
 from workers.storage.plan import Run, read_plan
+from workers.storage.root import storage_id
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="its photographs are below /proc")
 
@@ -122,6 +124,17 @@ def test_a_plan_is_read_and_would_be_written_the_same(earlier, name):
     assert read_plan(folder).to_json() == folder.plan.read_bytes()
 
 
+def test_what_only_reads_leaves_it_as_it_is_and_what_writes_marks_it(earlier, taken):
+    before = sorted(earlier.root.rglob("*"))
+    for command in (("runs",), ("show", "colours"), ("quarantine", "spoilt"), ("doctor",)):
+        CliRunner().invoke(main, command)
+    assert sorted(earlier.root.rglob("*")) == before
+
+    poets("cancel", "stopped")
+
+    assert storage_id(earlier.root)
+
+
 def test_a_stopped_training_run_is_resumed_with_what_it_had_computed(earlier, taken):
     before = stamp_shards(earlier)
 
@@ -209,6 +222,7 @@ def test_a_report_is_made_again(earlier):
 def test_a_new_run_on_the_same_photographs_computes_nothing(earlier, taken):
     # By another path, so that they are known by their content.
     options = read_plan(earlier.run("colours")).training
+    use_storage(earlier.root)
     run = make_run(earlier, Path("photos"), "new", options=options, backbone=TINY)
     assert run.plan.cached == 24
 

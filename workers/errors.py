@@ -3,6 +3,8 @@
 What to type next is for `cli.advice` to say, by the type of the error and its run.
 """
 
+from pathlib import Path
+
 
 class PoetsError(Exception):
     """Base of all errors that a user may see as one line.
@@ -175,6 +177,14 @@ class MachineError(PoetsError):
 
 class StorageError(PoetsError):
     """The shared storage cannot be written or read; never the fault of an image."""
+
+
+class NoStorageError(StorageError):
+    """A folder has no marker of a storage: unmounted, or nobody has made one there yet."""
+
+    def __init__(self, message: str, root: Path) -> None:
+        super().__init__(message)
+        self.root = root
 
 
 class StorageGoneError(StorageError):

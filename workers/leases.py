@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 import redis
 
-from workers.errors import LeaseLostError, PoetsError
+from workers.errors import LeaseLostError, PoetsError, StorageError
 from workers.items import CONVERT, Item
 from workers.settings import QUEUES
 
@@ -56,6 +57,8 @@ def connect(broker_url: str) -> redis.Redis:
 
 # Patterns of keys of every run and item, for SCAN.
 LEASES = "poets:*:lease:*"
+# A run cannot be called so.
+_WAITING = "poets:waiting/"
 DRIVER_LOCKS = "poets:*:reconciler"
 
 
@@ -103,6 +106,7 @@ class Keys:
         starts: Hash: item -> how often it was started and neither finished nor gave up.
         done: List of JSON [batch, failed images], oldest first.
         failed_attempts: Hash: item -> why its last attempt gave up (storage full, ...).
+        storage: Which storage the run is in, as its driver sees it.
     """
 
     def __init__(self, run: str) -> None:
@@ -111,12 +115,14 @@ class Keys:
         self.starts = self._prefix + "starts"
         self.done = self._prefix + "done"
         self.failed_attempts = self._prefix + "troubles"
+        self.storage = self._prefix + "storage"
 
     @property
     def types(self) -> dict[str, str]:
         """What Redis calls the type of each; see `remove_other_types`."""
         hashes = (self.starts, self.failed_attempts)
-        return {self.driver_lock: "string", self.done: "list", **dict.fromkeys(hashes, "hash")}
+        strings = dict.fromkeys((self.driver_lock, self.storage), "string")
+        return {**strings, self.done: "list", **dict.fromkeys(hashes, "hash")}
 
     def lease(self, item: str) -> str:
         return f"{self._prefix}lease:{item}"
@@ -215,6 +221,22 @@ class Lease:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
+def tell_waiting(client: redis.Redis, worker: str, reason: str, for_s: float) -> None:
+    """Tell whoever asks that a worker cannot start yet, and why."""
+    with _hints():
+        client.set(f"{_WAITING}{worker}", reason, px=int(for_s * 1000))
+
+
+def waiting_workers(client: redis.Redis) -> dict[str, str]:
+    """Return why each worker that waits cannot start yet.
+
+    Raises:
+        RedisError: When the broker does not answer.
+    """
+    keys = sorted(map(str, client.scan_iter(f"{_WAITING}*", count=1000)))
+    return {key.removeprefix(_WAITING): str(client.get(key) or "") for key in keys}
+
+
 def is_idle(client: redis.Redis) -> bool:
     """Whether no task of any run is under way, as far as the broker can tell.
 
@@ -222,6 +244,30 @@ def is_idle(client: redis.Redis) -> bool:
         RedisError: When it cannot tell.
     """
     return not client.hlen(UNACKED) and not any(client.scan_iter(LEASES))
+
+
+def tell_storage(client: redis.Redis, run: str, storage: str) -> None:
+    """Tell workers which storage a run is in.
+
+    Raises:
+        RedisError: When the broker does not answer.
+    """
+    client.set(Keys(run).storage, storage, ex=_FORGET_S)
+
+
+def check_storage(client: redis.Redis, run: str, storage: str, root: Path) -> None:
+    """See that this process has the storage that a run is in.
+
+    Raises:
+        StorageError: When it has another one.
+    """
+    with _hints():
+        expected = client.get(Keys(run).storage)
+        if expected and str(expected) != storage:
+            raise StorageError(
+                f"The folder {root} is another storage than that of run {run!r}. Set "
+                "POETS_STORAGE to the storage of the command that submitted the run."
+            )
 
 
 def report_done(client: redis.Redis, run: str, item: Item, failed: int = 0) -> None:

@@ -23,17 +23,20 @@ from workers.errors import (
     DatasetError,
     LeaseLostError,
     ModelError,
+    NoRunError,
     PoetsError,
     RunError,
+    StorageError,
     WeightsError,
 )
 from workers.items import Item
-from workers.leases import Lease, connect, report_done, report_failed_attempt
+from workers.leases import Lease, check_storage, connect, report_done, report_failed_attempt
 from workers.settings import load_settings
-from workers.storage.atomic import write_whole
+from workers.storage.atomic import is_outage, write_whole
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import Batch
 from workers.storage.plan import Run
+from workers.storage.root import storage_id
 
 # These come back however often a task is tried, so they end the run.
 _FINAL_ERRORS = (DatasetError, WeightsError, ModelError, RunError)
@@ -93,10 +96,12 @@ def working_on(name: str, item: Item) -> Iterator[Work]:
     folder = storage.run(name)
     client = _client(os.getpid(), load_settings().require_broker())
     try:
+        present = storage_id(storage.root)
         run = Run.open(storage, name)
-    except RunError as error:
+        check_storage(client, name, present, storage.root)
+    except (RunError, StorageError) as error:
         # The reconciler has read this plan, so this worker is not set up as it should be.
-        _report_failure(client, name, item, _describe_stranger(storage, folder, error))
+        _report_failure(client, name, item, _describe_stranger(storage, error))
         raise
     if item.batch is not None and item.batch >= run.plan.batches:
         raise RunError(
@@ -109,7 +114,8 @@ def working_on(name: str, item: Item) -> Iterator[Work]:
         report_done(client, name, item, work.failed)
         _failures.clear()
     except _FINAL_ERRORS as error:
-        write_whole(folder.failure, json.dumps({"item": item.key, "reason": str(error)}).encode())
+        if is_outage(error, storage.root) or not _end_run(folder, item, error):
+            _report_failure(client, name, item, _say_here(error))
     except (BottlenecksMissingError, LeaseLostError) as error:
         report_failed_attempt(client, name, item, str(error))
     except PoetsError as error:
@@ -119,13 +125,23 @@ def working_on(name: str, item: Item) -> Iterator[Work]:
         raise
 
 
+def _end_run(folder: RunFolder, item: Item, error: PoetsError) -> bool:
+    """Leave the verdict in storage; return False when the storage does not take it."""
+    verdict = json.dumps({"item": item.key, "reason": str(error)})
+    try:
+        write_whole(folder.failure, verdict.encode())
+    except StorageError:
+        return False
+    return True
+
+
 def is_wanted(run: str) -> bool:
     """Whether a run has not been cancelled."""
     return not Storage(load_settings().storage).run(run).cancelled.exists()
 
 
-def _describe_stranger(storage: Storage, folder: RunFolder, error: RunError) -> str:
-    if folder.plan.exists():
+def _describe_stranger(storage: Storage, error: PoetsError) -> str:
+    if not isinstance(error, NoRunError):
         return _say_here(error)
     return (
         f"A worker on {socket.gethostname()} has the storage {storage.root}, where this run is "

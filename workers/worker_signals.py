@@ -7,19 +7,23 @@ Nothing is computed here: a model that ran before the fork makes the children ha
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
+import time
 from typing import Any
 
 from celery.signals import celeryd_init, worker_process_init, worker_ready, worker_shutting_down
 from celery.worker.control import control_command, inspect_command
 
 from workers.app import REST, TELL_STATE
-from workers.errors import PoetsError
+from workers.errors import NoStorageError, PoetsError
+from workers.leases import connect, tell_waiting
 from workers.processes.parent_death import end_with_parent
 from workers.processes.semaphores import check_semaphores
 from workers.settings import QUEUES, load_settings, poets_version
-from workers.storage.atomic import check_storage
+from workers.storage.making import check_writable
+from workers.storage.root import storage_id
 
 _log = logging.getLogger(__name__)
 # While this worker rests: the queues that it has left, and why.
@@ -27,6 +31,7 @@ _left: list[str] = []
 _reason = ""
 # As this process was started: `nohup` ignores it.
 _ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+_STORAGE_WAIT_S = 2.0
 # On top of the time that work under way is given.
 _SHUTDOWN_S = 10.0
 
@@ -70,11 +75,34 @@ def _end_at_hangup(**_: Any) -> None:
 
 @celeryd_init.connect
 def _refuse_bad_machine(**_: Any) -> None:
+    """Wait for the storage; refuse one that cannot be written, and a machine that cannot work."""
     try:
-        check_storage(load_settings().storage)
+        _wait_for_storage()
         check_semaphores()
     except PoetsError as error:
         sys.exit(f"Error: {error}")
+
+
+def _wait_for_storage() -> None:
+    """Wait for the storage, which may be mounted later, or be made by the first command."""
+    settings, waits = load_settings(), False
+    root, worker = settings.storage, f"{socket.gethostname()}:{os.getpid()}"
+    while True:
+        try:
+            storage_id(root)
+            break
+        except NoStorageError as error:
+            if not waits:
+                _log.warning(
+                    "%s Waiting for it: mount it. The first command makes a new one, such as "
+                    "`poets submit-dataset` or `poets fetch-weights`.",
+                    error,
+                )
+            waits = True
+            if settings.broker_url:
+                tell_waiting(connect(settings.broker_url), worker, str(error), 3 * _STORAGE_WAIT_S)
+            time.sleep(_STORAGE_WAIT_S)
+    check_writable(root)
 
 
 @worker_process_init.connect

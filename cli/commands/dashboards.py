@@ -51,7 +51,6 @@ def flower(settings: Settings, port: int, address: str, basic_auth: str | None) 
       poets flower --port 5555
     """
     from orchestrator.dashboards.flower import check_port, run_flower
-    from workers.storage.atomic import check_storage
 
     if address not in _LOCAL and not basic_auth:
         raise click.UsageError(
@@ -59,7 +58,6 @@ def flower(settings: Settings, port: int, address: str, basic_auth: str | None) 
             "or leave out --address."
         )
     check_port(address, port)
-    check_storage(settings.storage)
     _show("Flower", address, port, lambda: run_flower(settings, address, port, basic_auth))
 
 
@@ -82,6 +80,7 @@ def tensorboard(settings: Settings, run: str | None, port: int, address: str) ->
     from orchestrator.dashboards.flower import check_port
     from orchestrator.dashboards.tensorboard import check_summaries, run_tensorboard
     from workers.storage.layout import Storage
+    from workers.storage.making import use_storage
     from workers.storage.plan import Run
 
     if address not in _LOCAL:
@@ -95,6 +94,7 @@ def tensorboard(settings: Settings, run: str | None, port: int, address: str) ->
         check_summaries(storage.run(run))
     check_port(address, port)
     if run is not None:
+        use_storage(storage.root)
         _prepare_projector(Run.open(storage, run))
     _show("TensorBoard", address, port, lambda: run_tensorboard(storage, run, address, port))
 

@@ -25,9 +25,13 @@ def command(settings: Settings, run: str, is_opened: bool, as_json: bool) -> Non
     """
     from workers.reports.page.page import complete_report
     from workers.storage.layout import Storage
+    from workers.storage.making import use_storage
     from workers.storage.plan import Run
 
-    path = complete_report(Run.open(Storage(settings.storage), run))
+    opened = Run.open(Storage(settings.storage), run)
+    if not opened.folder.report.exists():
+        use_storage(settings.storage)
+    path = complete_report(opened)
     if as_json:
         print_json({"run": run, "report": str(path)})
     else:

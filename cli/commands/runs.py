@@ -35,6 +35,7 @@ def runs(session: Session) -> None:
       poets runs
     """
     from orchestrator.runs import list_states
+    from workers.storage.root import check_reachable
 
     states, flags = list_states(session.settings), session.flags
     if session.as_json:
@@ -44,6 +45,8 @@ def runs(session: Session) -> None:
         print_table(header, [_row(state, flags) for state in states])
     else:
         storage = session.settings.storage
+        if storage.is_dir():
+            check_reachable(storage / "runs" / "run.json")
         say(f"No runs in {storage} yet. Make one with `poets submit-dataset DIR`.")
 
 
@@ -89,9 +92,9 @@ def resume(session: Session, run: str) -> None:
     """
     from orchestrator.jobs.submit import check_surroundings
     from orchestrator.runs import reopen_run
-    from workers.storage.plan import Run
 
-    opened = Run.open(check_surroundings(session.settings, session.detach), run)
+    opened = _open(session, run)
+    check_surroundings(session.settings, session.detach)
     result = reopen_run(opened)
     flags = read_flags(opened.folder)
     if flags and not session.detach:
@@ -117,8 +120,11 @@ def cancel(session: Session, run: str) -> None:
       poets cancel flower_photos-1
     """
     from orchestrator.runs import cancel_run
+    from workers.storage.making import use_storage
 
-    cancel_run(_open(session, run))
+    opened = _open(session, run)
+    use_storage(session.settings.storage)
+    cancel_run(opened)
     if session.as_json:
         print_json({"run": run, "state": "cancelled"})
     else:

@@ -26,14 +26,14 @@ def up(session: Session) -> None:
 
     from orchestrator.embedded.users import keep_stack
     from workers.errors import SettingsError
-    from workers.storage.atomic import check_storage
+    from workers.storage.making import make_storage
 
     if session.settings.broker_url is not None:
         raise SettingsError(
             "A broker is configured (POETS_BROKER_URL, --broker-url or poets.toml), so there is "
             "nothing to start here. Start `poets worker` and `poets coordinator` instead."
         )
-    check_storage(session.settings.storage)
+    make_storage(session.settings.storage)
     stack = keep_stack(session.settings)
     running = stack.running()
     facts = asdict(running) if running else {}
@@ -108,6 +108,8 @@ def _echo_workers(facts: dict[str, Any]) -> None:
         if state["rests"]:
             text = f"{name} rests after failed attempts: {state['rests']}"
             echo(["             ", warning(text)])
+    for name, reason in facts["waiting_workers"].items():
+        echo(["             ", warning(f"{name} waits: {reason}")])
 
 
 def _listed(names: list[Styled]) -> list[str | Styled]:
@@ -162,9 +164,7 @@ def _join_broker(settings: Settings) -> Settings:
     """Return the settings with a broker that answers: the one configured, or the stack's."""
     from orchestrator.driving.broker import open_broker
     from orchestrator.embedded.users import attach_broker
-    from workers.storage.atomic import check_storage
 
-    check_storage(settings.storage)
     settings = attach_broker(settings) or settings
     open_broker(settings)
     return settings
@@ -219,7 +219,7 @@ def worker(
         raise click.UsageError(f"Unknown queue {min(unknown)!r}. Choose from {', '.join(QUEUES)}.")
     settings = _join_broker(settings)
     # Celery imports from the current folder, which could be anybody's, and may be removed.
-    os.chdir(settings.storage)
+    os.chdir("/")
     if concurrency is None:
         chosen = default_concurrency(settings.device)
         say(f"Processes: {chosen} (--concurrency overrides this).")

@@ -50,9 +50,9 @@ def fetch_weights(session: Session, architecture: str) -> None:
     """
     from orchestrator.planning import weights
     from workers.backbones.weights import digest_file
-    from workers.storage.atomic import check_storage
+    from workers.storage.making import make_storage
 
-    check_storage(session.settings.storage)
+    make_storage(session.settings.storage)
     with session.show_progress() as on_progress:
         path = weights.fetch_weights(session.settings, architecture, on_progress)
     if session.as_json:

@@ -21,8 +21,10 @@ from workers.leases import Keys
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors, write_whole
 from workers.storage.layout import Storage
+from workers.storage.making import make_storage
 from workers.storage.manifest import PlannedImage, write_manifest
 from workers.storage.plan import Plan, TrainingOptions
+from workers.storage.root import make_folder
 from workers.storage.shards import Shard, write_shard
 from workers.storage.temporary import make_mark
 
@@ -41,6 +43,7 @@ def scratch_storage(settings: Settings) -> Iterator[Settings]:
             prefix=f".tmp-{make_mark()}-", dir=settings.storage, ignore_cleanup_errors=True
         )
     with folder as path:
+        make_storage(Path(path))
         yield replace(settings, storage=Path(path), broker_url=None)
 
 
@@ -114,6 +117,8 @@ def _write_run(storage: Storage) -> None:
         training=TrainingOptions(),
     )
     image = PlannedImage(_IMAGE, 0, 0, None, None, _SHARD)
+    make_folder(storage.runs)
+    folder.path.mkdir()
     write_manifest(folder.manifest, [(image,)] * batches)
     write_whole(folder.plan, plan.to_json())
     write_shard(storage.shard(_BACKBONE, _SHARD), _shard([f"{root}/{_IMAGE}"], 1))

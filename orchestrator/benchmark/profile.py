@@ -19,8 +19,8 @@ from workers.bottlenecks.timing import Timing
 from workers.errors import BrokerError, DatasetError
 from workers.processes.capacity import default_concurrency
 from workers.settings import Settings
-from workers.storage.atomic import check_storage
 from workers.storage.layout import Storage
+from workers.storage.making import make_storage
 from workers.storage.names import decode_name
 
 # In the order of the work.
@@ -116,7 +116,7 @@ def measure(settings: Settings, request: BenchRequest, on_progress: OnProgress) 
     """
     spec = find_spec(request.architecture)
     found = draw_sample(request.folder, _SAMPLE, _SCAN_S, on_progress)
-    check_storage(settings.storage)
+    make_storage(settings.storage)
     key = resolve_backbone(settings, request.architecture, request.weights, on_progress)
     # Converted as for a run; later runs use it too.
     preparing = Progress("preparing the backbone")

@@ -94,4 +94,4 @@ def run_flower(settings: Settings, address: str, port: int, basic_auth: str | No
             environment["FLOWER_BASIC_AUTH"] = basic_auth
         # Nor a flowerconfig.py.
         celery = ["-m", "celery", *arguments, "--read_only=True", f"--conf={os.devnull}"]
-        return run_program(celery, environment, connected.storage)
+        return run_program(celery, environment, Path("/"))

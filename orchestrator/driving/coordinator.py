@@ -16,8 +16,10 @@ from workers.errors import PoetsError, UsageError
 from workers.leases import Keys
 from workers.processes.readiness import announce_ready
 from workers.settings import Settings, load_settings
+from workers.storage.atomic import write_whole
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.plan import Run, list_runs
+from workers.storage.root import storage_id
 
 ALIVE_KEY = "poets:coordinator"
 _TICK_S = 1.0
@@ -84,16 +86,21 @@ def coordinate(settings: Settings, stop: threading.Event) -> None:
     driven: dict[str, threading.Thread] = {}
     retry_at: dict[str, float] = {}
     broker: Broker | None = None
+    said = ""
     while not stop.wait(_TICK_S):
         driven = {name: thread for name, thread in driven.items() if thread.is_alive()}
         try:
             broker = broker or open_broker(settings, _SHARED_FOR_S)
             broker.client.set(ALIVE_KEY, 1, ex=_ALIVE_S)
             announce_ready()
+            storage_id(storage.root)
             undriven = undriven_runs(unfinished, broker, retry_at, driven)
         except (PoetsError, redis.RedisError, OSError) as error:
-            _log.warning("broker or storage does not answer: %s", error)
+            if str(error) != said:
+                said = str(error)
+                _log.warning("broker or storage does not answer: %s", error)
             continue
+        said = ""
         for name in undriven:
             driven[name] = threading.Thread(
                 target=_drive, args=(storage, broker, name, retry_at), daemon=True
@@ -143,7 +150,7 @@ def _drive(storage: Storage, broker: Broker, name: str, retry_at: dict[str, floa
         _log.warning("run %s has finished", name)
     except UsageError as error:
         # Its output has come to exist meanwhile: a retry will not help, a person must decide.
-        folder.paused.touch()
+        write_whole(folder.paused, b"")
         _log.warning("run %s: %s It is left alone until somebody resumes it.", name, error)
     except PoetsError as error:
         _log.warning("run %s: %s", name, error)

@@ -21,11 +21,19 @@ from orchestrator.driving.reconcile import Action, Memory, Seen, reconcile
 from orchestrator.driving.result import Result, finish_run, read_failure, read_result
 from orchestrator.progress import Meter, Progress
 from workers.backbones.store import has_backbone
-from workers.errors import PoetsError, RunError, ShardError, StorageError, StorageGoneError
+from workers.errors import (
+    NoStorageError,
+    PoetsError,
+    RunError,
+    ShardError,
+    StorageError,
+    StorageGoneError,
+)
 from workers.items import TRAIN, Item
-from workers.leases import Keys, forget_run
-from workers.storage.atomic import create_once, write_whole
+from workers.leases import Keys, check_storage, forget_run, tell_storage
+from workers.storage.atomic import create_once, is_outage, write_whole
 from workers.storage.plan import Run
+from workers.storage.root import storage_id
 
 _log = logging.getLogger("poets.driver")
 TICK_S = 0.2
@@ -61,12 +69,22 @@ def drive_run(
     lock = DriverLock(broker.client, run.name)
     try:
         return _Driver(run, broker, lock, on_progress, why_ended).drive()
+    except NoStorageError as error:
+        raise _gone(run, "is gone (was it unmounted?)") from error
+    except PoetsError as error:
+        if isinstance(error, StorageError) or is_outage(error, run.storage.root):
+            error.run = run.name
+        raise
     except KeyboardInterrupt as interrupt:
         if lock.is_of_another():
             raise WatchInterrupt from interrupt
         raise
     finally:
         lock.give_back()
+
+
+def _gone(run: Run, what: str) -> StorageGoneError:
+    return StorageGoneError(f"The storage {run.storage.root} {what}.", run.name)
 
 
 @dataclass
@@ -80,6 +98,8 @@ class _Driver:
     def __post_init__(self) -> None:
         self.folder, self.plan = self.run.folder, self.run.plan
         self.keys = Keys(self.run.name)
+        self.root = self.run.storage.root
+        self.storage = storage_id(self.root)
         self.memory, self.stored = Memory(), Stored.read(self.run)
         unit = "images and variants" if self.plan.variants else "images"
         self.meter = Meter(self.plan.images + self.plan.variants, unit)
@@ -103,7 +123,7 @@ class _Driver:
                 time.sleep(2)
                 continue
             except OSError as error:
-                raise self._gone(f"says: {error}") from error
+                raise _gone(self.run, f"says: {error}") from error
             self.waiting = ""
             if result is not None:
                 return result
@@ -116,7 +136,9 @@ class _Driver:
     def _step(self) -> Result | None:
         # An unmounted folder looks like one without any work done.
         if not self.folder.plan.exists():
-            raise self._gone(f"has no run {self.run.name!r} any more (was it unmounted?)")
+            raise _gone(self.run, f"has no run {self.run.name!r} any more (was it unmounted?)")
+        if storage_id(self.root) != self.storage:
+            raise _gone(self.run, "is another one than before")
         if self.folder.result.exists():
             return read_result(self.run)
         if self.folder.paused.exists():
@@ -143,12 +165,15 @@ class _Driver:
             raise RunError(f"Run {self.run.name!r} was cancelled.")
         if failure is not None:
             raise RunError(f"Run {self.run.name!r} failed: {failure}")
+        check_storage(self.broker.client, self.run.name, self.storage, self.root)
         self.stored.read_again()
         self._report(note="driven by another process")
         time.sleep(1)
 
     def _act(self, actions: list[Action]) -> Result | None:
         to_send = [action.item for action in actions if action.kind == "send" and action.item]
+        if to_send:
+            tell_storage(self.broker.client, self.run.name, self.storage)
         self.broker.send(self.run.name, to_send, self.plan.kind)
         for action in actions:
             batch = action.item.batch if action.item else None
@@ -192,9 +217,6 @@ class _Driver:
         if reason:
             self._keep_reason(reason)
         return RunError(f"{what}: {reason}" if reason else f"{what}.", self.run.name)
-
-    def _gone(self, what: str) -> StorageGoneError:
-        return StorageGoneError(f"The storage {self.run.storage.root} {what}.", self.run.name)
 
     def _keep_reason(self, reason: str) -> None:
         """Leave the reason in storage: a detached run has nobody to tell it to."""

@@ -27,7 +27,7 @@ from workers.processes.last_words import find_last_words
 from workers.processes.parent_death import end_with_parent
 from workers.processes.readiness import announce_to
 from workers.settings import load_settings, poets_version
-from workers.storage.atomic import write_whole
+from workers.storage.atomic import put_whole
 
 _TICK_S = 0.2
 _GRACE_S = 10.0
@@ -163,7 +163,7 @@ def supervise(stack: Stack, starting: int) -> None:
     worker.keep_running()
     _wait_for_server(stack, server)
     state = RunningStack(os.getpid(), processes.value, poets_version(), time.time())
-    write_whole(stack.state, msgspec.json.encode(state))
+    put_whole(stack.state, msgspec.json.encode(state))
     os.close(starting)
 
     with stack.users.open("w") as users:
@@ -175,7 +175,7 @@ def supervise(stack: Stack, starting: int) -> None:
                 if stack.keep.exists():
                     coordinator.keep_running()
             except BrokerError as error:
-                write_whole(stack.failure, str(error).encode())
+                put_whole(stack.failure, str(error).encode())
                 break
             _keep_young(stack)
             time.sleep(_TICK_S)

@@ -15,9 +15,10 @@ from workers.errors import ExportError, UsageError
 from workers.exports.formats import GRAPH, LABELS
 from workers.heads.model_folder import BACKBONE, ModelCard, copy_model, read_head
 from workers.settings import Settings
-from workers.storage.atomic import storage_errors, write_whole
+from workers.storage.atomic import put_whole, storage_errors
 from workers.storage.layout import RunFolder
 from workers.storage.plan import Run
+from workers.storage.root import make_folder
 from workers.storage.temporary import remove_abandoned, scratch_prefix
 
 
@@ -83,8 +84,14 @@ def export_graphs(
         for folder in {path.parent for path in (*requests, labels)}:
             remove_abandoned(folder)
         for path, asked in requests.items():
-            write_whole(path, partial(shutil.copyfile, Path(asked.target, GRAPH)))
-        write_whole(labels, partial(shutil.copyfile, Path(requests[graph].target, LABELS)))
+            _put(path, Path(asked.target, GRAPH))
+        _put(labels, Path(requests[graph].target, LABELS))
+
+
+def _put(path: Path, made: Path) -> None:
+    with storage_errors(f"write {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    put_whole(path, partial(shutil.copyfile, made))
 
 
 def _with_head(folder: Path, card: ModelCard, head: Path, target: Path) -> Path:
@@ -107,7 +114,7 @@ def link_summaries(run: RunFolder, folder: Path) -> Path:
         StorageError: When the storage refuses.
     """
     with storage_errors(f"write {folder}"):
-        run.summaries.mkdir(exist_ok=True)
+        make_folder(run.summaries)
         folder.mkdir(parents=True, exist_ok=True)
         target = os.path.relpath(run.summaries.resolve(), folder.resolve())
         # A run of another storage may have this name.

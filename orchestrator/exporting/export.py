@@ -32,6 +32,7 @@ from workers.processes.surroundings import QUIET_TENSORFLOW
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors, sync_folder
 from workers.storage.layout import RunFolder, Storage
+from workers.storage.making import make_storage
 from workers.storage.manifest import count_split, read_batches
 from workers.storage.plan import Run, read_plan
 from workers.storage.temporary import (
@@ -202,6 +203,7 @@ def _find_weights(settings: Settings, card: ModelCard, on_progress: OnProgress) 
     stored = Storage(settings.storage).weights(card.weights)
     spec = find_spec(card.architecture)
     if not stored.exists():
+        make_storage(settings.storage)
         found = locate_weights(settings, spec, None, on_progress)
         if found != card.weights:
             raise WeightsError(

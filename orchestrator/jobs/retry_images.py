@@ -21,6 +21,7 @@ from workers.bottlenecks.batches import file_path
 from workers.errors import DatasetError, ShardError, UnfinishedRunError, UsageError
 from workers.images.files import version_of
 from workers.settings import Settings
+from workers.storage.layout import Storage
 from workers.storage.names import decode_name
 from workers.storage.plan import LabellingOptions, Plan, Run
 
@@ -39,8 +40,8 @@ def plan_retry(
     Raises:
         PoetsError: With what to do; nothing was started.
     """
+    parent = Run.open(Storage(settings.storage), run)
     storage = check_surroundings(settings, detach, name)
-    parent = Run.open(storage, run)
     earlier = parent.plan
     if not (parent.folder.result.exists() or parent.folder.failure.exists()):
         raise UnfinishedRunError(f"Run {run!r} has not ended.", run)

@@ -24,8 +24,9 @@ from workers.errors import LabellingJobError, NoCoordinatorError
 from workers.heads.model_backbone import install_backbone
 from workers.heads.model_folder import read_card, read_head
 from workers.settings import Settings
-from workers.storage.atomic import check_storage
+from workers.storage.atomic import write_whole
 from workers.storage.layout import Storage
+from workers.storage.making import make_storage, use_storage
 from workers.storage.plan import LabellingOptions, Run, TrainingOptions
 
 
@@ -75,7 +76,7 @@ def plan_submission(
     Args:
         on_dataset: Called with the data set before anything else is done with it.
     """
-    storage = check_surroundings(settings, request.detach, request.name)
+    storage = check_surroundings(settings, request.detach, request.name, makes_storage=True)
     # Before a scan that may take minutes.
     find_spec(request.architecture)
     check_shares(request.options)
@@ -99,7 +100,7 @@ def plan_classification(
     settings: Settings, request: LabellingRequest, on_progress: OnProgress
 ) -> Run:
     """Check all that can be checked before any work, and write the plan; on an error, nothing."""
-    storage = check_surroundings(settings, request.detach, request.name)
+    storage = check_surroundings(settings, request.detach, request.name, makes_storage=True)
     # Refuses a bad folder before anything else; finds the images later.
     scan = stream_folder(request.folder, on_progress, request.follows_links)
     check_output(request.output, request.overwrite)
@@ -151,7 +152,7 @@ def attend_run(
             result = drive_run(run, broker, on_progress, lambda: why_stopped(settings))
         except KeyboardInterrupt as interrupt:
             if not isinstance(interrupt, WatchInterrupt):
-                run.folder.paused.touch()
+                write_whole(run.folder.paused, b"")
                 on_interrupt()
             raise
     # What this command took; result.json keeps the time since the plan was made.
@@ -160,18 +161,23 @@ def attend_run(
 
 def hand_over(settings: Settings, run: Run) -> None:
     """Let a run continue in the background; without a configured broker, start the stack."""
-    run.folder.detached.touch()
+    write_whole(run.folder.detached, b"")
     if settings.broker_url is None:
         keep_stack(settings)
 
 
-def check_surroundings(settings: Settings, detach: bool, name: str | None = None) -> Storage:
+def check_surroundings(
+    settings: Settings, detach: bool, name: str | None = None, *, makes_storage: bool = False
+) -> Storage:
     """Return the storage, if a run of this name can be planned and driven here.
+
+    Args:
+        makes_storage: Whether a storage is made if there is none.
 
     Raises:
         PoetsError: When it cannot.
     """
-    check_storage(settings.storage)
+    (make_storage if makes_storage else use_storage)(settings.storage)
     if settings.broker_url is not None:
         broker = open_broker(settings)
         if detach and not broker.client.exists(ALIVE_KEY):

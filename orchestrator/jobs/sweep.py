@@ -75,7 +75,7 @@ class _Driving:
             except KeyboardInterrupt:
                 # Each driver checks for it, so none continues behind the user's back.
                 for run in runs:
-                    run.folder.paused.touch()
+                    write_whole(run.folder.paused, b"")
                 pool.shutdown(cancel_futures=True)
                 raise
         self._done += len(runs)

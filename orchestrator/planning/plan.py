@@ -25,6 +25,7 @@ from workers.storage.atomic import note_use, storage_errors
 from workers.storage.layout import Storage, check_run_name
 from workers.storage.manifest import PlannedImage, read_batches, write_manifest
 from workers.storage.plan import LabellingOptions, Plan, Run, TrainingOptions
+from workers.storage.root import make_folder
 from workers.storage.temporary import temporary_in
 
 
@@ -166,7 +167,8 @@ def write_plan(
     draft = replace(draft, created=created, poets=poets_version())
     temporary = temporary_in(storage.runs)
     with storage_errors(f"write {storage.runs}"):
-        temporary.mkdir(parents=True)
+        make_folder(storage.runs)
+        temporary.mkdir()
     for shared in (storage.backbone(draft.backbone_id), storage.weights(draft.weights_digest)):
         note_use(shared)
     try:

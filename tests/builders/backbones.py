@@ -9,6 +9,7 @@ import numpy as np
 from workers.backbones.store import BackboneDescription, write_backbone
 from workers.backbones.table import BackboneKey, find_spec, name_backbone
 from workers.storage.layout import Storage
+from workers.storage.making import make_storage
 
 TINY_SPEC = find_spec("mobilenet_0.25_128")
 # Neither random weights nor the digest of a file, so that nothing else has this identity.
@@ -31,6 +32,7 @@ def install_tiny(storage: Storage, weights: str = TINY_WEIGHTS) -> Storage:
         weights: The digest to know it by, for a test that runs a command: it can name random
             weights or a file, but not "tiny".
     """
+    make_storage(storage.root)
     content = TINY_FILE.read_bytes()
     description = BackboneDescription(
         TINY_SPEC.name,

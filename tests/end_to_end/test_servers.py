@@ -28,6 +28,7 @@ from tests.builders.programs import (
 from tests.builders.runs import make_run
 from tests.builders.servers import free_port
 from tests.builders.traps import DEADLY_IMAGES, lay
+from workers.storage.making import make_storage
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 
@@ -172,6 +173,7 @@ def test_a_run_whose_workers_have_another_storage_ends_with_that_reason(
     photos, broker_url, tmp_path
 ):
     elsewhere = str(tmp_path / "elsewhere")
+    make_storage(Path(elsewhere))
     worker = start("worker", "--concurrency", 1, POETS_STORAGE=elsewhere)
     try:
         _, err = poets("submit-dataset", photos, *TINY_OPTIONS, exit_code=1)

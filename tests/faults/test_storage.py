@@ -11,6 +11,7 @@ from tests.builders.accounting import assert_all_accounted, assert_same_model
 from tests.builders.programs import poets, poets_json, start
 from tests.builders.traps import HOLD_WORKER, IMPATIENT, lay, let_go, wait_for_held
 from tests.faults.small import SMALL
+from workers.storage.making import make_storage
 
 pytestmark = pytest.mark.stack
 
@@ -31,6 +32,7 @@ def disk(tmp_path, converted):
     folder = tmp_path / "storage"
     folder.mkdir()
     mount("-t", "tmpfs", "-o", "size=16m", "none", folder)
+    make_storage(folder)
     shutil.copytree(converted.root / "backbones", folder / "backbones")
     yield folder
     for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
@@ -111,6 +113,7 @@ def test_a_storage_that_is_unmounted_pauses_the_run(few, disk, tmp_path, undistu
 
     assert "has no run 'spring' any more (was it unmounted?)" in said
     assert "`poets resume spring`" in said
+    assert list(disk.iterdir()) == [], "something was written below the mount point"
     mount("--bind", kept, disk)
     unmount(kept)
     assert_resumes(disk, undisturbed_few)

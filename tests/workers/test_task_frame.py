@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.dataset.scan import scan_folder
 from orchestrator.planning.plan import plan_labelling
-from tests.builders.backbones import ARCHITECTURE, BACKBONE, BACKBONE_ID
+from tests.builders.backbones import ARCHITECTURE, BACKBONE, BACKBONE_ID, WEIGHTS, install_tiny
 from tests.builders.datasets import make_data_set
 from tests.builders.pictures import make_picture
 from tests.builders.runs import make_run
@@ -22,13 +22,18 @@ from workers.backbones import table
 from workers.backbones.loading import open_backbone
 from workers.backbones.store import has_backbone
 from workers.backbones.table import find_spec, name_backbone
-from workers.errors import LeaseLostError, RunError, StorageError
-from workers.heads.model_folder import load_model
+from workers.backbones.weights import digest_file
+from workers.errors import DatasetError, LeaseLostError, NoStorageError, RunError, StorageError
+from workers.heads.model_folder import MODEL_FILES, load_model, read_head
 from workers.items import Item
 from workers.labelling import classify_files
-from workers.leases import Keys, connect
-from workers.storage.manifest import read_batches
+from workers.leases import Keys, connect, tell_storage
+from workers.storage.atomic import write_whole
+from workers.storage.layout import Storage
+from workers.storage.making import make_storage
+from workers.storage.manifest import read_batch, read_batches
 from workers.storage.plan import LabellingOptions, TrainingOptions
+from workers.storage.root import storage_id
 from workers.storage.shards import read_shard
 from workers.task_frame import working_on
 from workers.tasks import compute_batch, convert_backbone, label_batch, train_head
@@ -176,6 +181,7 @@ def test_a_message_with_a_name_that_no_run_can_have_is_refused(client, ready_sto
 
 
 def test_a_worker_with_another_storage_says_which_it_has(client, run, tmp_path, monkeypatch):
+    make_storage(tmp_path / "elsewhere")
     monkeypatch.setenv("POETS_STORAGE", str(tmp_path / "elsewhere"))
 
     with pytest.raises(RunError, match="no run 'run'"):
@@ -184,6 +190,86 @@ def test_a_worker_with_another_storage_says_which_it_has(client, run, tmp_path, 
     reason = client.hget(KEYS.failed_attempts, "0")
     assert f"has the storage {tmp_path}/elsewhere" in reason
     assert "POETS_STORAGE" in reason
+
+
+def test_a_worker_with_a_storage_that_has_a_run_of_that_name_too_is_named_at_once(
+    client, run, photos, tmp_path, monkeypatch
+):
+    tell_storage(client, "run", storage_id(run.storage.root))
+    other = tmp_path / "other"
+    make_storage(other)
+    make_run(install_tiny(Storage(other), WEIGHTS), photos)
+    monkeypatch.setenv("POETS_STORAGE", str(other))
+
+    with pytest.raises(StorageError):
+        compute_batch("run", 0)
+
+    reason = client.hget(KEYS.failed_attempts, "0")
+    assert reason.startswith(f"{HERE} says: The folder {other} is another storage than that")
+    assert not list(other.glob("bottlenecks"))
+    assert not client.exists(KEYS.done)
+
+
+def test_a_storage_may_be_mounted_elsewhere(client, run, tmp_path, monkeypatch):
+    tell_storage(client, "run", storage_id(run.storage.root))
+    (tmp_path / "mounted").symlink_to(run.storage.root)
+    monkeypatch.setenv("POETS_STORAGE", str(tmp_path / "mounted"))
+
+    compute_batch("run", 0)
+
+    assert client.lrange(KEYS.done, 0, -1) == ["[0, 0]"]
+
+
+READERS = {
+    "the manifest": lambda run: read_batch(run.folder, 0),
+    "the backbone": lambda run: open_backbone(run.storage, BACKBONE, "cpu"),
+    "weights": lambda run: digest_file(run.storage.weights("ab")),
+    "the model": lambda run: load_model(run.folder.model),
+    "its head": lambda run: read_head(run.folder.model, None),
+}
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_what_is_unmounted_during_a_task_is_no_verdict(client, run, read, comes_back):
+    """Also when it is there again before anything is said about it."""
+    root, away = run.storage.root, run.storage.root.with_name("away")
+    for path in (root / "weights" / "ab.h5", *(run.folder.model / name for name in MODEL_FILES)):
+        write_whole(path, b"")
+    open_backbone.cache_clear()
+
+    with working_on("run", Item.parse("train")):
+        root.rename(away)
+        root.mkdir()
+        try:
+            read(run)
+        finally:
+            if comes_back:
+                root.rmdir()
+                away.rename(root)
+
+    assert client.hget(KEYS.failed_attempts, "train").startswith(f"{HERE} says: ")
+    assert [*root.parent.rglob("failed.json")] == []
+
+
+def test_a_verdict_that_storage_does_not_take_is_a_failed_attempt(client, run):
+    with working_on("run", Item.parse("train")):
+        run.storage.root.rename(run.storage.root.with_name("away"))
+        raise DatasetError("too few images")
+
+    assert client.hgetall(KEYS.failed_attempts) == {"train": f"{HERE} says: too few images"}
+    assert not run.storage.root.exists()
+
+
+def test_a_worker_whose_storage_is_unmounted_says_so(client, run):
+    run.storage.root.rename(run.storage.root.with_name("away"))
+
+    with pytest.raises(NoStorageError):
+        compute_batch("run", 0)
+
+    reason = client.hget(KEYS.failed_attempts, "0")
+    assert reason.startswith(f"{HERE} says: The storage {run.storage.root} is not there")
+    assert not run.storage.root.exists()
 
 
 def test_a_worker_that_cannot_read_the_plan_says_so(client, run):

@@ -1,50 +1,77 @@
 """What a worker checks before its first task, and the application it starts with."""
 
+import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.builders.programs import invoke
 from workers import worker_signals
 from workers.app import make_app
-from workers.errors import StorageError
 from workers.settings import QUEUES, Settings
-from workers.storage.atomic import check_storage
+from workers.storage.making import make_storage
 
 
-def test_a_storage_that_can_be_written_is_made_and_left_empty(tmp_path):
-    check_storage(tmp_path / "deep" / "storage")
-
-    assert list((tmp_path / "deep" / "storage").iterdir()) == []
-
-
-def test_a_storage_below_a_file_is_refused_with_what_to_set(tmp_path):
-    (tmp_path / "file").touch()
-
-    with pytest.raises(StorageError, match=r"cannot be written: .*POETS_STORAGE"):
-        check_storage(tmp_path / "file" / "storage")
+@pytest.fixture
+def waits(monkeypatch):
+    """How long a worker has waited for its storage, which nobody makes meanwhile."""
+    waits = []
+    monkeypatch.setattr("workers.worker_signals.time.sleep", waits.append)
+    return waits
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_storage_without_the_right_to_write_is_refused(tmp_path):
-    tmp_path.chmod(0o500)
-
-    with pytest.raises(StorageError, match="Permission denied"):
-        check_storage(tmp_path)
-
-
-def test_a_worker_with_good_surroundings_starts(tmp_path):
+def test_a_worker_with_its_storage_starts_at_once(storage, waits):
     worker_signals._refuse_bad_machine()
 
-    assert (tmp_path / "storage").is_dir()
+    assert waits == []
 
 
-def test_a_worker_with_bad_surroundings_ends_with_one_sentence(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("POETS_STORAGE", str(tmp_path / "file"))
+def test_a_worker_waits_for_a_storage_that_is_mounted_later(
+    tmp_path, monkeypatch, caplog, broker_url
+):
+    root, shown = tmp_path / "storage", []
 
-    with pytest.raises(SystemExit, match=r"Error: The storage .* cannot be written"):
+    def mount(_):
+        shown.append(invoke("status").stdout)
+        make_storage(root)
+
+    monkeypatch.setattr("workers.worker_signals.time.sleep", mount)
+
+    worker_signals._refuse_bad_machine()
+
+    assert f"waits: The storage {root} is not there" in shown[0]
+
+    [said] = caplog.messages
+    assert f"The storage {root} is not there" in said
+    assert "poets submit-dataset" in said
+
+
+@pytest.mark.parametrize("folder", ["", "runs"], ids=["an empty folder", "an earlier version's"])
+def test_a_worker_makes_no_storage(tmp_path, monkeypatch, folder):
+    """What may be the folder below a mount point stays as it is."""
+    (tmp_path / "storage" / folder).mkdir(parents=True)
+    before = list((tmp_path / "storage").rglob("*"))
+
+    def look(_):
+        assert list((tmp_path / "storage").rglob("*")) == before
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("workers.worker_signals.time.sleep", look)
+
+    with pytest.raises(KeyboardInterrupt):
+        worker_signals._refuse_bad_machine()
+
+
+def test_a_worker_that_cannot_write_ends_with_one_sentence(storage, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+
+    with pytest.raises(SystemExit, match=r"Error: .*Read-only file system"):
         worker_signals._refuse_bad_machine()
 
 
@@ -61,6 +88,7 @@ def test_every_task_has_its_queue(tmp_path):
 
 HANGING = """
 import sys, time
+from tests.builders.programs import invoke
 from workers import worker_signals
 worker_signals._SHUTDOWN_S = 0.2
 worker_signals._end_in_any_case(how=sys.argv[1])

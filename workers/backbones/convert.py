@@ -23,6 +23,7 @@ from workers.errors import PoetsError, StorageError, WeightsError
 from workers.processes.child import Child, DeathError, Tell, begin, serve
 from workers.processes.heartbeat import Heartbeat
 from workers.processes.surroundings import QUIET_TENSORFLOW
+from workers.storage.atomic import is_outage
 from workers.storage.layout import Storage
 from workers.storage.temporary import scratch_prefix
 
@@ -34,7 +35,7 @@ class _Refusal:
     """Why a backbone was not converted.
 
     Attributes:
-        is_of_storage: Whether the storage refused, so that another attempt may succeed.
+        is_of_storage: Whether the storage refused or is gone, so that another attempt may succeed.
     """
 
     reason: str
@@ -133,7 +134,8 @@ def _answer(storage: Storage, key: BackboneKey, tell: Tell) -> None:
         _convert(storage, key)
         tell(None)
     except PoetsError as error:
-        tell(_Refusal(str(error), isinstance(error, StorageError)))
+        is_of_storage = isinstance(error, StorageError) or is_outage(error, storage.root)
+        tell(_Refusal(str(error), is_of_storage))
 
 
 if __name__ == "__main__":

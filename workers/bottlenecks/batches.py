@@ -17,6 +17,7 @@ from workers.storage.atomic import storage_errors
 from workers.storage.manifest import Batch, PlannedImage
 from workers.storage.names import decode_name
 from workers.storage.plan import Plan, Run
+from workers.storage.root import check_reachable
 from workers.storage.shards import Shard, read_shard, write_shard
 
 # Computes images in order: `computing` does so quickly, `isolated` carefully.
@@ -128,6 +129,7 @@ def _read_if_whole(path: Path) -> Shard | None:
     try:
         return read_shard(path)
     except FileNotFoundError:
+        check_reachable(path)
         return None
     except ShardError:
         # Moved away, so that nothing takes it for whole; kept, so that a person can look at it.

@@ -18,6 +18,7 @@ from workers.heads.losses import sum_losses
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import storage_errors
 from workers.storage.plan import TrainingOptions
+from workers.storage.root import make_folder
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class StepLog(AbstractContextManager["StepLog"]):
     def __init__(self, path: Path) -> None:
         self._path = path
         with storage_errors(f"write {path}"):
+            make_folder(path.parent)
             self._file = path.open("a", encoding="utf-8")
             # Ends the line that a killed attempt may have left half written.
             if self._file.tell():

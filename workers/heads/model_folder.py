@@ -26,6 +26,7 @@ from workers.storage.regular_files import (
     NotRegularError,
     read_regular_file,
 )
+from workers.storage.root import make_folder
 from workers.storage.temporary import temporary_in
 from workers.storage.versioned_json import OtherVersionError, decode_versioned
 
@@ -112,6 +113,7 @@ def save_model(
     """
     temporary = temporary_in(folder.parent)
     with storage_errors(f"write {folder}"):
+        make_folder(folder.parent)
         temporary.mkdir()
         try:
             np.savez(temporary / "head.npz", weights=head.weights, bias=head.bias)
@@ -190,11 +192,14 @@ def read_card(folder: Path) -> ModelCard:
     Raises:
         ModelError: When the folder holds no model that this poets can use.
     """
-    if not os.path.lexists(folder / "model.json"):
-        raise ModelError(
-            f"{folder} holds no model (no model.json). Give a run, a model folder, or 'latest'."
-        )
-    content = read_model_file(folder, "model.json", FACTS_BYTES)
+    try:
+        content = read_model_file(folder, "model.json", FACTS_BYTES)
+    except ModelError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise ModelError(
+                f"{folder} holds no model (no model.json). Give a run, a model folder, or 'latest'."
+            ) from error
+        raise
     try:
         return decode_versioned(content, ModelCard, MODEL_VERSION)
     except OtherVersionError as error:

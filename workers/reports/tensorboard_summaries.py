@@ -32,6 +32,7 @@ from workers.heads.learning_curve import Step
 from workers.reports.tensorboard_graph import draw_graph
 from workers.storage.atomic import storage_errors
 from workers.storage.plan import OF_SGD, OF_THE_CURVE, TrainingOptions
+from workers.storage.root import make_folder
 
 # Histograms cost more than scalars, and TensorBoard shows only a few dozen.
 _STEPS_A_HISTOGRAM = 10
@@ -53,7 +54,7 @@ class EventFile(AbstractContextManager["EventFile"]):
         # As TensorBoard expects it: sorted by time, and unique.
         name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}"
         with storage_errors(self._doing):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             self._file = (folder / f"{name}.{uuid.uuid4().hex[:8]}").open("xb")
         self._records = RecordWriter(self._file)
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all: in the storage, and elsewhere."""
 
 import contextlib
 import errno
@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from workers.errors import StorageError
+from workers.errors import PoetsError, StorageError
 from workers.storage.regular_files import NotRegularError
+from workers.storage.root import make_folder, storage_id
 from workers.storage.temporary import temporary_in
 
 
@@ -34,24 +35,64 @@ def storage_error(doing: str, error: OSError) -> StorageError:
 
 def is_refusal(error: Exception) -> bool:
     """Whether the storage refused; else what is read is missing or damaged."""
+    return _is_of_system(error) and getattr(error, "errno", None) != errno.ENOENT
+
+
+def is_outage(error: PoetsError, root: Path) -> bool:
+    """Whether an error, by its cause, says that a storage could not be reached, and no more.
+
+    What was missing may only have been unmounted, even if it is there again by now.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not _is_of_system(cause):
+        cause = cause.__cause__
+    if not isinstance(cause, OSError) or cause.errno != errno.ENOENT:
+        return cause is not None
+    try:
+        storage_id(root)
+    except StorageError:
+        return True
+    return cause.filename is None or os.path.lexists(cause.filename)
+
+
+def _is_of_system(error: BaseException) -> bool:
     # Arrow's own complaints about damaged content have no number.
-    if not isinstance(error, OSError) or isinstance(error, NotRegularError):
-        return False
-    return error.errno not in (None, errno.ENOENT)
+    is_system = isinstance(error, OSError) and not isinstance(error, NotRegularError)
+    return is_system and getattr(error, "errno", None) is not None
 
 
 def write_whole(path: Path, write: Callable[[Path], None] | bytes) -> None:
-    """Replace `path` by what `write` writes to the temporary path it is given.
+    """Replace a file of the storage by what `write` writes to the temporary path it is given.
+
+    Folders that are missing are made, as `make_folder` does.
 
     Raises:
-        StorageError: When the storage refuses; nothing is left behind.
+        StorageError: When the storage is not there, or refuses; nothing is left behind.
     """
+    with storage_errors(f"write {path}"):
+        make_folder(path.parent)
+    put_whole(path, write)
+
+
+def create_once(path: Path, write: Callable[[Path], None] | bytes) -> bool:
+    """Write a file of the storage unless it exists; return whether this call created it.
+
+    Raises:
+        StorageError: See `write_whole`.
+    """
+    with storage_errors(f"write {path}"):
+        make_folder(path.parent)
+    return put_once(path, write)
+
+
+def put_whole(path: Path, write: Callable[[Path], None] | bytes) -> None:
+    """Replace a file anywhere, in a folder that is there; see `write_whole`."""
     with _temporary_file(path, write) as temporary:
         os.replace(temporary, path)
 
 
-def create_once(path: Path, write: Callable[[Path], None] | bytes) -> bool:
-    """Write `path` unless it exists; return whether this call created it.
+def put_once(path: Path, write: Callable[[Path], None] | bytes) -> bool:
+    """Write a file anywhere, in a folder that is there; see `create_once`.
 
     The hard link is the only create-if-absent that is atomic with whole content on
     POSIX file systems and NFS.
@@ -100,7 +141,6 @@ def _temporary_file(path: Path, write: Callable[[Path], None] | bytes) -> Iterat
     """Yield a whole file beside `path`, for the block to give it that name."""
     temporary = temporary_in(path.parent)
     with storage_errors(f"write {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             if isinstance(write, bytes):
                 temporary.write_bytes(write)
@@ -112,21 +152,3 @@ def _temporary_file(path: Path, write: Callable[[Path], None] | bytes) -> Iterat
         finally:
             temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
-
-
-def check_storage(storage: Path) -> None:
-    """Make sure that the shared storage exists and can be written.
-
-    Raises:
-        StorageError: Says what to do.
-    """
-    probe = temporary_in(storage)
-    try:
-        storage.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"poets")
-        probe.unlink()
-    except OSError as error:
-        raise StorageError(
-            f"The storage {storage} cannot be written: {error.strerror}. "
-            "Set POETS_STORAGE or --storage to a folder that can."
-        ) from error

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from workers.backbones.table import BackboneKey
-from workers.errors import NoRunError, RunError
+from workers.errors import NoRunError, NoStorageError, RunError
 from workers.images.distortions import Recipe
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.regular_files import read_regular_file
+from workers.storage.root import check_reachable
 from workers.storage.versioned_json import OtherVersionError, decode_versioned
 
 PLAN_VERSION = 1
@@ -201,7 +202,14 @@ def read_plan(folder: RunFolder) -> Plan:
     try:
         return decode_versioned(read_regular_file(folder.plan), Plan, PLAN_VERSION)
     except FileNotFoundError as error:
-        raise NoRunError(f"There is no run {folder.name!r} in {folder.path.parent}.") from error
+        why = ""
+        try:
+            check_reachable(folder.plan)
+        except NoStorageError as gone:
+            why = f" {gone}"
+        raise NoRunError(
+            f"There is no run {folder.name!r} in {folder.path.parent}.{why}"
+        ) from error
     except OSError as error:
         raise RunError(f"The plan {folder.plan} cannot be read: {error}.") from error
     except OtherVersionError as error:

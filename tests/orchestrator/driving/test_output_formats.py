@@ -12,6 +12,7 @@ from orchestrator.driving.output_formats import check_output, merge_predictions
 from tests.builders.runs import make_plan
 from workers.errors import OutputExistsError, ShardError, UsageError
 from workers.storage.layout import Storage
+from workers.storage.making import make_storage
 from workers.storage.plan import LabellingOptions, Run
 from workers.storage.predictions import Prediction, write_predictions
 
@@ -28,7 +29,10 @@ HEADER = "path,status,label,score,label_2,score_2,error,model"
 @pytest.fixture
 def job(tmp_path):
     storage = Storage(tmp_path)
+    make_storage(storage.root)
     job = Run(storage, storage.run("job"), make_plan(name="job", images=3, batches=2))
+    storage.runs.mkdir()
+    job.folder.path.mkdir()
     for number, rows in enumerate(ROWS):
         write_predictions(job.folder.prediction_shard(number), rows, top_k=2, model="spring")
     return job

@@ -9,6 +9,7 @@ from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run
 from workers.errors import StorageError
 from workers.storage.layout import Storage
+from workers.storage.making import make_storage
 
 
 @pytest.fixture
@@ -89,6 +90,7 @@ def test_storage_and_summaries_move_together(run, tmp_path):
 
 
 def test_a_run_of_this_name_in_another_storage_keeps_its_link(run, tmp_path):
+    make_storage(tmp_path / "other")
     other = make_run(Storage(tmp_path / "other"), tmp_path / "photos")
 
     assert link_summaries(other.folder, tmp_path / "logs").name == "run"

@@ -175,32 +175,32 @@ def test_without_a_network_it_is_said_which_file_is_missing_and_where_to_put_it(
         assert part in said
 
 
-def test_weights_are_found_in_subfolders_and_put_into_storage_by_their_hash(tmp_path):
+def test_weights_are_found_in_subfolders_and_put_into_storage_by_their_hash(storage, tmp_path):
     (tmp_path / "mine" / "deep").mkdir(parents=True)
     (tmp_path / "mine" / "deep" / SPEC.weights_file).write_bytes(CONTENT)
-    settings = Settings(tmp_path / "storage", weights_dirs=(tmp_path / "mine",))
+    settings = Settings(storage.root, weights_dirs=(tmp_path / "mine",))
 
     key = resolve_backbone(settings, SPEC.name, None, lambda *_: None)
 
-    stored = tmp_path / "storage" / "weights" / f"{key.weights_digest}.h5"
+    stored = storage.root / "weights" / f"{key.weights_digest}.h5"
     assert digest_file(stored) == key.weights_digest
     assert key.architecture == SPEC.name
     assert key.id.startswith("mobilenet_0.50_224-")
 
 
-def test_a_given_file_wins(tmp_path):
+def test_a_given_file_wins(storage, tmp_path):
     given = tmp_path / "given.h5"
     given.write_bytes(as_hdf5(b"other"))
 
-    digest = locate_weights(Settings(tmp_path / "storage"), SPEC, given, lambda *_: None)
+    digest = locate_weights(Settings(storage.root), SPEC, given, lambda *_: None)
 
     assert digest == digest_file(given)
 
 
-def test_a_link_that_is_given_is_followed(tmp_path):
+def test_a_link_that_is_given_is_followed(storage, tmp_path):
     (tmp_path / "weights.h5").write_bytes(as_hdf5(b"other"))
     (tmp_path / "link.h5").symlink_to("weights.h5")
-    settings = Settings(tmp_path / "storage")
+    settings = Settings(storage.root)
 
     digest = locate_weights(settings, SPEC, tmp_path / "link.h5", lambda *_: None)
 

@@ -126,12 +126,12 @@ def test_the_first_model_is_said_to_be_saved(tmp_path, backbone):
 
 
 def test_a_model_that_cannot_be_saved_leaves_nothing(tmp_path):
-    (tmp_path / "runs").mkdir()
+    (tmp_path / "run").mkdir()
 
     with pytest.raises(StorageError, match="Cannot write"):
-        save_model(tmp_path / "runs" / "model", CARD, HEAD, tmp_path / "no backbone", {})
+        save_model(tmp_path / "run" / "model", CARD, HEAD, tmp_path / "no backbone", {})
 
-    assert list((tmp_path / "runs").iterdir()) == []
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_a_copy_has_all_but_the_backbone(model, tmp_path):
