@@ -21,11 +21,12 @@ def leave_runs() -> "Run | None":
     Returns:
         The run that was begun last, whether it has ended or not.
     """
-    from workers.errors import StorageError
-    from workers.storage.atomic import write_whole
-
     planned = [run for run in attended if run.folder.plan.exists()]
     for run in planned:
+        # What has planned a run has imported these.
+        from workers.errors import StorageError
+        from workers.storage.atomic import write_whole
+
         if not (run.folder.result.exists() or run.folder.detached.exists()):
             with contextlib.suppress(OSError, StorageError):
                 write_whole(run.folder.paused, b"")

@@ -295,7 +295,7 @@ def forget_run(client: redis.Redis, run: str, batches: int) -> None:
     later run of the same name either.
     """
     keys = Keys(run)
-    names = [keys.starts, keys.done, keys.failed_attempts, keys.fence(CONVERT.key)]
+    names = [keys.starts, keys.done, keys.failed_attempts, keys.storage, keys.fence(CONVERT.key)]
     names += [keys.fence(str(batch)) for batch in range(batches)]
     with _hints():
         for first in range(0, len(names), _AT_ONCE):
