@@ -32,6 +32,7 @@ from workers.errors import (
     RunNeededError,
     StorageGoneError,
     TargetError,
+    TooManyFailedError,
     UnfinishedRunError,
     UnknownArchitectureError,
     UnknownModelError,
@@ -56,6 +57,8 @@ _AFTER_ERROR: dict[type[PoetsError], str] = {
     "images again.",
     FailedSweepError: "`poets sweep {run}` with the same values starts again; no bottleneck is "
     "computed twice.",
+    TooManyFailedError: "Once the workers can open them, `poets resume {run}` computes only these; "
+    "if they are gone for good, submit the folder again, or add --max-failed 100%.",
     NoCoordinatorError: "Start `poets coordinator` beside the workers, or leave out --detach.",
     LabellingJobError: "Give a run of `poets submit-dataset`; `poets runs` lists them.",
     AmbiguousSplitsError: "Use them as splits with --splits folders, which leaves out images that "
@@ -162,7 +165,10 @@ def describe_state(state: "RunState", flags: str) -> str:
     if state.state == "cancelled":
         return f"`poets resume {state.name}{flags}` continues it"
     if state.situation is None:
-        return state.reason
+        again = (
+            f" `poets resume {state.name}{flags}` tries these again" if state.is_mendable else ""
+        )
+        return f"{state.reason}{again}"
     resume = _how_to_continue(state, flags)
     wait = f"cannot continue now: {state.reason}; tried again every minute"
     mend = f"could not continue: {state.reason}; when that is mended, {resume}"

@@ -10,7 +10,9 @@ import click
 
 from cli.advice import remember
 from cli.console import Session
+from cli.percentages import Percentage
 from workers.settings import DEFAULT_STORAGE, Settings, load_settings
+from workers.storage.plan import MAX_FAILED
 
 DEBUG = "poets.debug"
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -126,6 +128,14 @@ batch_size = click.option(
     metavar="N",
     help="Images per task. [chosen by the number of images]",
 )
+max_failed = click.option(
+    "--max-failed",
+    type=Percentage(),
+    callback=lambda _, __, percent: None if percent is None else f"{percent}%",
+    metavar="PERCENT",
+    help="Stop with exit code 1 when no worker can open more of the images than this, or a whole "
+    f"folder of them; 100% never stops. [{MAX_FAILED:.0%}]",
+)
 
 
 def with_settings(
@@ -146,7 +156,7 @@ def with_weights_settings(
 
     @functools.wraps(command)
     def call(**values: Any) -> Any:
-        names = ("storage", "broker_url", "weights_dir", "device")
+        names = ("storage", "broker_url", "weights_dir", "device", "max_failed")
         flags = {name: values.pop(name, None) for name in names}
         default = str(values[default_storage]) if default_storage else DEFAULT_STORAGE
         settings = load_settings(flags, default_storage=default)

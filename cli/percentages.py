@@ -1,19 +1,14 @@
-"""Percentages on the command line: ``10``, ``10%`` and ``0.1`` are the same."""
+"""Percentages on the command line."""
 
-import re
-from decimal import Decimal
 from typing import Any
 
 import click
 
-_SPELLING = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?)\s*(%?)", re.ASCII | re.I)
+from workers.percentages import read_percent
 
 
 class Percentage(click.ParamType[float]):
-    """A part of a whole, from 0 to 100 percent.
-
-    A number with a percent sign, or above 1, is a percentage; one below 1 is a fraction. A bare
-    1 could be either, so it is refused.
+    """A part of a whole, from 0 to 100 percent, as `read_percent` reads it.
 
     Attributes:
         gives_share: Convert to a fraction (0.1), not to a percentage (10).
@@ -33,15 +28,10 @@ class Percentage(click.ParamType[float]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        spelling = _SPELLING.fullmatch(str(value).strip())
-        if spelling is None:
-            self.fail(f"{str(value)!r} is not a percentage. Write 10% or 0.1.", param, ctx)
-        number, sign = Decimal(spelling[1]), spelling[2]
-        if number == 1 and not sign:
-            self.fail(f"{value} could mean 1% or all. Write 1% or 100%.", param, ctx)
-        percent = number if sign or number > 1 else number * 100
-        if not 0 <= percent <= 100:
-            self.fail(f"{value} is not a percentage from 0 to 100.", param, ctx)
+        try:
+            percent = read_percent(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
         if self.is_positive and not percent:
             self.fail(f"{value} is too low: it must be above 0%.", param, ctx)
         is_whole = percent == int(percent)

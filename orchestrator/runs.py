@@ -8,6 +8,7 @@ from pathlib import Path
 from orchestrator.attended import attended
 from orchestrator.driving.done_batches import Stored
 from orchestrator.driving.result import Result, read_failure, read_result
+from orchestrator.driving.unreachable import allow_failed
 from orchestrator.driving.who_drives import Drivers, Situation, find_drivers, find_situation
 from workers.errors import (
     ModelError,
@@ -23,6 +24,7 @@ from workers.storage.atomic import storage_errors, write_whole
 from workers.storage.layout import Storage
 from workers.storage.plan import Plan, Run, list_runs, read_plan
 from workers.storage.regular_files import read_regular_file
+from workers.storage.unreachable import list_unreachable
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class RunState:
         state: finished, failed, cancelled, running, stopped, stalled, unknown, or damaged.
         situation: Why, of a run that has not ended.
         reason: Why it failed, could not continue, or cannot be read; "" when there is none.
+        is_mendable: Whether it failed, and has images that may be there another time.
     """
 
     name: str
@@ -43,6 +46,7 @@ class RunState:
     reason: str = ""
     result: Result | None = None
     batches_done: int = 0
+    is_mendable: bool = False
 
 
 def list_states(settings: Settings) -> list[RunState]:
@@ -76,7 +80,8 @@ def _state(run: Run, drivers: Drivers | None) -> RunState:
     with storage_errors(f"read {folder.failure}"):
         failure = read_failure(folder)
     if failure is not None:
-        return replace(state, state="failed", reason=failure)
+        is_mendable = any(list_unreachable(folder))
+        return replace(state, state="failed", reason=failure, is_mendable=is_mendable)
     reason = ""
     with contextlib.suppress(OSError):
         reason = read_regular_file(folder.trouble).decode("utf-8", "replace").rstrip(".")
@@ -95,10 +100,13 @@ def cancel_run(run: Run) -> None:
     write_whole(run.folder.cancelled, b"")
 
 
-def reopen_run(run: Run) -> Result | None:
+def reopen_run(run: Run, max_failed: float | None = None) -> Result | None:
     """Clear what keeps an unfinished run from continuing; return the result of a finished one.
 
     A labelling job whose output was removed writes it again.
+
+    Args:
+        max_failed: Which part of its images may be unreachable from now on, 0 to 1.
     """
     folder, plan = run.folder, run.plan
     if folder.result.exists():
@@ -106,6 +114,8 @@ def reopen_run(run: Run) -> Result | None:
             return read_result(run)
         folder.result.unlink()
     attended.append(run)
+    if max_failed is not None:
+        allow_failed(run, max_failed)
     for marker in (folder.cancelled, folder.paused, folder.failure, folder.trouble):
         marker.unlink(missing_ok=True)
     # A coordinator lists the runs again when their folder has changed, or else once a minute.

@@ -119,6 +119,10 @@ class FailedSweepError(RunError):
     """No trial of a sweep has given a head; `run` is what it was a sweep of."""
 
 
+class TooManyFailedError(RunError):
+    """No worker could open too many of a run's images; `run` continues once they are back."""
+
+
 class NoCoordinatorError(RunError):
     """Nobody would drive a detached run."""
 
@@ -193,6 +197,22 @@ class StorageGoneError(StorageError):
 
 class ImageError(PoetsError):
     """One image cannot be read. Becomes a row with this reason and never ends a run."""
+
+
+class UnreachableError(ImageError):
+    """A planned image cannot be opened here, or is not as planned; another worker may do better."""
+
+
+class UnconfirmedError(StorageError):
+    """A worker cannot open some images of a batch, which another worker is to try first.
+
+    Attributes:
+        is_unable: Whether this worker should leave the work to others for a while.
+    """
+
+    def __init__(self, message: str, is_unable: bool) -> None:
+        super().__init__(message)
+        self.is_unable = is_unable
 
 
 class ShardError(PoetsError):

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from workers import DISTRIBUTION
 from workers.errors import NoBrokerError, SettingsError
+from workers.percentages import read_percent
 from workers.storage.names import check_utf8
 
 DEFAULT_STORAGE = "~/.poets"
@@ -22,6 +23,7 @@ _VARIABLES = {
     "storage": "POETS_STORAGE",
     "weights_dir": "POETS_WEIGHTS_DIR",
     "device": "POETS_DEVICE",
+    "max_failed": "POETS_MAX_FAILED",
 }
 
 
@@ -42,12 +44,15 @@ class Settings:
         broker_url: Redis or Valkey; None means the embedded stack.
         weights_dirs: Folders searched, with their subfolders, for Keras' weight files.
         device: "cpu" (LiteRT), "gpu" (Keras), or "auto" (gpu where a driver is loaded).
+        max_failed: Which part of a run's images may be unreachable, 0 to 1; None where nothing
+            says so.
     """
 
     storage: Path
     broker_url: str | None = None
     weights_dirs: tuple[Path, ...] = ()
     device: str = "auto"
+    max_failed: float | None = None
 
     def require_broker(self) -> str:
         """Return the URL of the broker.
@@ -117,7 +122,15 @@ def load_settings(
         broker_url=_with_certificates(values.get("broker_url") or None),
         weights_dirs=tuple(_absolute(part) for part in weights),
         device=device,
+        max_failed=_share(values["max_failed"]) if values.get("max_failed") else None,
     )
+
+
+def _share(text: str) -> float:
+    try:
+        return float(read_percent(text) / 100)
+    except ValueError as error:
+        raise SettingsError(f"Setting 'max_failed' is wrong: {error}") from error
 
 
 def needed_flags(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
@@ -180,7 +193,8 @@ def _from_file(environ: Mapping[str, str]) -> dict[str, str]:
             hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(_VARIABLES)}."
             raise SettingsError(f"Unknown setting {name!r} in {path}. {hint}")
         is_list = name == "weights_dir" and isinstance(value, list)
-        text = os.pathsep.join(map(str, value)) if is_list else value
+        is_number = name == "max_failed" and type(value) in (int, float)
+        text = os.pathsep.join(map(str, value)) if is_list else str(value) if is_number else value
         if not isinstance(text, str):
             raise SettingsError(f"Setting {name!r} in {path} must be text, not {value!r}.")
         values[name] = text

@@ -5,7 +5,7 @@ import functools
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import redis
@@ -27,16 +27,19 @@ from workers.errors import (
     PoetsError,
     RunError,
     StorageError,
+    UnconfirmedError,
     WeightsError,
 )
 from workers.items import Item
 from workers.leases import Lease, check_storage, connect, report_done, report_failed_attempt
-from workers.settings import load_settings
+from workers.presence import ONLY_WORKER, has_others, name_worker
+from workers.settings import QUEUES, load_settings
 from workers.storage.atomic import is_outage, write_whole
 from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import Batch
 from workers.storage.plan import Run
 from workers.storage.root import storage_id
+from workers.storage.unreachable import Unreachable
 
 # These come back however often a task is tried, so they end the run.
 _FINAL_ERRORS = (DatasetError, WeightsError, ModelError, RunError)
@@ -45,6 +48,9 @@ _FINAL_ERRORS = (DatasetError, WeightsError, ModelError, RunError)
 _FAILURES_BEFORE_REST = 3
 _REST_S, _LONGEST_REST_S = 5.0, 60.0
 _failures: list[str] = []
+_BOTTLENECK, _, _INFER = QUEUES
+# A worker that nobody else can help believes its eyes at the third look.
+_LOOKS = 3
 
 
 @dataclass
@@ -61,11 +67,34 @@ class Work:
 
     def complete(self, batch: Batch) -> list[ImageResult]:
         """Return one result for each image of a batch; what was computed is in storage."""
-        results = complete_batch(self.run, batch, self._compute)
+        results = complete_batch(self.run, batch, self._compute, self)
         # By path: an image that fails takes its variants with it, and is one failure.
         rows = zip(batch.images, results, strict=True)
         self.failed = len({image.path for image, result in rows if result.error is not None})
         return results
+
+    @property
+    def name(self) -> str:
+        """The name of this worker."""
+        return name_worker(os.getppid())
+
+    def confirm(self, unreachable: Mapping[str, str], images: int, note: Unreachable) -> None:
+        """See `Witness`."""
+        is_known = unreachable.keys() <= note.images.keys()
+        if is_known and any(worker != self.name for worker in note.tried_by):
+            return
+        queue = _BOTTLENECK if self.run.plan.kind == "train" else _INFER
+        is_alone = not has_others(self.lease.client, queue, self.name)
+        looks = note.tried_by.count(self.name) + 1
+        if is_alone and (ONLY_WORKER in os.environ or max(looks, len(_failures)) >= _LOOKS):
+            return
+        path, reason = next(iter(unreachable.items()))
+        raise UnconfirmedError(
+            f"{len(unreachable):,} of {images:,} images cannot be read as planned, such as "
+            f"{path!r} ({reason}); another worker is to try them.",
+            # One that sees nothing at all, or is offered again what it could not do.
+            is_unable=len(unreachable) == images or (looks > 1 and not is_alone),
+        )
 
     def _compute(self, images: list[Request]) -> Iterator[ImageResult]:
         storage, key = self.run.storage, self.run.plan.backbone
@@ -118,6 +147,8 @@ def working_on(name: str, item: Item) -> Iterator[Work]:
             _report_failure(client, name, item, _say_here(error))
     except (BottlenecksMissingError, LeaseLostError) as error:
         report_failed_attempt(client, name, item, str(error))
+    except UnconfirmedError as error:
+        _report_failure(client, name, item, _say_here(error), is_unable=error.is_unable)
     except PoetsError as error:
         _report_failure(client, name, item, _say_here(error))
     except Exception as error:
@@ -149,9 +180,17 @@ def _describe_stranger(storage: Storage, error: PoetsError) -> str:
     )
 
 
-def _report_failure(client: redis.Redis, run: str, item: Item, reason: str) -> None:
-    """Report a failed attempt; after a few in a row, this worker leaves the work to others."""
+def _report_failure(
+    client: redis.Redis, run: str, item: Item, reason: str, is_unable: bool = True
+) -> None:
+    """Report a failed attempt; after a few in a row, this worker leaves the work to others.
+
+    Args:
+        is_unable: False for an attempt that says nothing about this worker.
+    """
     report_failed_attempt(client, run, item, reason)
+    if not is_unable:
+        return
     _failures.append(reason)
     worker = current_task.request.hostname if current_task else None
     more = len(_failures) - _FAILURES_BEFORE_REST

@@ -19,6 +19,7 @@ from celery.worker.control import control_command, inspect_command
 from workers.app import REST, TELL_STATE
 from workers.errors import NoStorageError, PoetsError
 from workers.leases import connect, tell_waiting
+from workers.presence import keep_present
 from workers.processes.parent_death import end_with_parent
 from workers.processes.semaphores import check_semaphores
 from workers.settings import QUEUES, load_settings, poets_version
@@ -26,6 +27,7 @@ from workers.storage.making import check_writable
 from workers.storage.root import storage_id
 
 _log = logging.getLogger(__name__)
+_queues: list[str] = []
 # While this worker rests: the queues that it has left, and why.
 _left: list[str] = []
 _reason = ""
@@ -55,6 +57,15 @@ def _rest(state: Any, pid: int, seconds: float, reason: str) -> None:
         for name in _left:
             consumer.cancel_task_queue(name)
         consumer.timer.call_after(seconds, _end_rest, (consumer,))
+
+
+@worker_ready.connect
+def _be_present(sender: Any, **_: Any) -> None:
+    # The signal comes again with each new connection.
+    if not _queues:
+        _queues.extend(name for name in QUEUES if sender.task_consumer.consuming_from(name))
+        broker_url = load_settings().require_broker()
+        keep_present(broker_url, lambda: [name for name in _queues if name not in _left])
 
 
 @worker_ready.connect

@@ -22,6 +22,7 @@ _LEARNING_RATE = options.FiniteRange(0, 1e6, min_open=True)
 @click.argument("run", metavar="RUN")
 @click.option("--name", help="Name of the new run. [RUN-1, RUN-2, ...]")
 @training_options(HEAD_OPTIONS, states_defaults=False)
+@options.max_failed
 @options.with_session(may_detach=True)
 def train(session: Session, run: str, name: str | None, training: dict[str, Any]) -> None:
     """Train another head on the photographs of RUN.
@@ -55,6 +56,7 @@ def train(session: Session, run: str, name: str | None, training: dict[str, Any]
 @click.command("retry")
 @click.argument("run", metavar="RUN")
 @click.option("--name", help="Name of the new run. [RUN-retry-1, RUN-retry-2, ...]")
+@options.max_failed
 @options.with_session(may_detach=True)
 def retry(session: Session, run: str, name: str | None) -> None:
     """Try the failed images of RUN again.

@@ -41,6 +41,7 @@ _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "p
     "--top-k", type=click.IntRange(1), default=5, show_default=True, help="Labels in each row."
 )
 @click.option("--name", help="Name of the job. [DIR-labels-1, ...]")
+@options.max_failed
 @options.batch_size
 @options.with_session(may_detach=True)
 def command(

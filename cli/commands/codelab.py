@@ -44,6 +44,7 @@ def _architecture_of(ctx: click.Context, _: click.Parameter, url: str | None) ->
     callback=_architecture_of,
     help="Module of TensorFlow Hub, as later versions of retrain.py take it: its architecture.",
 )
+@options.max_failed
 @options.weights
 @options.with_session(default_storage="bottleneck_dir")
 def retrain(session: Session, weights: str | None, tfhub_module: str | None, **given: Any) -> None:

@@ -79,12 +79,13 @@ def show(session: Session, run: str) -> None:
 
 @click.command("resume")
 @click.argument("run", metavar="RUN")
+@options.max_failed
 @options.with_session(may_detach=True)
 def resume(session: Session, run: str) -> None:
     """Continue RUN where it stopped.
 
-    Finished work is not repeated. A run of `poets retrain` also writes the graph and the labels
-    that were asked for.
+    Finished work is not repeated; images that could not be opened are tried again. A run of
+    `poets retrain` also writes the graph and the labels that were asked for.
 
     \b
     Example:
@@ -95,7 +96,7 @@ def resume(session: Session, run: str) -> None:
 
     opened = _open(session, run)
     check_surroundings(session.settings, session.detach)
-    result = reopen_run(opened)
+    result = reopen_run(opened, session.settings.max_failed)
     flags = read_flags(opened.folder)
     if flags and not session.detach:
         leave_files(session, opened, flags, result or follow(session, opened))

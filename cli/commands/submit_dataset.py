@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     metavar="PERCENT",
     help="End with exit code 1 if the test accuracy is lower than this, such as 90%.",
 )
+@options.max_failed
 @options.batch_size
 @options.with_session(may_detach=True)
 def command(

@@ -19,6 +19,7 @@ from orchestrator.driving.broker import Broker, DriverLock, describe_wait
 from orchestrator.driving.done_batches import Stored
 from orchestrator.driving.reconcile import Action, Memory, Seen, reconcile
 from orchestrator.driving.result import Result, finish_run, read_failure, read_result
+from orchestrator.driving.unreachable import check_unreachable, find_unreachable, try_again
 from orchestrator.progress import Meter, Progress
 from workers.backbones.store import has_backbone
 from workers.errors import (
@@ -28,6 +29,7 @@ from workers.errors import (
     ShardError,
     StorageError,
     StorageGoneError,
+    TooManyFailedError,
 )
 from workers.items import TRAIN, Item
 from workers.leases import Keys, check_storage, forget_run, tell_storage
@@ -106,6 +108,8 @@ class _Driver:
         self.idle_since = self.changed_at = time.monotonic()
         self.waiting, self.sent = "", 0
         self.latest: object = None
+        # Whether images that nobody could open had another try, and are few enough.
+        self.is_tried_again = self.is_checked = False
 
     def drive(self) -> Result:
         while True:
@@ -156,7 +160,31 @@ class _Driver:
         reason = next(iter(seen.failed_attempts.values()), "")
         problem = reason and f"a task failed and is tried again: {reason}"
         self._report(problem=problem, is_unattended=self._is_unattended(seen))
+        is_over = any(action.kind == "finish" or action.item == TRAIN for action in actions)
+        if is_over and not self.is_checked and not (self.plan.training and seen.has_model):
+            self._check_unreachable()
+            return None
         return self._act(actions)
+
+    def _check_unreachable(self) -> None:
+        """Once all batches are done: a mount may be back, or too much may be lost."""
+        if not self.is_tried_again:
+            self.is_tried_again = True
+            if again := try_again(self.run):
+                self.stored, self.memory = Stored.read(self.run), Memory()
+                _log.info("batches %s are tried again", sorted(again))
+                return
+        try:
+            check_unreachable(self.run)
+        except TooManyFailedError as error:
+            self._fail(str(error))
+            what = f"Run {self.run.name!r} failed: {error}"
+            raise TooManyFailedError(what, self.run.name) from error
+        self.is_checked = True
+
+    def _fail(self, reason: str, item: str = "") -> None:
+        self._forget_attempts()
+        create_once(self.folder.failure, json.dumps({"item": item, "reason": reason}).encode())
 
     def _follow(self) -> None:
         """Watch while another process drives the run."""
@@ -184,15 +212,16 @@ class _Driver:
             elif action.kind == "stop":
                 raise RunError(f"Run {self.run.name!r} was cancelled.")
             elif action.kind == "fail":
-                self._forget_attempts()
-                key = action.item.key if action.item else ""
-                reason = json.dumps({"item": key, "reason": action.reason})
-                create_once(self.folder.failure, reason.encode())
+                self._fail(action.reason, action.item.key if action.item else "")
                 raise RunError(f"Run {self.run.name!r} failed: {action.reason}")
             elif action.kind == "pause":
                 self._forget_attempts()
-                self._keep_reason(action.reason)
-                raise self._stopped(f"cannot continue: {action.reason}")
+                reason = action.reason
+                with contextlib.suppress(StorageError):
+                    if lost := find_unreachable(self.run):
+                        reason = f"{reason} In all: {lost.describe()}"
+                self._keep_reason(reason)
+                raise self._stopped(f"cannot continue: {reason}")
         return None
 
     def _finish(self) -> Result | None:

@@ -22,6 +22,7 @@ import redis
 from orchestrator.embedded.stack import RunningStack, Stack, try_lock
 from workers.errors import BrokerError
 from workers.leases import connect, is_idle
+from workers.presence import ONLY_WORKER
 from workers.processes.capacity import default_concurrency
 from workers.processes.last_words import find_last_words
 from workers.processes.parent_death import end_with_parent
@@ -159,6 +160,7 @@ def supervise(stack: Stack, starting: int) -> None:
             ("coordinator", ["orchestrator.driving.coordinator"]),
         )
     )
+    os.environ[ONLY_WORKER] = "1"
     # Before the server is up: its imports take longer than that.
     worker.keep_running()
     _wait_for_server(stack, server)

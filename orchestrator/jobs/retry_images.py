@@ -14,6 +14,7 @@ from pathlib import Path
 from orchestrator.bad_images import find_bad_images
 from orchestrator.dataset.scan import FoundImage
 from orchestrator.driving.output_formats import check_output, merge_predictions
+from orchestrator.driving.unreachable import most_failed
 from orchestrator.jobs.submit import check_surroundings
 from orchestrator.planning.plan import planned_images, write_plan
 from orchestrator.progress import OnProgress
@@ -51,7 +52,14 @@ def plan_retry(
     if not os.path.isdir(decode_name(earlier.root)):
         raise DatasetError(f"The folder {earlier.root} of the photographs is not there.")
     labelling = earlier.labelling and _take_output_over(parent, earlier.labelling)
-    draft = replace(earlier, parent=earlier.name, labelling=labelling, retried=len(bad), sweep=None)
+    draft = replace(
+        earlier,
+        parent=earlier.name,
+        labelling=labelling,
+        retried=len(bad),
+        sweep=None,
+        max_failed=most_failed(parent) if settings.max_failed is None else settings.max_failed,
+    )
     images = (
         (_refresh(earlier, image) if image.path in bad else image, split)
         for image, split in planned_images(parent, on_progress)

@@ -14,6 +14,7 @@ from orchestrator.driving.coordinator import ALIVE_KEY
 from orchestrator.driving.driver import WatchInterrupt, drive_run
 from orchestrator.driving.output_formats import check_output
 from orchestrator.driving.result import Result, timed
+from orchestrator.driving.unreachable import most_failed
 from orchestrator.embedded.users import keep_stack, use_broker, why_stopped
 from orchestrator.planning.plan import check_name, plan_again, plan_labelling, plan_training
 from orchestrator.planning.weights import resolve_backbone
@@ -27,7 +28,7 @@ from workers.settings import Settings
 from workers.storage.atomic import write_whole
 from workers.storage.layout import Storage
 from workers.storage.making import make_storage, use_storage
-from workers.storage.plan import LabellingOptions, Run, TrainingOptions
+from workers.storage.plan import MAX_FAILED, LabellingOptions, Run, TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def plan_submission(
         request.options,
         name=request.name,
         batch_size=request.batch_size,
+        max_failed=MAX_FAILED if settings.max_failed is None else settings.max_failed,
         on_progress=on_progress,
     )
 
@@ -121,6 +123,7 @@ def plan_classification(
         model,
         name=request.name,
         batch_size=request.batch_size,
+        max_failed=MAX_FAILED if settings.max_failed is None else settings.max_failed,
         on_progress=on_progress,
     )
 
@@ -208,7 +211,14 @@ def plan_retraining(
     parent, training = open_training(storage, run)
     options = replace(training, **changes, evaluate_test=True)
     key = parent.plan.backbone
-    return plan_again(parent, key, options, name=name, on_progress=on_progress)
+    return plan_again(
+        parent,
+        key,
+        options,
+        name=name,
+        max_failed=most_failed(parent) if settings.max_failed is None else settings.max_failed,
+        on_progress=on_progress,
+    )
 
 
 def open_training(storage: Storage, name: str) -> tuple[Run, TrainingOptions]:

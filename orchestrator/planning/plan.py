@@ -24,7 +24,7 @@ from workers.settings import poets_version
 from workers.storage.atomic import note_use, storage_errors
 from workers.storage.layout import Storage, check_run_name
 from workers.storage.manifest import PlannedImage, read_batches, write_manifest
-from workers.storage.plan import LabellingOptions, Plan, Run, TrainingOptions
+from workers.storage.plan import MAX_FAILED, LabellingOptions, Plan, Run, TrainingOptions
 from workers.storage.root import make_folder
 from workers.storage.temporary import temporary_in
 
@@ -37,6 +37,7 @@ def plan_training(
     *,
     name: str | None,
     batch_size: int | None,
+    max_failed: float = MAX_FAILED,
     on_progress: OnProgress = ignore,
 ) -> Run:
     """Plan a run that trains a head on a data set without refusals; see `write_plan`."""
@@ -51,6 +52,7 @@ def plan_training(
         ),
         given_splits=dataset.given_splits,
         follows_links=scan.follows_links,
+        max_failed=max_failed,
         warnings=tuple(warn_of_dataset(dataset)),
     )
     pairs = zip(dataset.images, dataset.splits, strict=True)
@@ -68,6 +70,7 @@ def plan_again(
     *,
     name: str | None,
     sweep: str | None = None,
+    max_failed: float | None = None,
     on_progress: OnProgress = ignore,
 ) -> Run:
     """Plan a run on the images, labels and splits of another; for errors, see `write_plan`."""
@@ -77,6 +80,7 @@ def plan_again(
         labels=earlier.labels,
         given_splits=earlier.given_splits,
         follows_links=earlier.follows_links,
+        max_failed=earlier.max_failed if max_failed is None else max_failed,
         training=options,
         parent=earlier.name,
         sweep=sweep,
@@ -105,6 +109,7 @@ def plan_labelling(
     *,
     name: str | None,
     batch_size: int | None,
+    max_failed: float = MAX_FAILED,
     on_progress: OnProgress = ignore,
 ) -> Run:
     """Plan a job that labels every image of a folder; see `write_plan`."""
@@ -114,6 +119,7 @@ def plan_labelling(
             _draft(scan.root, {}, backbone, batch_size or 0),
             labelling=options,
             follows_links=scan.follows_links,
+            max_failed=max_failed,
         ),
         ((image, None) for image in scan.images),
         on_progress,

@@ -86,13 +86,19 @@ class Rack:
             self.server.kill()
             self.server.wait()
 
-    def start(self, *arguments: object, **environment: str) -> Program:
-        """Start ``python -m ARGUMENTS``."""
+    def start(
+        self, *arguments: object, within: tuple[str, ...] = (), **environment: str
+    ) -> Program:
+        """Start ``python -m ARGUMENTS``.
+
+        Args:
+            within: Words before these, of a program that ends by becoming them.
+        """
         number = len(self.programs)
         out, err = self.scratch / f"{number}.out", self.scratch / f"{number}.err"
         with out.open("w") as printed, err.open("w") as said:
             process = subprocess.Popen(
-                [sys.executable, "-m", *map(str, arguments)],
+                [*within, sys.executable, "-m", *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=said,
@@ -107,11 +113,17 @@ class Rack:
         return self.start("cli.main", *arguments, **environment)
 
     def worker(
-        self, concurrency: int = 1, *, queues: str = "", grace_s: float = 2.0, **environment: str
+        self,
+        concurrency: int = 1,
+        *,
+        queues: str = "",
+        grace_s: float = 2.0,
+        within: tuple[str, ...] = (),
+        **environment: str,
     ) -> Program:
         which = ("--queues", queues) if queues else ()
         settings = ("--concurrency", concurrency, "--grace-s", grace_s, *which)
-        return self.start("workers", *settings, POETS_DEVICE="cpu", **environment)
+        return self.start("workers", *settings, within=within, POETS_DEVICE="cpu", **environment)
 
     def processes(self) -> list[int]:
         """Return the ids of all processes that use this server."""

@@ -203,3 +203,21 @@ def test_flags_are_needed_for_what_the_surroundings_do_not_name(tmp_path):
     assert needed_flags(settings, {}) == flags
     # Also where the surroundings name what cannot be.
     assert needed_flags(settings, {"POETS_STORAGE": "s3://bucket"}) == flags
+
+
+@pytest.mark.parametrize(("text", "share"), [("5%", 0.05), ("0.05", 0.05), ("20", 0.2), ("0", 0)])
+def test_the_part_that_may_fail_is_a_percentage_or_a_fraction(tmp_path, text, share):
+    file = tmp_path / "poets.toml"
+    file.write_text(f'max_failed = "{text}"')
+
+    assert load_settings(environ={"POETS_MAX_FAILED": text}).max_failed == share
+    assert load_settings({"max_failed": text}, {"POETS_MAX_FAILED": "9%"}).max_failed == share
+    assert load_settings(environ={"POETS_CONFIG": str(file)}).max_failed == share
+    file.write_text(f"max_failed = {text.removesuffix('%')}")
+    assert load_settings(environ={"POETS_CONFIG": str(file)}).max_failed == share
+
+
+@pytest.mark.parametrize("text", ["1", "-5%", "101%", "nan", "some"])
+def test_a_part_that_is_none_is_refused(text):
+    with pytest.raises(SettingsError, match=r"max_failed.*(percentage|1%)"):
+        load_settings(environ={"POETS_MAX_FAILED": text})

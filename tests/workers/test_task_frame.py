@@ -23,11 +23,13 @@ from workers.backbones.loading import open_backbone
 from workers.backbones.store import has_backbone
 from workers.backbones.table import find_spec, name_backbone
 from workers.backbones.weights import digest_file
+from workers.bottlenecks.computing import compute_results
 from workers.errors import DatasetError, LeaseLostError, NoStorageError, RunError, StorageError
 from workers.heads.model_folder import MODEL_FILES, load_model, read_head
 from workers.items import Item
 from workers.labelling import classify_files
 from workers.leases import Keys, connect, tell_storage
+from workers.presence import ONLY_WORKER
 from workers.storage.atomic import write_whole
 from workers.storage.layout import Storage
 from workers.storage.making import make_storage
@@ -35,6 +37,7 @@ from workers.storage.manifest import read_batch, read_batches
 from workers.storage.plan import LabellingOptions, TrainingOptions
 from workers.storage.root import storage_id
 from workers.storage.shards import read_shard
+from workers.storage.unreachable import Unreachable, read_unreachable
 from workers.task_frame import working_on
 from workers.tasks import compute_batch, convert_backbone, label_batch, train_head
 
@@ -46,6 +49,7 @@ BROKEN = "not an image: no known format"
 @pytest.fixture
 def client(broker_url, monkeypatch):
     monkeypatch.setenv("POETS_DEVICE", "cpu")
+    monkeypatch.setattr(task_frame, "_failures", [])
     return connect(broker_url)
 
 
@@ -301,6 +305,122 @@ def test_a_storage_that_refuses_is_a_trouble_and_no_end_of_the_run(client, ready
     assert "Cannot write" in client.hget(KEYS.failed_attempts, "0")
     assert not client.exists(KEYS.done, KEYS.starts)
     assert not run.folder.failure.exists()
+
+
+GONE = "cannot be opened: No such file or directory"
+OTHER = "beta:77"
+
+
+def note_of(run, batch=0):
+    return read_unreachable(run.folder, batch)
+
+
+def attempt(client, batch=0):
+    """Work on a batch and return why the attempt failed; None if it did not."""
+    client.delete(KEYS.failed_attempts)
+    compute_batch("run", batch)
+    return client.hget(KEYS.failed_attempts, str(batch))
+
+
+def test_an_image_that_cannot_be_opened_is_left_to_another_worker(
+    client, ready_storage, run, photos, monkeypatch
+):
+    away = (photos / "blue/003.jpg").rename(photos / "away")
+    client.set(f"poets:worker:bottleneck:{OTHER}", 1)
+
+    for _ in range(5):
+        reason = attempt(client)
+
+    assert reason == (
+        f"{HERE} says: 1 of 8 images cannot be read as planned, such as 'blue/003.jpg' ({GONE}); "
+        "another worker is to try them."
+    )
+    assert not shard_of(ready_storage, run, 0).exists()
+    assert note_of(run).images == {"blue/003.jpg": GONE}
+
+    # The other one sees it, and computes nothing else.
+    away.rename(photos / "blue/003.jpg")
+    computed = record_computed(monkeypatch)
+    monkeypatch.setattr(task_frame, "name_worker", lambda pid: OTHER)
+    assert attempt(client) is None
+
+    assert [path.rpartition("/")[2] for path in computed] == ["003.jpg"]
+    assert read_shard(shard_of(ready_storage, run, 0)).errors == [None] * 8
+    assert note_of(run) == Unreachable()
+
+
+def record_computed(monkeypatch):
+    computed: list[str] = []
+
+    def record(images, *rest):
+        computed.extend(image.path for image in images)
+        return compute_results(images, *rest)
+
+    monkeypatch.setattr(task_frame, "compute_results", record)
+    return computed
+
+
+def test_what_two_workers_cannot_open_is_a_row_that_names_both_machines(
+    client, ready_storage, run, photos, monkeypatch
+):
+    (photos / "blue/003.jpg").unlink()
+    client.set(f"poets:worker:bottleneck:{OTHER}", 1)
+    attempt(client)
+    # The other one misses another image, which the first could open.
+    (photos / "blue/004.jpg").unlink()
+    monkeypatch.setattr(task_frame, "name_worker", lambda pid: OTHER)
+
+    assert attempt(client) is None
+
+    errors = read_shard(shard_of(ready_storage, run, 0)).errors
+    assert errors[3] == f"{GONE} (seen on {socket.gethostname()}, beta)"
+    assert errors[4] is None
+    assert note_of(run).images == {"blue/003.jpg": GONE}
+
+
+def test_a_worker_without_others_believes_its_third_look(client, ready_storage, run, photos):
+    (photos / "blue/003.jpg").unlink()
+
+    assert [attempt(client) is None for _ in range(3)] == [False, False, True]
+    assert read_shard(shard_of(ready_storage, run, 0)).errors[3].startswith(GONE)
+
+
+def test_the_only_worker_of_an_embedded_stack_does_not_wait(
+    client, ready_storage, run, photos, monkeypatch
+):
+    (photos / "blue/003.jpg").unlink()
+    monkeypatch.setenv(ONLY_WORKER, "1")
+
+    assert attempt(client) is None
+    # A second delivery changes nothing.
+    before = shard_of(ready_storage, run, 0).read_bytes()
+    assert attempt(client) is None
+    assert shard_of(ready_storage, run, 0).read_bytes() == before
+
+
+def test_workers_of_other_queues_do_not_count(client, ready_storage, run, photos, monkeypatch):
+    (photos / "blue/003.jpg").unlink()
+    monkeypatch.setenv(ONLY_WORKER, "1")
+    client.set(f"poets:worker:train:{OTHER}", 1)
+
+    assert attempt(client) is None
+
+
+def test_a_worker_that_sees_nothing_counts_its_failures_and_one_with_a_gap_does_not(
+    client, ready_storage, run, photos
+):
+    (photos / "blue/003.jpg").unlink()
+    client.set(f"poets:worker:bottleneck:{OTHER}", 1)
+    attempt(client)
+    assert task_frame._failures == []
+
+    attempt(client)
+    assert len(task_frame._failures) == 1
+
+    for number in range(12):
+        (photos / f"red/{number:03d}.jpg").unlink()
+    attempt(client, 2)
+    assert len(task_frame._failures) == 2
 
 
 def test_a_trouble_that_is_over_is_forgotten(client, run):

@@ -3,14 +3,16 @@
 import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from workers.backbones.table import find_spec
 from workers.bottlenecks.requests import ImageResult, Request
-from workers.errors import ShardError, StorageError
+from workers.errors import ShardError, StorageError, UnconfirmedError
 from workers.images.distortions import Recipe, variant_uri
 from workers.images.files import is_folder_with_files
 from workers.storage.atomic import storage_errors
@@ -19,23 +21,54 @@ from workers.storage.names import decode_name
 from workers.storage.plan import Plan, Run
 from workers.storage.root import check_reachable
 from workers.storage.shards import Shard, read_shard, write_shard
+from workers.storage.unreachable import Unreachable, read_unreachable, write_unreachable
 
 # Computes images in order: `computing` does so quickly, `isolated` carefully.
 Compute = Callable[[list[Request]], Iterable[ImageResult]]
 
 
-def complete_batch(run: Run, batch: Batch, compute: Compute) -> list[ImageResult]:
+class Witness(Protocol):
+    """A worker, by name (HOST:PID), that may not be the only one to miss an image."""
+
+    @property
+    def name(self) -> str: ...
+
+    def confirm(self, unreachable: Mapping[str, str], images: int, note: Unreachable) -> None:
+        """Return if images may become rows.
+
+        Args:
+            unreachable: Path -> reason of those that this worker cannot open.
+            images: How many images the batch has.
+            note: What was known before.
+
+        Raises:
+            UnconfirmedError: When another worker is to try them first.
+        """
+
+
+def complete_batch(
+    run: Run, batch: Batch, compute: Compute, witness: Witness | None = None
+) -> list[ImageResult]:
     """Return one result for each image of the batch, in order, computing what is missing.
 
     What was computed is in the batch's own shard when this returns; a second delivery
     finds it and computes nothing.
 
+    Args:
+        witness: Who computes; None when nobody else needs to try what cannot be opened.
+
     Raises:
+        UnconfirmedError: When another worker is to try some images; the others are kept.
         StorageError: When the shard cannot be written, or the photographs are not there at
             all; the batch is as it was before.
     """
-    plan = run.plan
+    plan, redo = run.plan, run.folder.redo / str(batch.number)
+    note = read_unreachable(run.folder, batch.number)
+    had_note = note != Unreachable()
     results, in_own_shard = _look_up(run, batch)
+    if had_note:
+        again = note.images if redo.exists() else {}
+        in_own_shard += _take_from_note(run, batch, results, again)
     if missing := _missing(results):
         requests = [
             Request(image_path(plan, image), (image.size, image.version), image_recipe(plan, image))
@@ -44,9 +77,77 @@ def complete_batch(run: Run, batch: Batch, compute: Compute) -> list[ImageResult
         for i, result in zip(missing, compute(requests), strict=True):
             results[i] = result
         _check_root(plan, [results[i] for i in missing])
-        _write_own_shard(run, batch, results, sorted({*in_own_shard, *missing}))
-    (run.folder.redo / str(batch.number)).unlink(missing_ok=True)
+        if witness:
+            note = _confirm(run, batch, results, missing, note, witness)
+        _write_rows(run, batch, results, sorted({*in_own_shard, *missing}))
+    if had_note:
+        _clear_note(run, batch, results, note)
+    redo.unlink(missing_ok=True)
     return [result for result in results if result is not None]
+
+
+def _take_from_note(
+    run: Run, batch: Batch, results: list[ImageResult | None], again: Container[str]
+) -> list[int]:
+    """Take what earlier attempts could compute, and forget the failures of images to try again.
+
+    Returns:
+        The indices of what was taken.
+    """
+    taken = []
+    part = _read_if_whole(run.shard(_part(run, batch)))
+    rows = {uri: row for row, uri in enumerate(part.uris)} if part else {}
+    for i, (image, result) in enumerate(zip(batch.images, results, strict=True)):
+        row = rows.get(image_uri(run.plan, image))
+        if part and row is not None and result is None:
+            results[i] = _result(part, row)
+            taken.append(i)
+        elif result and result.bottleneck is None and not result.digest and image.path in again:
+            results[i] = None
+    return taken
+
+
+def _confirm(
+    run: Run,
+    batch: Batch,
+    results: list[ImageResult | None],
+    tried: list[int],
+    note: Unreachable,
+    witness: Witness,
+) -> Unreachable:
+    """Let images that cannot be opened become rows that say where, if they may; note them."""
+    lost = {i: result for i in tried if (result := results[i]) and result.is_unreachable}
+    if not lost:
+        return replace(note, images={})
+    reasons = {batch.images[i].path: result.error or "" for i, result in lost.items()}
+    now = Unreachable(reasons, (*note.tried_by, witness.name))
+    write_unreachable(run.folder, batch.number, now)
+    try:
+        witness.confirm(reasons, len({image.path for image in batch.images}), note)
+    except UnconfirmedError:
+        good = [i for i, image in enumerate(batch.images) if not image.is_cached]
+        good = [i for i in good if (result := results[i]) and result.digest]
+        if good:
+            _write_rows(run, batch, results, good, _part(run, batch))
+        raise
+    for i, result in lost.items():
+        results[i] = replace(result, error=now.name_hosts(result.error or ""))
+    return now
+
+
+def _clear_note(
+    run: Run, batch: Batch, results: list[ImageResult | None], note: Unreachable
+) -> None:
+    """Remove what is not needed any more; the note stays while its images have failed."""
+    failed = {
+        image.path
+        for image, result in zip(batch.images, results, strict=True)
+        if result and result.bottleneck is None and not result.digest
+    }
+    with storage_errors("remove what failed attempts left"):
+        run.shard(_part(run, batch)).unlink(missing_ok=True)
+        if failed.isdisjoint(note.images):
+            (run.folder.unreachable / str(batch.number)).unlink(missing_ok=True)
 
 
 def _check_root(plan: Plan, results: list[ImageResult | None]) -> None:
@@ -152,9 +253,15 @@ def _result(shard: Shard, row: int) -> ImageResult:
     return ImageResult(bottleneck, shard.digests[row], error)
 
 
-def _write_own_shard(
-    run: Run, batch: Batch, results: list[ImageResult | None], rows: list[int]
+def _part(run: Run, batch: Batch) -> str:
+    """Return the name of the shard for what a failed attempt has computed."""
+    return f"{run.name}-{batch.number}-part"
+
+
+def _write_rows(
+    run: Run, batch: Batch, results: list[ImageResult | None], rows: list[int], name: str = ""
 ) -> None:
+    """Write some rows as the batch's own shard, or as another one."""
     kept = [(batch.images[i], result) for i in rows if (result := results[i]) is not None]
     width = find_spec(run.plan.architecture).bottleneck_size
     bottlenecks = np.zeros((len(kept), width), np.float32)
@@ -169,4 +276,4 @@ def _write_own_shard(
         bottlenecks=bottlenecks,
         errors=[result.error for _, result in kept],
     )
-    write_shard(run.shard(_own_shard(run, batch)), shard)
+    write_shard(run.shard(name or _own_shard(run, batch)), shard)

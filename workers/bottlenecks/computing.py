@@ -7,7 +7,7 @@ import numpy as np
 
 from workers.backbones.loading import Backbone
 from workers.bottlenecks.requests import ImageResult, Request
-from workers.errors import ImageError
+from workers.errors import ImageError, UnreachableError
 from workers.images.distortions import PLAIN, Draw
 from workers.images.loading import STEPS, ContentError, OpenImage, Steps
 from workers.processes.heartbeat import Heartbeat
@@ -46,7 +46,8 @@ def _compute_file(
         digest = error.digest if isinstance(error, ContentError) else None
         for request in requests[done:]:
             identity = None if digest is None else request.identify(digest)
-            chunk.waiting.append((None, identity, str(error)))
+            is_unreachable = isinstance(error, UnreachableError)
+            chunk.waiting.append((None, identity, str(error), is_unreachable))
         heartbeat()
 
 
@@ -58,8 +59,8 @@ class _Chunk:
         self.input_size = backbone.input_size
         self._pixels = np.empty((backbone.chunk, *backbone.input_size, 3), np.uint8)
         self._rows: dict[tuple[bytes, Draw], int] = {}
-        # In order: row of the bottleneck, digest, error.
-        self.waiting: list[tuple[int | None, bytes | None, str | None]] = []
+        # In order: row of the bottleneck, and the rest of an ImageResult.
+        self.waiting: list[tuple[int | None, bytes | None, str | None, bool]] = []
 
     @property
     def is_full(self) -> bool:
@@ -71,12 +72,13 @@ class _Chunk:
         if key not in self._rows:
             self._pixels[len(self._rows)] = image.cut(draw)
             self._rows[key] = len(self._rows)
-        self.waiting.append((self._rows[key], digest, None))
+        self.waiting.append((self._rows[key], digest, None, False))
 
     def compute(self) -> Iterator[ImageResult]:
         """Yield the results of what was added, in order, and empty the chunk."""
         rows, waiting = len(self._rows), self.waiting
         self._rows, self.waiting = {}, []
         bottlenecks = self._backbone.compute(self._pixels[:rows])
-        for row, digest, error in waiting:
-            yield ImageResult(None if row is None else bottlenecks[row], digest, error)
+        for row, digest, error, is_unreachable in waiting:
+            bottleneck = None if row is None else bottlenecks[row]
+            yield ImageResult(bottleneck, digest, error, is_unreachable)

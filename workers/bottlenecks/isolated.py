@@ -31,8 +31,8 @@ from workers.storage.layout import Storage
 _REQUESTS_A_TIMEOUT = 16
 
 
-# Bottleneck (float32), digest, error; see `ImageResult`.
-_Answer = tuple[bytes | None, bytes | None, str | None]
+# Bottleneck (float32), and the rest of an `ImageResult`.
+_Answer = tuple[bytes | None, bytes | None, str | None, bool]
 
 
 def compute_isolated(
@@ -60,9 +60,9 @@ def compute_isolated(
             requests = list(group)
             enough_s = timeout_s * (1 + len(requests) // _REQUESTS_A_TIMEOUT)
             try:
-                for numbers, digest, error in child.ask(requests, enough_s):
+                for numbers, digest, error, is_unreachable in child.ask(requests, enough_s):
                     bottleneck = None if numbers is None else np.frombuffer(numbers, np.float32)
-                    yield ImageResult(bottleneck, digest, error)
+                    yield ImageResult(bottleneck, digest, error, is_unreachable)
             except DeathError as died:
                 yield from [ImageResult(None, None, str(died))] * len(requests)
             heartbeat()
@@ -83,6 +83,7 @@ def main() -> None:
                     None if one.bottleneck is None else one.bottleneck.tobytes(),
                     one.digest,
                     one.error,
+                    one.is_unreachable,
                 )
                 for one in results
             ]

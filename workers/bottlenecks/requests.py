@@ -15,11 +15,16 @@ from workers.images.distortions import Recipe
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What came out of one image: a bottleneck (float32, shape (k,)) or an error."""
+    """What came out of one image: a bottleneck (float32, shape (k,)) or an error.
+
+    Attributes:
+        is_unreachable: Whether it could not be opened, or was not as planned; not in storage.
+    """
 
     bottleneck: NDArray[np.float32] | None
     digest: bytes | None = None
     error: str | None = None
+    is_unreachable: bool = False
 
 
 class Request(NamedTuple):

@@ -6,7 +6,7 @@ import os
 import re
 from typing import NamedTuple
 
-from workers.errors import ImageError, StorageError
+from workers.errors import ImageError, StorageError, UnreachableError
 from workers.storage.regular_files import NotRegularError, open_regular_file
 
 
@@ -83,14 +83,14 @@ def open_regular(path: str) -> io.BufferedReader:
     """Open a file that is no link, pipe or device.
 
     Raises:
-        ImageError: When it is one, or is gone, or may not be read.
+        UnreachableError: When it is one, or is gone, or may not be read.
         StorageError: When the machine or the mount fails.
     """
     try:
         return open_regular_file(path)
     except OSError as error:
         if isinstance(error, IsADirectoryError | NotRegularError) and error.errno != errno.ELOOP:
-            raise ImageError("not a regular file") from error
+            raise UnreachableError("not a regular file") from error
         raise _refused(path, "opened", error) from error
 
 
@@ -101,14 +101,14 @@ def read_image_file(path: str, expected: tuple[int, int] | None) -> bytes:
         expected: Size in bytes and `version_of` that were planned; None for any.
 
     Raises:
-        ImageError: When it is not a regular file, is gone, changed or too large, or may not
-            be read.
+        UnreachableError: When it is not a regular file, is gone or changed, or may not be read.
+        ImageError: When it is too large.
         StorageError: When the machine or the mount fails.
     """
     with open_regular(path) as file:
         found = os.fstat(file.fileno())
         if expected is not None and (found.st_size, version_of(found)) != expected:
-            raise ImageError("changed after the run was planned; submit the folder again")
+            raise UnreachableError("changed after the run was planned; submit the folder again")
         if found.st_size > MAX_BYTES:
             raise ImageError(f"too large: {found.st_size} bytes, the limit is {MAX_BYTES}")
         try:
@@ -117,7 +117,7 @@ def read_image_file(path: str, expected: tuple[int, int] | None) -> bytes:
             raise _refused(path, "read", error) from error
 
 
-def _refused(path: str, doing: str, error: OSError) -> ImageError | StorageError:
+def _refused(path: str, doing: str, error: OSError) -> UnreachableError | StorageError:
     if error.errno in _STORAGE_ERRORS:
         return StorageError(f"{path!r} cannot be {doing} now: {error.strerror}.")
-    return ImageError(f"cannot be {doing}: {os.strerror(error.errno or 0)}")
+    return UnreachableError(f"cannot be {doing}: {os.strerror(error.errno or 0)}")

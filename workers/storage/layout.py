@@ -54,6 +54,10 @@ class RunFolder:
     detached = InRunFolder("detached")
     # Folder of markers: batches whose bottlenecks turned out missing or damaged.
     redo = InRunFolder("redo")
+    # Folder of notes on batches: see `workers.storage.unreachable`.
+    unreachable = InRunFolder("unreachable")
+    # The part of its images that may be unreachable, where that of the plan was overridden.
+    max_failed = InRunFolder("max_failed")
     predictions = InRunFolder("predictions")
 
     @property

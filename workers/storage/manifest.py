@@ -153,6 +153,13 @@ def count_split(folder: RunFolder, split: str) -> int:
     return sum(table.column(0).to_pylist().count(split) for table in tables)
 
 
+def iterate_paths(folder: RunFolder) -> Iterator[str]:
+    """Yield the path of each image of a run, without its variants."""
+    for table in _read_columns(folder, ["path", "variant"]):
+        rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+        yield from (path for path, variant in rows if not variant)
+
+
 def find_versions(folder: RunFolder, paths: list[str]) -> dict[str, tuple[int, int]]:
     """Return size in bytes and modification time in nanoseconds of some images, by path."""
     names, *values = _find(folder, paths, ["path", "size", "version"])

@@ -14,6 +14,7 @@ from workers.storage.root import check_reachable
 from workers.storage.versioned_json import OtherVersionError, decode_versioned
 
 PLAN_VERSION = 1
+MAX_FAILED = 0.05
 # Fields of TrainingOptions that only "sgd" uses: those that shape the head, and those for
 # what is measured and kept on the way to it.
 OF_SGD = ("steps", "learning_rate", "train_batch_size")
@@ -117,6 +118,7 @@ class Plan:
         given_splits: The splits that folders of the data set name; the others were taken out of
             training by hashing.
         follows_links: Whether images may be links, or in folders that are.
+        max_failed: Which part of the images may be unreachable at its end, 0 to 1.
     """
 
     name: str
@@ -143,6 +145,7 @@ class Plan:
     sweep: str | None = None
     given_splits: tuple[str, ...] = ()
     follows_links: bool = False
+    max_failed: int | float = MAX_FAILED
 
     @property
     def kind(self) -> Literal["train", "label"]:
@@ -163,6 +166,8 @@ class Plan:
         for name in ("poets", "sweep", "given_splits", "follows_links"):
             if not values[name]:
                 del values[name]  # as every plan was before there was such a field
+        if self.max_failed == MAX_FAILED:
+            del values["max_failed"]
         return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
 
 
