@@ -1,6 +1,6 @@
 # Two commands for a bare machine; each sets up an environment of its own first.
 #   make demo    run the main job on pictures that poets draws itself
-#   make test    run every check: format, lint, spelling, types, tests with coverage
+#   make test    run `make check`, and then the other tests; says how much of poets they cover
 # For those who work on poets:
 #   make check        what to run after each change: format, lint, types, spelling, and every
 #                     test that needs neither TensorFlow nor a server nor a browser
@@ -23,20 +23,18 @@ BIN := $(VENV)/bin
 # Python keeps what it compiles, whatever the environment says (empty means so): the tests start
 # hundreds of programs, and each would compile poets again.
 export PYTHONDONTWRITEBYTECODE :=
-# Most tests of the whole wait more than they compute, so four keep two cores busy. A file's tests
-# share what they prepare; in their own order, the files that take longest do not come last.
-PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo check lint types sizes test faults fuzz bench bench-quick lock format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/poets demo
 
-# Hypothesis draws fewer examples than in `make test`.
+SLOW := tensorflow or server or browser
+# Of Hypothesis, and in `make test` all of them.
+EXAMPLES := --hypothesis-profile quick
 # With one thread of BLAS for each process: several on two cores only wait for each other.
 check: lint types
-	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --ignore=tests/faults --ignore=tests/end_to_end \
-		--hypothesis-profile quick -m "not tensorflow and not server and not browser"
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --ignore=tests/faults $(EXAMPLES) $(COVERAGE) -m "not ($(SLOW))"
 
 lint: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check .
@@ -49,8 +47,13 @@ types: $(VENV)/.installed-for-tests
 sizes: $(VENV)/.installed-for-tests
 	$(BIN)/python -m tests.builders.sizes
 
-test: lint types
-	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL) --ignore=tests/faults --cov --cov-report=term:skip-covered --cov-fail-under=90 --durations=10
+# Most of these tests wait more than they compute, so four keep two cores busy. A file's tests
+# share what they prepare; in their own order, the files that take longest do not come last.
+test: EXAMPLES :=
+test: COVERAGE := --cov --cov-report=
+test: check
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --ignore=tests/faults -m "$(SLOW)" \
+		--cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90 --durations=10
 
 # Without coverage: a process that is killed has none to tell. They wait most of the time.
 faults: $(VENV)/.installed-for-tests
