@@ -1,6 +1,6 @@
 # Two commands for a bare machine; each sets up an environment of its own first.
 #   make demo    run the main job on pictures that poets draws itself
-#   make test    run `make check`, and then the other tests; says how much of poets they cover
+#   make test    run `make check`, with its coverage, and then the other tests
 # For those who work on poets:
 #   make check        what to run after each change: format, lint, types, spelling, and every
 #                     test that needs neither TensorFlow nor a server nor a browser
@@ -47,15 +47,16 @@ types: $(VENV)/.installed-for-tests
 sizes: $(VENV)/.installed-for-tests
 	$(BIN)/python -m tests.builders.sizes
 
-# Most of these tests wait more than they compute, so four keep two cores busy. A file's tests
-# share what they prepare; in their own order, the files that take longest do not come last.
 test: EXAMPLES :=
-test: COVERAGE := --cov --cov-report=
+# Of what runs in one process with its test: programs would start more slowly, and those that a
+# signal ends would end in another way.
+test: COVERAGE := --cov --cov-report=term:skip-covered --cov-fail-under=80
+# Most of the others wait more than they compute, so four keep two cores busy. A file's tests
+# share what they prepare; in their own order, the files that take longest do not come last.
 test: check
-	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --ignore=tests/faults -m "$(SLOW)" \
-		--cov --cov-append --cov-report=term:skip-covered --cov-fail-under=90 --durations=10
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --ignore=tests/faults -m "$(SLOW)" --durations=10
 
-# Without coverage: a process that is killed has none to tell. They wait most of the time.
+# They wait most of the time.
 faults: $(VENV)/.installed-for-tests
 	$(BIN)/pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder --durations=10 tests/faults
 
