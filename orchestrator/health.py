@@ -23,8 +23,8 @@ from workers.errors import NoStorageError, PoetsError
 from workers.leases import UNACKED, waiting_workers
 from workers.processes import capacity
 from workers.settings import QUEUES, Settings, poets_version
-from workers.storage.making import check_writable
 from workers.storage.root import is_earlier, storage_id
+from workers.storage.trial import try_storage
 
 _LIBRARIES = (
     "poets",
@@ -131,7 +131,7 @@ def _storage(settings: Settings) -> str:
                 f"{error} Mount it, or set POETS_STORAGE or --storage to a folder that is there; "
                 "the first command makes a new storage."
             ) from error
-    check_writable(root)
+    try_storage(root)
     free = shutil.disk_usage(root).free
     if free < _ENOUGH_BYTES:
         raise PoetsError(f"{settings.storage} has only {free / 1e6:.0f} MB left. Make room.")

@@ -23,8 +23,8 @@ from workers.presence import keep_present
 from workers.processes.parent_death import end_with_parent
 from workers.processes.semaphores import check_semaphores
 from workers.settings import QUEUES, load_settings, poets_version
-from workers.storage.making import check_writable
 from workers.storage.root import storage_id
+from workers.storage.trial import try_storage
 
 _log = logging.getLogger(__name__)
 _queues: list[str] = []
@@ -113,7 +113,7 @@ def _wait_for_storage() -> None:
             if settings.broker_url:
                 tell_waiting(connect(settings.broker_url), worker, str(error), 3 * _STORAGE_WAIT_S)
             time.sleep(_STORAGE_WAIT_S)
-    check_writable(root)
+    try_storage(root)
 
 
 @worker_process_init.connect

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from orchestrator.cleaning.uses import Uses, find_uses
 from orchestrator.embedded.stack import Stack, find_ended_stacks, remove_ended_stack
-from workers.errors import StorageError
+from workers.errors import NoStorageError, StorageError
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors
 from workers.storage.layout import InRunFolder, RunFolder, Storage
+from workers.storage.making import use_storage
 from workers.storage.temporary import (
     ABANDONED_AFTER_S,
     file_clock,
@@ -131,8 +132,10 @@ def remove_garbage(settings: Settings, findings: Findings) -> Iterator[tuple[Gar
 
 def _open(settings: Settings) -> Storage:
     root = Path(os.path.realpath(settings.storage))
-    if not root.is_dir():
-        raise StorageError(f"There is no storage {settings.storage} (is it mounted?).")
+    try:
+        use_storage(root)
+    except NoStorageError as error:
+        raise StorageError(f"There is no storage {settings.storage} (is it mounted?).") from error
     return Storage(root)
 
 

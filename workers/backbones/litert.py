@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,18 +35,16 @@ class LiteRTBackbone:
         Raises:
             ModelError: When the file is missing or is not a backbone.
         """
-        from ai_edge_litert.interpreter import Interpreter
-
         try:
             with quiet_stderr():
-                self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+                self._interpreter = _open(path, threads)
                 self._input = self._interpreter.get_input_details()[0]
                 height, width = (int(n) for n in self._input["shape"][1:3])
                 shape = [chunk, height, width, 3]
                 self._interpreter.resize_tensor_input(self._input["index"], shape)
                 self._interpreter.allocate_tensors()
             self._output = self._interpreter.get_output_details()[0]
-        except (ValueError, RuntimeError, IndexError) as error:
+        except (OSError, ValueError, RuntimeError, IndexError) as error:
             raise ModelError(f"The backbone {path} cannot be loaded: {error}.") from error
         self.chunk = chunk
         self.input_size = (height, width)
@@ -70,6 +69,16 @@ class LiteRTBackbone:
             found = self._interpreter.get_tensor(self._output["index"])
             results[start : start + len(part)] = found[: len(part)]
         return results
+
+
+def _open(path: Path, threads: int) -> Any:
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        return Interpreter(model_path=str(path), num_threads=threads)
+    except ValueError:
+        # It maps the file, which not every file system allows.
+        return Interpreter(model_content=path.read_bytes(), num_threads=threads)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,13 @@ _KEPT = ("KERAS_HOME",)
 # Keras as it comes. It has no settings file where there is no folder, and writes none.
 PLAIN_KERAS = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": os.devnull}
 # Environment of a program that uses TensorFlow: no log, no GPU.
-QUIET_TENSORFLOW = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", **PLAIN_KERAS}
+QUIET_TENSORFLOW = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "CUDA_VISIBLE_DEVICES": "-1",
+    # Weights never change, and not every file system has locks.
+    "HDF5_USE_FILE_LOCKING": "FALSE",
+    **PLAIN_KERAS,
+}
 
 _LIBRARIES = (
     *("celery", "cli", "click", "flower", "keras", "kombu", "msgspec", "numpy", "orchestrator"),

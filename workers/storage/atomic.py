@@ -11,6 +11,20 @@ from workers.storage.regular_files import NotRegularError
 from workers.storage.root import make_folder, storage_id
 from workers.storage.temporary import temporary_in
 
+_CHECK = "Check that the storage is there, and its disk or network."
+_ADVICE = {
+    errno.ENOSPC: "Make room there.",
+    errno.EDQUOT: "Your quota there is used up: make room, or have it raised.",
+    errno.EROFS: "It is mounted read-only: mount it for writing.",
+    errno.EACCES: "Let this user write there.",
+    errno.EPERM: "The file system does not allow it, or not to this user.",
+    errno.ENAMETOOLONG: "The file system takes shorter names only.",
+    errno.EFBIG: "Allow larger files (`ulimit -f`), or take another file system.",
+    errno.EMFILE: "Allow more open files (`ulimit -n`).",
+    errno.ENFILE: "Close other programs: the machine has too many open files.",
+    errno.ENOTDIR: "Check that the storage is there: a file is where a folder should be.",
+}
+
 
 @contextlib.contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
@@ -23,14 +37,17 @@ def storage_errors(doing: str) -> Iterator[None]:
 
 def storage_error(doing: str, error: OSError) -> StorageError:
     """Return the error that says what could not be done, and why."""
+    return StorageError(f"Cannot {doing}: {describe_refusal(error)}")
+
+
+def describe_refusal(error: OSError) -> str:
+    """Return what a disk said, and what to do about it."""
     # Those of pyarrow have a number, but a text of its own.
     if isinstance(error, NotRegularError):
         reason = str(error.strerror)
     else:
         reason = os.strerror(error.errno) if error.errno else str(error)
-    return StorageError(
-        f"Cannot {doing}: {reason}. Check that the storage is there, writable and not full."
-    )
+    return f"{reason}. {_ADVICE.get(error.errno or 0, _CHECK)}"
 
 
 def is_refusal(error: Exception) -> bool:
@@ -128,10 +145,14 @@ def note_use(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power cut."""
+    """Make renames in `folder` survive a power cut, where the file system can do that."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some network and FUSE file systems know it for files only.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from workers.errors import StorageError
-from workers.storage.atomic import put_once
+from workers.storage.atomic import describe_refusal, put_once
 from workers.storage.root import MARKER, Marker, is_earlier, no_storage
-from workers.storage.temporary import temporary_in
+from workers.storage.trial import try_storage
 
 
 def make_storage(root: Path) -> None:
@@ -21,8 +21,8 @@ def make_storage(root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
-            f"The storage {root} cannot be made: {error.strerror}. "
-            "Set POETS_STORAGE or --storage to a folder that can."
+            f"The storage {root} cannot be made: {describe_refusal(error)} Or set POETS_STORAGE or "
+            "--storage to another folder."
         ) from error
     _mark(root)
 
@@ -40,24 +40,7 @@ def use_storage(root: Path) -> None:
 
 
 def _mark(root: Path) -> None:
-    check_writable(root)
+    try_storage(root)
     if not (root / MARKER).exists():
         marker = json.dumps(asdict(Marker(uuid.uuid4().hex)), indent=2) + "\n"
         put_once(root / MARKER, marker.encode())
-
-
-def check_writable(root: Path) -> None:
-    """Refuse a storage that cannot be written.
-
-    Raises:
-        StorageError: Says what to do.
-    """
-    probe = temporary_in(root)
-    try:
-        probe.write_bytes(b"poets")
-        probe.unlink()
-    except OSError as error:
-        raise StorageError(
-            f"The storage {root} cannot be written: {error.strerror}. "
-            "Set POETS_STORAGE or --storage to a folder that can."
-        ) from error

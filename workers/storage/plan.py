@@ -187,7 +187,11 @@ class Run:
             RunError: When there is no such run, or its plan cannot be read.
         """
         folder = storage.run(name)
-        return cls(storage, folder, read_plan(folder))
+        plan = read_plan(folder)
+        if plan.name != name and plan.name.lower() == name.lower():
+            # The file system knows no case, but Redis does, where runs are locked by name.
+            folder = storage.run(plan.name)
+        return cls(storage, folder, plan)
 
     @property
     def name(self) -> str:

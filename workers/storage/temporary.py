@@ -39,7 +39,8 @@ def temporary_in(folder: Path) -> Path:
 
 def temporary_beside(path: Path) -> Path:
     """Return a new path for what will be renamed to `path`, outside the storage."""
-    return path.parent / f".{path.name}.{make_mark()}.tmp"
+    # The start of the name is enough to know it by, and the whole may be as long as names can be.
+    return path.parent / f".{path.name[:20]}.{make_mark()}.tmp"
 
 
 def replaced_beside(path: Path) -> Path:

@@ -25,6 +25,7 @@ from workers.errors import StorageError
 from workers.settings import load_settings
 from workers.storage.atomic import write_whole
 from workers.storage.plan import LabellingOptions
+from workers.storage.root import MARKER
 from workers.storage.temporary import ABANDONED_AFTER_S, temporary_beside, temporary_in
 
 DAY_S = 24 * 3600.0
@@ -266,8 +267,10 @@ def test_damaged_shards_and_the_remains_of_deleted_runs_go(ready_storage, run):
     damaged = shards(ready_storage)[0]
     damaged.rename(damaged.with_suffix(".damaged"))
     late = ready_storage.run("deleted").path
+    late.mkdir()
     write_whole(late / "predictions" / "00000001.parquet", b"late")
     mine = ready_storage.runs / "notes"
+    mine.mkdir()
     write_whole(mine / "todo.txt", b"of a person")
     age(mine)
     assert ("remains", "deleted") not in found()
@@ -280,7 +283,8 @@ def test_damaged_shards_and_the_remains_of_deleted_runs_go(ready_storage, run):
 def test_links_in_the_storage_are_not_followed(ready_storage, run, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     for name in ("bottlenecks/x/ab/old.arrow", ".tmp-" + OTHER_MACHINE, "weights/old.h5"):
-        write_whole(elsewhere / name, b"of somebody else")
+        (elsewhere / name).parent.mkdir(parents=True, exist_ok=True)
+        (elsewhere / name).write_bytes(b"of somebody else")
     (ready_storage.root / "bottlenecks" / "linked").symlink_to(elsewhere / "bottlenecks" / "x")
     (ready_storage.root / "weights").symlink_to(elsewhere / "weights")
     (ready_storage.root / "all").symlink_to(elsewhere)
@@ -394,6 +398,6 @@ def test_the_command_only_shows_until_it_is_told_to_delete(ready_storage, run):
 
     assert done.exit_code == 0
     assert "5 files" in done.stderr
-    assert all_files(ready_storage.root) == []
+    assert all_files(ready_storage.root) == [ready_storage.root / MARKER]
     assert "nothing that no run needs" in invoke("gc", "--yes").stderr
     assert Path(load_settings().storage).is_dir()
