@@ -112,7 +112,7 @@ def shell(tmp_path):
     def shown() -> list[str]:
         """Return the names of what TensorBoard shows; none while nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/data/runs", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/data/runs") as answer:
                 return json.load(answer)
         except (urllib.error.URLError, ConnectionError):
             return []

@@ -18,11 +18,7 @@ from tests.faults.rack import children_of
 from tests.faults.undisturbed import Undisturbed, run_undisturbed
 from workers.leases import Keys
 
-pytestmark = [
-    pytest.mark.stack,
-    pytest.mark.usefixtures("ready_storage"),
-    pytest.mark.timeout(1800),
-]
+pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("ready_storage")]
 JOB = (*TINY_OPTIONS, "--batch-size", "8")
 EVERY_S = 3.0
 

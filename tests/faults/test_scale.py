@@ -30,7 +30,6 @@ def files(tmp_path):
     return tmp_path / "files"
 
 
-@pytest.mark.timeout(1800)
 def test_memory_stays_flat_however_many_batches_there_are(rack, undisturbed, files, tmp_path):
     rack.worker(concurrency=2)
     output = tmp_path / "labels.csv"

@@ -92,14 +92,19 @@ from tests.builders.programs import invoke
 from workers import worker_signals
 worker_signals._SHUTDOWN_S = 0.2
 worker_signals._end_in_any_case(how=sys.argv[1])
-time.sleep(3)
+time.sleep(int(sys.argv[2]))
 print("went on")
 """
 
 
-@pytest.mark.parametrize(("how", "code", "said"), [("Cold", 1, ""), ("Warm", 0, "went on\n")])
-def test_a_worker_that_hangs_in_its_shutdown_ends_unless_it_waits_for_work(how, code, said):
+@pytest.mark.parametrize(
+    ("how", "seconds", "code", "said"), [("Cold", 3600, 1, ""), ("Warm", 1, 0, "went on\n")]
+)
+def test_a_worker_that_hangs_in_its_shutdown_ends_unless_it_waits_for_work(
+    how, seconds, code, said
+):
     """Celery waited forever for a broker that had gone, to say goodbye to it."""
-    ended = subprocess.run([sys.executable, "-c", HANGING, how], capture_output=True, text=True)
+    command = [sys.executable, "-c", HANGING, how, str(seconds)]
+    ended = subprocess.run(command, capture_output=True, text=True)
 
     assert (ended.returncode, ended.stdout) == (code, said)
