@@ -4,6 +4,7 @@ import os
 import re
 import stat
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -88,7 +89,7 @@ def find_garbage(settings: Settings, unused_for_s: float) -> Findings:
     storage = _open(settings)
     found = Findings()
     with storage_errors(f"look through {storage.root}"):
-        now = file_clock(storage.root)
+        now = _now(storage)
         uses = find_uses(storage)
         found.garbage += _half_written(storage, uses, now)
         found.garbage += _damaged(storage)
@@ -119,7 +120,7 @@ def remove_garbage(settings: Settings, findings: Findings) -> Iterator[tuple[Gar
     if before:
         with storage_errors(f"look through {storage.root}"):
             uses = find_uses(storage)
-            half = _half_written(storage, uses, file_clock(storage.root))
+            half = _half_written(storage, uses, _now(storage))
             unknown = bool(_why_unknown(storage, uses, list(half)))
             again = [] if unknown else _unused(storage, uses, float("inf"))
             wanted = before & {one.path for one in again}
@@ -137,6 +138,13 @@ def _open(settings: Settings) -> Storage:
     except NoStorageError as error:
         raise StorageError(f"There is no storage {settings.storage} (is it mounted?).") from error
     return Storage(root)
+
+
+def _now(storage: Storage) -> float:
+    try:
+        return file_clock(storage.root)
+    except OSError:
+        return time.time()  # a storage that one may only read can be looked at
 
 
 def _remove(one: Garbage) -> str:

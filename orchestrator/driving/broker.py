@@ -115,6 +115,7 @@ class Broker:
                     task_id=f"{run}:{item.key}:{number}",
                     producer=producer,
                 )
+        self.queues.add(run, items)
 
 
 def is_locked(client: redis.Redis, driver_lock: str) -> bool:

@@ -70,7 +70,8 @@ def drive_run(
     """
     lock = DriverLock(broker.client, run.name)
     try:
-        return _Driver(run, broker, lock, on_progress, why_ended).drive()
+        with broker.queues.used():
+            return _Driver(run, broker, lock, on_progress, why_ended).drive()
     except NoStorageError as error:
         raise _gone(run, "is gone (was it unmounted?)") from error
     except PoetsError as error:
@@ -255,6 +256,10 @@ class _Driver:
 
     def _see(self) -> Seen:
         traffic = self.broker.queues.look()
+        rivals = traffic.rivals(self.run.name)
+        if self.latest is None:
+            # Runs that a coordinator takes up at the same moment all find the queues empty.
+            rivals = max(rivals, self.broker.queues.users - 1)
         queued = traffic.of(self.run.name)
         leased = self.broker.leased(self.run.name, list(self.memory.last_alive))
         failed_attempts = self.broker.read_hash(self.keys.failed_attempts)
@@ -272,7 +277,7 @@ class _Driver:
             is_cancelled=self.folder.cancelled.exists(),
             failure=read_failure(self.folder),
             busy=traffic.under_way,
-            rivals=traffic.rivals(self.run.name),
+            rivals=rivals,
         )
 
     def _read_again_after_training(self, failed_attempts: dict[Item, str]) -> None:

@@ -41,10 +41,14 @@ class Queues:
     """Reads the queues; threads that ask within `shared_for_s` get one and the same answer.
 
     34 jobs that each read all that 34 jobs had queued cost 75 MB/s.
+
+    Attributes:
+        users: How many runs are being driven with it.
     """
 
     client: redis.Redis
     shared_for_s: float = 0.0
+    users: int = field(default=0, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _latest: Traffic | None = field(default=None, init=False)
     _read_at: float = field(default=0.0, init=False)
@@ -59,6 +63,24 @@ class Queues:
             if self._latest is None or time.monotonic() - self._read_at >= self.shared_for_s:
                 self._latest, self._read_at = _read(self.client), time.monotonic()
             return self._latest
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """Count the block among the users."""
+        with self._lock:
+            self.users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.users -= 1
+
+    def add(self, run: str, items: Iterable[Item]) -> None:
+        """Note what this process has sent, for those who get an answer from before."""
+        with self._lock:
+            if self._latest is not None:
+                waiting = {**self._latest.waiting, run: self._latest.of(run).union(items)}
+                self._latest = Traffic(waiting, self._latest.under_way)
 
 
 def _read(client: redis.Redis) -> Traffic:

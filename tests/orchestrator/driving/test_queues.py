@@ -67,6 +67,16 @@ def test_all_threads_get_one_look(broker_url):
     assert calls(broker_url, "lrange")[0] - before[0] == 3
 
 
+def test_what_this_process_has_sent_is_seen_at_once(broker_url):
+    broker = open_broker(load_settings(), shared_for_s=3600)
+    assert broker.queues.look().rivals("autumn") == 0
+
+    broker.send("spring", [Item.of_batch(3)], "label")
+
+    assert broker.queues.look().of("spring") == {Item.of_batch(3)}
+    assert broker.queues.look().rivals("autumn") == 1
+
+
 def test_many_jobs_of_a_coordinator_cost_one_look_at_short_queues(jobs, broker_url):
     stop, since = threading.Event(), time.monotonic()
     [before] = calls(broker_url, "lrange")
@@ -86,7 +96,8 @@ def test_many_jobs_of_a_coordinator_cost_one_look_at_short_queues(jobs, broker_u
         thread.join()
 
     assert (reads - before) / 3 <= elapsed_s / coordinator._SHARED_FOR_S + 1
-    assert _JOBS <= waiting <= WINDOW * _JOBS < _BATCHES * _JOBS
+    # The first jobs may have been alone, and not every look is later than all that was sent.
+    assert _JOBS <= waiting <= WINDOW * _JOBS / 2
     assert {job.folder.result.exists() for job in jobs} == {False}
 
 
