@@ -8,6 +8,7 @@ import click
 
 from cli.advice import describe_error, describe_interrupt
 from cli.console import say
+from cli.help_pages import Context
 from cli.interrupts import interruptible
 from cli.options import DEBUG, debug_option
 from cli.streams import robust_streams
@@ -99,6 +100,8 @@ class _LazyGroup(click.Group):
         if args[0] not in _COMMANDS and near:
             ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
         return super().resolve_command(ctx, args)
+
+    context_class = Context
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in SECTIONS.items():

@@ -10,10 +10,12 @@ import click
 
 from cli.advice import remember
 from cli.console import Session
+from cli.help_pages import command
 from cli.percentages import Percentage
 from workers.settings import DEFAULT_STORAGE, Settings, load_settings
 from workers.storage.plan import MAX_FAILED
 
+__all__ = ["command"]  # so that a command needs one import
 DEBUG = "poets.debug"
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

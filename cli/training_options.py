@@ -81,7 +81,12 @@ SPLIT_OPTIONS = (
     Row("seed", int, "N", "Random seed for the split, the solver and the variants"),
 )
 HEAD_OPTIONS = (
-    Row("solver", _SOLVERS, None, "lbfgs finds the optimum; sgd takes steps, as the codelab does"),
+    Row(
+        "solver",
+        _SOLVERS,
+        None,
+        "Find the optimum (lbfgs), or take steps as the codelab does (sgd)",
+    ),
     Row("steps", _POSITIVE, "N", "Number of SGD steps"),
     Row("learning_rate", FiniteRange(0, min_open=True), "RATE", "Learning rate of SGD"),
     Row("train_batch_size", BATCH, "N", "Images in each SGD step, -1 for all"),
@@ -95,7 +100,7 @@ HEAD_OPTIONS = (
     Row(
         "store_interval", _FROM_ZERO, "N", "Keep a head in RUN/heads every N SGD steps, 0 for none"
     ),
-    Row("class_weight", _WEIGHTS, None, "balanced: rare labels count as much as common ones"),
+    Row("class_weight", _WEIGHTS, None, "Let rare labels count as much as common ones (balanced)"),
     Row(
         "target_precision",
         _Precision(),
@@ -103,12 +108,13 @@ HEAD_OPTIONS = (
         "Mark low scores as unsure, so that PERCENT of the other labels are right (98%, say)",
     ),
 )
-_DISTORT = "Distort training images:"
 DISTORTION_OPTIONS = (
-    Row("flip_left_right", bool, None, f"{_DISTORT} mirror every second one"),
-    Row("random_crop", _WHOLE, _PERCENT, f"{_DISTORT} crop off a margin of PERCENT, at random"),
-    Row("random_scale", _WHOLE, _PERCENT, f"{_DISTORT} enlarge by up to PERCENT"),
-    Row("random_brightness", _WHOLE, _PERCENT, f"{_DISTORT} lighten or darken by up to PERCENT"),
+    Row("flip_left_right", bool, None, "Mirror every second training image"),
+    Row("random_crop", _WHOLE, _PERCENT, "Crop training images at random, by up to PERCENT"),
+    Row("random_scale", _WHOLE, _PERCENT, "Enlarge training images by up to PERCENT"),
+    Row(
+        "random_brightness", _WHOLE, _PERCENT, "Lighten or darken training images by up to PERCENT"
+    ),
     Row("variants", int, "N", "Distorted variants of each training image", "8 with a distortion"),
 )
 OPTIONS = {row.field: row for row in (*SPLIT_OPTIONS, *HEAD_OPTIONS, *DISTORTION_OPTIONS)}

@@ -10,7 +10,7 @@ from typing import IO
 
 from orchestrator.progress import OnProgress, Progress, counted
 from workers.bottlenecks.batches import file_path, read_results
-from workers.errors import ImageError, ShardError, UsageError
+from workers.errors import ImageError, RefusedError, ShardError
 from workers.images.files import open_regular
 from workers.storage.atomic import put_new, storage_errors
 from workers.storage.csv_files import csv_bytes
@@ -86,18 +86,18 @@ _READ_BYTES = 1024**2
 
 
 def check_target(plan: Plan, target: Path) -> None:
-    """Refuse a folder that the images of a run cannot be copied to (UsageError)."""
+    """Refuse a folder that the images of a run cannot be copied to (RefusedError)."""
     check_utf8(str(target))
     if target.exists() and not target.is_dir():
-        raise UsageError(f"{target} is a file. Give a folder to copy the images to.")
+        raise RefusedError(f"{target} is a file. Give a folder to copy the images to.")
     root = os.path.realpath(decode_name(plan.root))
     if Path(os.path.realpath(target)).is_relative_to(root):
-        raise UsageError(
+        raise RefusedError(
             f"{target} is inside the data set {plan.root}, and would become part of it. "
             "Give a folder elsewhere."
         )
     if (target / LIST_NAME).exists():
-        raise UsageError(
+        raise RefusedError(
             f"{target / LIST_NAME} exists already and is not overwritten. Give another folder."
         )
 

@@ -22,9 +22,13 @@ class PoetsError(Exception):
 
 
 class UsageError(PoetsError):
-    """The command was called in a way that cannot work; nothing was done."""
+    """The flags or arguments cannot work, whatever is on this machine; nothing was done."""
 
     exit_code = 2
+
+
+class RefusedError(PoetsError):
+    """What is there already forbids it, such as a file that would be overwritten."""
 
 
 class SettingsError(UsageError):
@@ -67,7 +71,7 @@ class NoDistortionError(UsageError):
     """Variants of images were asked for, and nothing that would make them differ."""
 
 
-class PortTakenError(UsageError):
+class PortTakenError(RefusedError):
     """A server cannot listen where it was told to."""
 
 
@@ -93,6 +97,12 @@ class NoWeightsError(WeightsError):
 
 class RunError(PoetsError):
     """A run does not exist, exists already, or cannot continue."""
+
+
+class RunNameError(RunError):
+    """No run can have this name."""
+
+    exit_code = 2
 
 
 class NoRunError(RunError):
@@ -127,15 +137,15 @@ class NoCoordinatorError(RunError):
     """Nobody would drive a detached run."""
 
 
-class LabellingJobError(UsageError):
+class LabellingJobError(RefusedError):
     """A run that trains was asked for, and this one labels images."""
 
 
-class OutputExistsError(UsageError):
+class OutputExistsError(RefusedError):
     """The output exists already, and may not be overwritten."""
 
 
-class TargetError(UsageError):
+class TargetError(RefusedError):
     """The folder to export to holds something else."""
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from cli.help_pages import Command
+
 # Flags of the later retrain.py, of TensorFlow Hub, that have no counterpart: what does it here.
 _LATER_FLAGS = {
     "--saved-model-dir": "`poets export RUN --format saved-model` writes a SavedModel.",
@@ -14,7 +16,7 @@ _LATER_FLAGS = {
 }
 
 
-class ScriptCommand(click.Command):
+class ScriptCommand(Command):
     """A command with the flags of a script that argparse reads.
 
     "_" and "-" are the same in a flag. A flag may be abbreviated as long as only one begins so;

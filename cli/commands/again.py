@@ -18,7 +18,7 @@ _SWEPT = ("solver", "learning_rate", "steps", "train_batch_size", "class_weight"
 _LEARNING_RATE = options.FiniteRange(0, 1e6, min_open=True)
 
 
-@click.command("train")
+@options.command("train")
 @click.argument("run", metavar="RUN")
 @click.option("--name", help="Name of the new run. [RUN-1, RUN-2, ...]")
 @training_options(HEAD_OPTIONS, states_defaults=False)
@@ -53,7 +53,7 @@ def train(session: Session, run: str, name: str | None, training: dict[str, Any]
     conduct(session, new)
 
 
-@click.command("retry")
+@options.command("retry")
 @click.argument("run", metavar="RUN")
 @click.option("--name", help="Name of the new run. [RUN-retry-1, RUN-retry-2, ...]")
 @options.max_failed
@@ -110,7 +110,7 @@ def _swept(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command("sweep")
+@options.command("sweep")
 @click.argument("run", metavar="RUN")
 @click.option(
     "--architecture",

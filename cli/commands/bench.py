@@ -28,7 +28,7 @@ _REASONS = 3
 _UNITS = (("seconds", 1, 90), ("minutes", 60, 90), ("hours", 3600, 48), ("days", 86400, math.inf))
 
 
-@click.command("bench")
+@options.command("bench")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @options.architecture
 @options.weights

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _EXAMPLES = 3
 
 
-@click.command("check")
+@options.command("check")
 @click.argument("folder", metavar="DIR", type=options.FOLDER)
 @options.multi_label
 @options.splits

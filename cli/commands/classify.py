@@ -8,7 +8,7 @@ from cli.styles import strong, warning
 from workers.settings import Settings
 
 
-@click.command("classify")
+@options.command("classify")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path())
 @options.model
 @click.option(

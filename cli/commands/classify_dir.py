@@ -12,7 +12,7 @@ from cli.dataset_summary import describe_links
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
-@click.command("classify-dir")
+@options.command("classify-dir")
 @click.argument("folder", metavar="DIR", type=options.FOLDER)
 @options.follow_links
 @options.model

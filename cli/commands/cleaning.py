@@ -17,7 +17,7 @@ _DAY_S, _DAYS = 24 * 3600.0, 30
 _yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
-@click.command("delete")
+@options.command("delete")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @_yes
 @options.with_session()
@@ -52,7 +52,7 @@ def delete(session: Session, runs: tuple[str, ...], yes: bool) -> None:
         session.say(f"{total} deleted.")
 
 
-@click.command("gc")
+@options.command("gc")
 @click.option(
     "--older-than",
     "days",

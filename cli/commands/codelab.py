@@ -31,7 +31,7 @@ def _architecture_of(ctx: click.Context, _: click.Parameter, url: str | None) ->
     return found
 
 
-@click.command(
+@options.command(
     "retrain",
     cls=ScriptCommand,
     context_settings=_SPELLING,
@@ -109,7 +109,7 @@ def _flag(name: str, metavar: str, default: object, kind: Any, text: str) -> Cal
 _FILE, _PIXELS = click.Path(path_type=Path), click.IntRange(1)
 
 
-@click.command("label-image", cls=ScriptCommand, context_settings=_SPELLING)
+@options.command("label-image", cls=ScriptCommand, context_settings=_SPELLING)
 @click.option("--image", metavar="FILE", required=True, type=_FILE, help="JPEG, PNG, GIF or BMP.")
 @_flag("--graph", "FILE", Path("tf_files/retrained_graph.pb"), _FILE, "The frozen graph.")
 @_flag("--labels", "FILE", Path("tf_files/retrained_labels.txt"), _FILE, "One label a line.")

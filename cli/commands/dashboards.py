@@ -31,7 +31,7 @@ def _show(name: str, address: str, port: int, run: Callable[[], int]) -> None:
         raise click.ClickException(f"{name} ended with exit code {code}; its last lines say why.")
 
 
-@click.command("flower")
+@options.command("flower")
 @_listening(5555, "Address to listen on.")
 @click.option(
     "--basic-auth",
@@ -61,7 +61,7 @@ def flower(settings: Settings, port: int, address: str, basic_auth: str | None) 
     _show("Flower", address, port, lambda: run_flower(settings, address, port, basic_auth))
 
 
-@click.command("tensorboard")
+@options.command("tensorboard")
 @click.argument("run", metavar="[RUN]", required=False)
 @_listening(6006, "Address to listen on; of this machine only.")
 @options.with_settings

@@ -25,7 +25,7 @@ _PICTURES, _HOLIDAY_PICTURES = 80, 12
 _SMALL = ("mobilenet_v3_small", "random-0")
 
 
-@click.command("demo")
+@options.command("demo")
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),

@@ -10,7 +10,7 @@ from cli.console import Session, echo, print_json
 from workers.exports.formats import FORMATS
 
 
-@click.command("export")
+@options.command("export")
 @click.argument("model", metavar="RUN|PATH|latest")
 @click.option(
     "--to",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from workers.storage.plan import Plan
 
 
-@click.command("quarantine")
+@options.command("quarantine")
 @click.argument("run", metavar="RUN")
 @click.option(
     "--copy-to",

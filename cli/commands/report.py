@@ -7,7 +7,7 @@ from cli.console import echo_path, print_json
 from workers.settings import Settings
 
 
-@click.command("report")
+@options.command("report")
 @click.argument("run", metavar="RUN")
 @click.option("--open", "is_opened", is_flag=True, help="Open the report in the browser.")
 @options.as_json

@@ -25,7 +25,7 @@ _STYLES = {
 }
 
 
-@click.command("runs")
+@options.command("runs")
 @options.with_session(may_be_quiet=False)
 def runs(session: Session) -> None:
     """List the runs and their states, oldest first.
@@ -50,7 +50,7 @@ def runs(session: Session) -> None:
         say(f"No runs in {storage} yet. Make one with `poets submit-dataset DIR`.")
 
 
-@click.command("show")
+@options.command("show")
 @click.argument("run", metavar="RUN")
 @options.with_session(may_be_quiet=False)
 def show(session: Session, run: str) -> None:
@@ -77,7 +77,7 @@ def show(session: Session, run: str) -> None:
         echo(f"  architecture  {plan.architecture}")
 
 
-@click.command("resume")
+@options.command("resume")
 @click.argument("run", metavar="RUN")
 @options.max_failed
 @options.with_session(may_detach=True)
@@ -107,7 +107,7 @@ def resume(session: Session, run: str) -> None:
         show_result(session, result)
 
 
-@click.command("cancel")
+@options.command("cancel")
 @click.argument("run", metavar="RUN")
 @options.with_session()
 def cancel(session: Session, run: str) -> None:

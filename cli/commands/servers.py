@@ -10,7 +10,7 @@ from cli.styles import Styled, busy, good, warning
 from workers.settings import DEVICES, QUEUES, Settings, poets_version
 
 
-@click.command("up")
+@options.command("up")
 @options.with_session()
 def up(session: Session) -> None:
     """Start Valkey, a worker and a coordinator in the background.
@@ -47,7 +47,7 @@ def up(session: Session) -> None:
         session.say(f"`poets down{session.flags}` stops it.")
 
 
-@click.command("down")
+@options.command("down")
 @options.with_session()
 def down(session: Session) -> None:
     """Stop what `poets up` started.
@@ -67,7 +67,7 @@ def down(session: Session) -> None:
         session.say("The stack is down." if was_up else "There was no stack to stop.")
 
 
-@click.command("status")
+@options.command("status")
 @options.with_session(may_be_quiet=False)
 def status(session: Session) -> None:
     """Show the broker, the queues and the workers.
@@ -120,7 +120,7 @@ def _missing(facts: dict[str, Any], name: str) -> Styled:
     return busy("starting") if name in facts["starting"] else warning("none")
 
 
-@click.command("coordinator")
+@options.command("coordinator")
 @click.option(
     "--check",
     is_flag=True,
@@ -170,7 +170,7 @@ def _join_broker(settings: Settings) -> Settings:
     return settings
 
 
-@click.command("worker")
+@options.command("worker")
 @click.option(
     "--queues",
     default=",".join(QUEUES),
@@ -194,7 +194,7 @@ def _join_broker(settings: Settings) -> Settings:
 @click.option(
     "--device",
     type=click.Choice(DEVICES),
-    help="auto: the GPU if a driver is loaded. [auto]",
+    help="Where to compute; auto takes the GPU if a driver is loaded. [auto]",
 )
 @options.with_settings
 def worker(

@@ -10,7 +10,7 @@ from cli.styles import bad, good, strong
 _SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
-@click.command("architectures")
+@options.command("architectures")
 @options.as_json
 @options.debug_option
 def architectures(as_json: bool) -> None:
@@ -36,7 +36,7 @@ def architectures(as_json: bool) -> None:
     print_table(("name", "pixels", "bottleneck", "parameters", "source"), rows)
 
 
-@click.command("fetch-weights")
+@options.command("fetch-weights")
 @click.argument("architecture", metavar="ARCH")
 @options.with_session()
 def fetch_weights(session: Session, architecture: str) -> None:
@@ -62,7 +62,7 @@ def fetch_weights(session: Session, architecture: str) -> None:
         echo_path(path)
 
 
-@click.command("doctor")
+@options.command("doctor")
 @options.with_session(may_be_quiet=False)
 def doctor(session: Session) -> None:
     """Check this installation and say what to fix.
@@ -87,7 +87,7 @@ def doctor(session: Session) -> None:
         raise click.exceptions.Exit(1)
 
 
-@click.command("completion")
+@options.command("completion")
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 @options.debug_option
 def completion(shell: str) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from workers.storage.plan import Plan
 
 
-@click.command("submit-dataset")
+@options.command("submit-dataset")
 @click.argument("folder", metavar="DIR", type=options.FOLDER)
 @click.option("--name", help="Name of the run. [DIR-1, DIR-2, ...]")
 @options.architecture

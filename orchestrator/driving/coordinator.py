@@ -12,7 +12,7 @@ import redis
 from orchestrator.driving.broker import Broker, is_locked, open_broker
 from orchestrator.driving.driver import drive_run
 from orchestrator.driving.result import read_failure
-from workers.errors import PoetsError, UsageError
+from workers.errors import PoetsError, RefusedError
 from workers.leases import Keys
 from workers.processes.readiness import announce_ready
 from workers.settings import Settings, load_settings
@@ -148,7 +148,7 @@ def _drive(storage: Storage, broker: Broker, name: str, retry_at: dict[str, floa
     try:
         drive_run(Run.open(storage, name), broker, lambda _: None)
         _log.warning("run %s has finished", name)
-    except UsageError as error:
+    except RefusedError as error:
         # Its output has come to exist meanwhile: a retry will not help, a person must decide.
         write_whole(folder.paused, b"")
         _log.warning("run %s: %s It is left alone until somebody resumes it.", name, error)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from workers.errors import OutputExistsError, ShardError, StorageError, UsageError
+from workers.errors import OutputExistsError, RefusedError, ShardError, StorageError
 from workers.processes.heartbeat import Heartbeat
 from workers.storage.atomic import put_new, storage_errors
 from workers.storage.csv_files import csv_bytes
@@ -37,7 +37,7 @@ def merge_predictions(run: Run, options: LabellingOptions, heartbeat: Heartbeat)
         heartbeat: Called for each batch.
 
     Raises:
-        UsageError: When the output has appeared meanwhile and may not be overwritten.
+        RefusedError: When the output has appeared meanwhile and may not be overwritten.
         StorageError: When it cannot be written; the predictions stay in the job's folder.
         ShardError: When a batch has to be labelled again.
     """
@@ -57,7 +57,7 @@ def merge_predictions(run: Run, options: LabellingOptions, heartbeat: Heartbeat)
                 put_new(temporary, output)
         except FileExistsError as error:
             if not (output.is_file() and filecmp.cmp(temporary, output, shallow=False)):
-                raise UsageError(
+                raise RefusedError(
                     f"{output} exists already and was not overwritten. Move it away."
                 ) from error
         finally:
@@ -69,15 +69,15 @@ def check_output(output: Path, overwrite: bool) -> None:
     """Refuse an output that cannot be written, before any work is done.
 
     Raises:
-        UsageError, StorageError: With what to do.
+        RefusedError, StorageError: With what to do.
     """
     check_utf8(str(output))
     if output.exists() and not overwrite:
         raise OutputExistsError(f"{output} exists already.")
     if not output.parent.is_dir():
-        raise UsageError(f"There is no folder {output.parent} to write {output.name} into.")
+        raise RefusedError(f"There is no folder {output.parent} to write {output.name} into.")
     if output.is_dir():
-        raise UsageError(f"{output} is a folder. Give the name of a file.")
+        raise RefusedError(f"{output} is a folder. Give the name of a file.")
     probe = temporary_beside(output)
     try:
         probe.touch()

@@ -111,7 +111,7 @@ def finish_run(run: Run, heartbeat: Heartbeat) -> Result:
     """Write ``result.json`` unless it is there, and return it.
 
     Raises:
-        UsageError, StorageError: When the output of a labelling job cannot be written.
+        RefusedError, StorageError: When the output of a labelling job cannot be written.
     """
     plan, options = run.plan, run.plan.labelling
     result: Result = _labelled(run, options, heartbeat) if options else _trained(run)

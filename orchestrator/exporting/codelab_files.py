@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator.exporting.export import FINAL_TENSOR, open_model, run_export
 from orchestrator.progress import OnProgress, ignore
-from workers.errors import ExportError, UsageError
+from workers.errors import ExportError, RefusedError, UsageError
 from workers.exports.formats import GRAPH, LABELS
 from workers.heads.model_folder import BACKBONE, ModelCard, copy_model, read_head
 from workers.settings import Settings
@@ -26,21 +26,21 @@ def check_outputs(files: tuple[Path, ...], folders: tuple[Path, ...]) -> None:
     """Refuse paths that cannot be written to, before hours of work.
 
     Raises:
-        UsageError: When a file is a folder or given twice, or a folder or anything above is a
-            file.
+        UsageError: When a file is given twice.
+        RefusedError: When a file is a folder, or a folder or anything above is a file.
     """
     if len({path.resolve() for path in files}) < len(files):
         raise UsageError(f"{files[0]} would be written twice. Give each output a path of its own.")
     for path in (*files, *folders):
         blocked = next((p for p in path.absolute().parents if p.exists() and not p.is_dir()), None)
         if blocked:
-            raise UsageError(f"{path} cannot be written: {blocked} is a file. Give another path.")
+            raise RefusedError(f"{path} cannot be written: {blocked} is a file. Give another path.")
     for path in files:
         if path.is_dir():
-            raise UsageError(f"{path} is a folder. Give the path of a file.")
+            raise RefusedError(f"{path} is a folder. Give the path of a file.")
     for path in folders:
         if path.exists() and not path.is_dir():
-            raise UsageError(f"{path} is a file. Give the path of a folder.")
+            raise RefusedError(f"{path} is a file. Give the path of a folder.")
 
 
 def export_graphs(

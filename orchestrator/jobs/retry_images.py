@@ -19,7 +19,7 @@ from orchestrator.jobs.submit import check_surroundings
 from orchestrator.planning.plan import planned_images, write_plan
 from orchestrator.progress import OnProgress
 from workers.bottlenecks.batches import file_path
-from workers.errors import DatasetError, ShardError, UnfinishedRunError, UsageError
+from workers.errors import DatasetError, RefusedError, ShardError, UnfinishedRunError
 from workers.images.files import version_of
 from workers.settings import Settings
 from workers.storage.layout import Storage
@@ -88,7 +88,7 @@ def _take_output_over(run: Run, options: LabellingOptions) -> LabellingOptions:
     """Return options that replace the output of a job, if it is still what the job wrote.
 
     Raises:
-        UsageError, StorageError: When it is not, or cannot be written.
+        RefusedError, StorageError: When it is not, or cannot be written.
     """
     output = Path(options.output)
     check_output(output, overwrite=True)
@@ -97,8 +97,8 @@ def _take_output_over(run: Run, options: LabellingOptions) -> LabellingOptions:
             # Takes an output with exactly the content of the job for its own, and no other.
             merge_predictions(run, replace(options, overwrite=False), lambda: None)
         # A damaged batch: nobody can tell.
-        except (UsageError, ShardError) as error:
-            raise UsageError(
+        except (RefusedError, ShardError) as error:
+            raise RefusedError(
                 f"{output} is not as job {run.name!r} has written it, and would be overwritten. "
                 "Move it away, then try again."
             ) from error

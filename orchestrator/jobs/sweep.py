@@ -17,7 +17,7 @@ from orchestrator.planning.weights import resolve_backbone
 from orchestrator.progress import OnProgress, Progress
 from workers.backbones.store import read_description
 from workers.backbones.table import BackboneKey, find_spec
-from workers.errors import FailedSweepError, PoetsError, UsageError
+from workers.errors import FailedSweepError, PoetsError, RefusedError, UsageError
 from workers.heads.model_folder import read_card
 from workers.settings import Settings
 from workers.storage.atomic import write_whole
@@ -126,7 +126,7 @@ def sweep_run(
     storage = check_surroundings(settings, detach=False, name=name)
     parent, training = open_training(storage, run)
     if not parent.plan.holds_out_validation:
-        raise UsageError(f"Run {run!r} holds out no validation images, which choose the best.")
+        raise RefusedError(f"Run {run!r} holds out no validation images, which choose the best.")
     sweep = name or free_name(storage, f"{run}-sweep")
     called = _name_trials(storage, sweep)
     trials = _trials(settings, parent.plan, training, grid, called, on_progress)

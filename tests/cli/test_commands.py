@@ -320,7 +320,7 @@ def test_flower_says_when_its_port_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = invoke("flower", "--port", taken.getsockname()[1])
 
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "Give another --port" in result.stderr
 
 
@@ -336,7 +336,7 @@ def test_tensorboard_says_when_its_port_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = invoke("tensorboard", "--port", taken.getsockname()[1])
 
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "Give another --port" in result.stderr
 
 

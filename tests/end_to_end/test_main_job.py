@@ -138,7 +138,7 @@ def test_an_output_is_never_overwritten_without_force(photos, tmp_path, ready_st
     output = tmp_path / "labels.csv"
     output.write_text("mine")
 
-    _, err = poets("classify-dir", photos, "-o", output, exit_code=2)
+    _, err = poets("classify-dir", photos, "-o", output, exit_code=1)
     assert "--force" in err
     assert output.read_text() == "mine"
 

@@ -42,7 +42,7 @@ def test_a_labelling_job_cannot_be_trained(photos, tmp_path, ready_storage):
     trained(ready_storage, photos)
     poets("classify-dir", photos, "-o", tmp_path / "l.csv", "--name", "labels", "-q")
 
-    _, err = poets("train", "labels", exit_code=2)
+    _, err = poets("train", "labels", exit_code=1)
 
     assert "labelling job" in err
 

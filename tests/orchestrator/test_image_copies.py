@@ -9,7 +9,7 @@ from orchestrator.bad_images import BadImage, check_target, copy_images
 from orchestrator.progress import ignore
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run
-from workers.errors import StorageError, UsageError
+from workers.errors import RefusedError, StorageError
 from workers.storage.names import encode_name
 
 
@@ -92,13 +92,13 @@ def test_odd_names_keep_their_bytes(plan, target, photos, name):
 
 
 def test_a_folder_that_cannot_be_used_is_refused_before_any_copy(plan, target, photos):
-    with pytest.raises(UsageError, match="would become part of it"):
+    with pytest.raises(RefusedError, match="would become part of it"):
         check_target(plan, photos / "bad")
     check_target(plan, target)
     copy(plan, target, "red/000.jpg")
-    with pytest.raises(UsageError, match=r"quarantine.csv exists already"):
+    with pytest.raises(RefusedError, match=r"quarantine.csv exists already"):
         check_target(plan, target)
-    with pytest.raises(UsageError, match="is a file"):
+    with pytest.raises(RefusedError, match="is a file"):
         check_target(plan, target / "quarantine.csv")
 
 

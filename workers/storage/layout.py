@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.errors import ModelError, RunError
+from workers.errors import ModelError, RunNameError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -82,7 +82,7 @@ class Storage:
         """Return the folder of run `name`, which need not exist.
 
         Raises:
-            RunError: When the name could leave the folder of runs.
+            RunNameError: When the name could leave the folder of runs.
         """
         check_run_name(name)
         return RunFolder(self.runs / name)
@@ -121,7 +121,7 @@ def _plain(name: str) -> str:
 def check_run_name(name: str) -> None:
     """Refuse a run name that is not a plain, portable file name."""
     if not _NAME.fullmatch(name):
-        raise RunError(
+        raise RunNameError(
             f"Run name {name!r} is not allowed. Use letters, digits, '.', '_' and '-', "
             "at most 100, starting with a letter or digit."
         )

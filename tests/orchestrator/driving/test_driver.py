@@ -23,7 +23,7 @@ from tests.builders.backbones import BACKBONE, BACKBONE_ID
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run
 from tests.builders.workers import work_in_thread
-from workers.errors import ModelError, RunError, StorageError, UsageError
+from workers.errors import ModelError, RefusedError, RunError, StorageError
 from workers.items import Item
 from workers.leases import Keys, connect, report_failed_attempt
 from workers.settings import QUEUES, load_settings
@@ -203,7 +203,7 @@ def test_an_output_that_has_come_to_exist_is_the_reason_that_is_shown(
     job = label(ready_storage, run, tmp_path / "photos", tmp_path / "labels.csv")
     (tmp_path / "labels.csv").write_text("mine")
 
-    with pytest.raises(UsageError, match=r"was not overwritten") as raised:
+    with pytest.raises(RefusedError, match=r"was not overwritten") as raised:
         drive(ready_storage, job)
 
     assert raised.value.run == job.name

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.driving.output_formats import check_output, merge_predictions
 from tests.builders.runs import make_plan
-from workers.errors import OutputExistsError, ShardError, UsageError
+from workers.errors import OutputExistsError, RefusedError, ShardError, UsageError
 from workers.storage.layout import Storage
 from workers.storage.making import make_storage
 from workers.storage.plan import LabellingOptions, Run
@@ -102,7 +102,7 @@ def test_a_file_that_has_appeared_meanwhile_is_not_overwritten(job, tmp_path):
     output = tmp_path / "labels.csv"
     output.write_text("mine")
 
-    with pytest.raises(UsageError, match="not overwritten"):
+    with pytest.raises(RefusedError, match="not overwritten"):
         merge(job, output)
     assert output.read_text() == "mine"
     assert list(tmp_path.glob(".labels*")) == []
@@ -154,9 +154,9 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path):
 
     with pytest.raises(OutputExistsError):
         check_output(tmp_path / "there.csv", overwrite=False)
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(RefusedError, match="no folder"):
         check_output(tmp_path / "nowhere" / "labels.csv", overwrite=False)
-    with pytest.raises(UsageError, match="is a folder"):
+    with pytest.raises(RefusedError, match="is a folder"):
         check_output(tmp_path / "folder.csv", overwrite=True)
     check_output(tmp_path / "new.csv", overwrite=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.csv", "there.csv"]
@@ -179,5 +179,5 @@ def test_where_there_are_no_hard_links_the_output_is_written_all_the_same(
     merge(job, tmp_path / "labels.csv")
 
     assert (tmp_path / "labels.csv").read_text().startswith(HEADER)
-    with pytest.raises(UsageError, match="not overwritten"):
+    with pytest.raises(RefusedError, match="not overwritten"):
         merge(job, tmp_path / "mine.csv")

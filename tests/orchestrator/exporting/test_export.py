@@ -20,6 +20,7 @@ from workers.errors import (
     EarlierExportError,
     ExportError,
     ModelError,
+    TargetError,
     UsageError,
     WeightsError,
 )
@@ -97,7 +98,7 @@ def test_a_folder_with_other_files_is_never_replaced(settings, model, tmp_path):
          str(settings.storage)],
     )  # fmt: skip
 
-    assert done.exit_code == 2
+    assert done.exit_code == 1
     assert "holds other files (thesis.txt)" in done.stderr
     assert done.stderr.rstrip().endswith("Give another folder with --to.")
 
@@ -107,7 +108,7 @@ def test_a_folder_with_other_files_is_never_replaced(settings, model, tmp_path):
 def test_a_file_is_no_folder(settings, model, tmp_path):
     (tmp_path / "out").write_text("")
 
-    with pytest.raises(UsageError, match="is a file"):
+    with pytest.raises(TargetError, match="is a file"):
         export_model(settings, options(model, tmp_path / "out"))
 
 

@@ -13,7 +13,7 @@ from orchestrator.planning.plan import plan_labelling
 from tests.builders.backbones import BACKBONE
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import images_of, make_run, pretend_run, pretend_with_failures
-from workers.errors import DatasetError, UnfinishedRunError, UsageError
+from workers.errors import DatasetError, RefusedError, UnfinishedRunError
 from workers.heads.model_folder import MODEL_FILES
 from workers.settings import load_settings
 from workers.storage.plan import LabellingOptions
@@ -169,7 +169,7 @@ def test_an_output_that_somebody_has_worked_on_is_not_overwritten(job, tmp_path)
     with (tmp_path / "labels.csv").open("a") as file:
         file.write("mine\n")
 
-    with pytest.raises(UsageError, match="Move it away"):
+    with pytest.raises(RefusedError, match="Move it away"):
         retry("job")
 
     (tmp_path / "labels.csv").unlink()

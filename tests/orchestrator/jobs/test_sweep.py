@@ -7,7 +7,7 @@ from orchestrator.jobs.sweep import _points, _rank, sweep_run
 from tests.builders.backbones import ARCHITECTURE
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run
-from workers.errors import RunError, UsageError
+from workers.errors import RefusedError, RunError, UsageError
 from workers.settings import Settings
 from workers.storage.plan import TrainingOptions
 
@@ -64,7 +64,7 @@ def test_a_run_without_validation_images_is_refused(storage, tmp_path):
     options = TrainingOptions(validation_percentage=0)
     make_run(storage, make_data_set(tmp_path / "photos"), options=options)
 
-    with pytest.raises(UsageError, match="no validation images"):
+    with pytest.raises(RefusedError, match="no validation images"):
         sweep(storage, "run", steps=[5])
 
 
