@@ -23,6 +23,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "check": "Look in DIR for anything that would spoil a run.",
         "submit-dataset": "Train a classifier on the photographs in DIR.",
         "train": "Train another head on the photographs of RUN.",
+        "relabel": "Correct labels of RUN and train it again.",
         "sweep": "Try many settings on the photographs of RUN and keep the best.",
         "classify-dir": "Label every image below DIR.",
         "classify": "Label each IMAGE and print its best labels.",
@@ -62,7 +63,7 @@ SECTIONS: dict[str, dict[str, str]] = {
 _COMMANDS = {name: text for section in SECTIONS.values() for name, text in section.items()}
 # Modules of several commands; any other command is `command` in the module of its name.
 _MODULES = {
-    "again": ("train", "retry", "sweep"),
+    "again": ("train", "retry", "relabel", "sweep"),
     "cleaning": ("delete", "gc"),
     "codelab": ("retrain", "label-image"),
     "dashboards": ("flower", "tensorboard"),

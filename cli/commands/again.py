@@ -1,7 +1,8 @@
-"""``poets train``, ``retry`` and ``sweep``: another run on the photographs of one."""
+"""``poets train``, ``retry``, ``relabel`` and ``sweep``: another run on the photographs of one."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -84,6 +85,41 @@ def retry(session: Session, run: str, name: str | None) -> None:
         return
     session.say(f"Run {new.name}: the images of {run}, and those that failed tried again")
     conduct(session, new)
+
+
+@options.command("relabel")
+@click.argument("run", metavar="RUN")
+@click.argument("corrections", metavar="CSV", type=click.Path(path_type=Path))
+@click.option("--name", help="Name of the new run. [RUN-1, RUN-2, ...]")
+@options.with_session(may_detach=True)
+def relabel(session: Session, run: str, corrections: Path, name: str | None) -> None:
+    """Correct labels of RUN and train it again.
+
+    CSV has the columns `path` and `label`, as in the corrections.csv of a report. RUN and the
+    photographs stay as they are, in their folders: a new run gets the images, splits and settings
+    of RUN and the corrected labels. No photograph is read again.
+
+    \b
+    Examples:
+      poets relabel flower_photos-1 corrections.csv
+      poets relabel flower_photos-1 corrections.csv --name flowers-corrected
+    """
+    from orchestrator.jobs.relabel import plan_relabelling
+
+    with session.show_progress() as on_progress:
+        planned = plan_relabelling(
+            session.settings,
+            run,
+            corrections,
+            name=name,
+            detach=session.detach,
+            on_progress=on_progress,
+        )
+    same = f" ({planned.unchanged:,} were right already)" if planned.unchanged else ""
+    session.say(
+        f"Run {planned.run.name}: the images of {run}, {planned.changed:,} relabelled{same}"
+    )
+    conduct(session, planned.run)
 
 
 class _Values(click.ParamType[list[Any]]):

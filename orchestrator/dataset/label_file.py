@@ -52,7 +52,7 @@ def read_label_file(path: Path) -> LabelFile:
     Raises:
         DatasetError: When it cannot be read or does not have this form, with the line number.
     """
-    lines = _read_lines(path)
+    lines = read_records(path)
     first, header = next(lines, (0, []))
     if not header:
         raise DatasetError(
@@ -69,13 +69,20 @@ def read_label_file(path: Path) -> LabelFile:
         name = row[PATH].removeprefix("./")
         if not name:
             raise _malformed(path, line, "an empty path")
-        labels = _read_answers(path, line, row, columns) if columns else _split(row[LABELS])
+        labels = _read_answers(path, line, row, columns) if columns else split_cell(row[LABELS])
         rows.append(LabelRow(line, name, tuple(map(encode_name, labels))))
     return LabelFile(str(path), rows, tuple(map(encode_name, columns)))
 
 
-def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the records of a CSV file that are not blank, each with the line it begins on."""
+def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the records of a CSV file that are not blank, each with the line it begins on.
+
+    A spreadsheet may have written it: with a byte order mark, and with ``;`` or a tab between
+    cells.
+
+    Raises:
+        DatasetError: When it cannot be read, or is no CSV.
+    """
     try:
         content = read_regular_file(path, CONTENT_BYTES, may_be_link=True)
     except OSError as error:
@@ -88,7 +95,8 @@ def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         line = content.count(b"\n", 0, error.start) + 1
         what = "a byte that is not UTF-8; save the file as UTF-8"
         raise _malformed(path, line, what) from error
-    reader, line = csv.reader(io.StringIO(text, newline=""), strict=True), 1
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_separator(text))
+    line = 1
     try:
         for cells in reader:
             if cells:
@@ -96,6 +104,12 @@ def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
             line = reader.line_num + 1
     except csv.Error as error:
         raise _malformed(path, line, str(error)) from error
+
+
+def _separator(text: str) -> str:
+    """Return what stands between the cells, by the header."""
+    header = text.lstrip().split("\n", 1)[0]
+    return next((mark for mark in ",;\t" if mark in header), ",")
 
 
 def _malformed(path: Path, line: int, what: str) -> DatasetError:
@@ -120,7 +134,8 @@ def _find_label_columns(path: Path, line: int, names: list[str]) -> list[str]:
     return others
 
 
-def _split(cell: str) -> list[str]:
+def split_cell(cell: str) -> list[str]:
+    """Return the labels of a cell, which ``;`` or ``|`` separate."""
     return [label for part in re.split(r"[;|]", cell) if (label := part.strip())]
 
 

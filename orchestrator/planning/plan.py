@@ -71,9 +71,14 @@ def plan_again(
     name: str | None,
     sweep: str | None = None,
     max_failed: float | None = None,
+    images: Iterable[tuple[FoundImage, str | None]] | None = None,
     on_progress: OnProgress = ignore,
 ) -> Run:
-    """Plan a run on the images, labels and splits of another; for errors, see `write_plan`."""
+    """Plan a run on the images, labels and splits of another; for errors, see `write_plan`.
+
+    Args:
+        images: Those of `parent` with other labels; None for its own.
+    """
     earlier = parent.plan
     draft = replace(
         _draft(earlier.root, earlier.ignored, backbone, earlier.batch_size),
@@ -85,7 +90,8 @@ def plan_again(
         parent=earlier.name,
         sweep=sweep,
     )
-    images = planned_images(parent, on_progress)
+    if images is None:
+        images = planned_images(parent, on_progress)
     return write_plan(parent.storage, draft, images, on_progress, name=name, base=earlier.name)
 
 

@@ -93,3 +93,17 @@ def test_ctrl_c_stops_all_trials_of_a_sweep(photos, ready_storage):
     again = json.loads(poets("sweep", "first", "--steps", "5,6", "--name", "best", "--json")[0])
     assert sorted(row["run"] for row in again["trials"]) == ["best-2.001", "best-2.002"]
     assert again["best"]["run"] == "best"
+
+
+def test_corrected_labels_are_trained_from_the_cache(photos, tmp_path):
+    shutil.move(photos / "red" / "000.jpg", photos / "blue" / "was_red.jpg")
+    poets("submit-dataset", photos, *TINY_OPTIONS, "--name", "first", "-q")
+    (tmp_path / "corrections.csv").write_text("path,label\nblue/was_red.jpg,red\n")
+
+    again = poets_json("relabel", "first", tmp_path / "corrections.csv", "--name", "corrected")
+
+    assert (again["computed"], again["cached"]) == (0, 80)
+    assert (photos / "blue" / "was_red.jpg").exists()
+    batches = read_batches(Storage(load_settings().storage).run("corrected"))
+    labels = {image.path: image.label for batch in batches for image in batch.images}
+    assert labels["blue/was_red.jpg"] == "red"
