@@ -30,6 +30,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "export": "Export the model of RUN to TensorFlow, Keras, LiteRT and ONNX.",
         "retrain": "Train with the command line of the codelab's retrain.py.",
         "label-image": "Label one image with a frozen graph, as the codelab's label_image.py does.",
+        "evaluate": "Print how often a graph or model is right on the photographs in DIR.",
         "demo": "Draw a small data set, train a classifier on it, and label a folder.",
     },
     "Runs": {

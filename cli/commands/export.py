@@ -7,7 +7,7 @@ import click
 
 from cli import options
 from cli.console import Session, echo, print_json
-from workers.exports.formats import FORMATS
+from workers.exports.formats import APP_SIZE, FORMATS
 
 
 @options.command("export")
@@ -46,6 +46,7 @@ def command(session: Session, **asked: Any) -> None:
     Examples:
       poets export latest --to flowers-model
       poets export flowers-1 --to phone --format tflite --format tflite-int8
+      poets export flowers-1 --to tf_files/app --format codelab-app
     """
     from orchestrator.exporting.export import ExportOptions, export_model
 
@@ -54,9 +55,17 @@ def command(session: Session, **asked: Any) -> None:
     if session.as_json:
         print_json(result)
         return
+    written = {report["format"] for report in result["formats"] if "reason" not in report}
     for report in result["formats"]:
         if "reason" in report:
             session.say(f"No {report['format']}: {report['reason']}.")
+    height, width = result["input_size"]
+    if "codelab-app" in written and (height, width) != APP_SIZE:
+        session.say(
+            f"The codelab's apps feed {APP_SIZE[1]} x {APP_SIZE[0]} pixels, but this model takes "
+            f"{width} x {height}: change DIM_IMG_SIZE_X and _Y (Android) or wanted_input_width and "
+            "_height (iOS)."
+        )
     echo(f"Model {result['model']} is in {result['folder']}.")
     for report in result["formats"]:
         if "reason" not in report:

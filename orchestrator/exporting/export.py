@@ -74,7 +74,8 @@ def export_model(
     """Write a model, and a model card, into a folder that appears whole or not at all.
 
     Returns:
-        `model`, `folder`, and `formats`: the reports of `workers.exports.program`.
+        `model`, `folder`, `input_size` (height, width), and `formats`: the reports of
+        `workers.exports.program`.
 
     Raises:
         TargetError: When the folder is taken.
@@ -107,7 +108,12 @@ def export_model(
             _put(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    return {"model": card.name, "folder": str(target), "formats": reports}
+    return {
+        "model": card.name,
+        "folder": str(target),
+        "input_size": card.preprocessing.input_size,
+        "formats": reports,
+    }
 
 
 def open_model(

@@ -12,6 +12,7 @@ class ExportFormat:
         files: Files and folders that it consists of.
         tolerance: Largest accepted difference of a probability from ours; None for 8-bit
             numbers, where the best labels are compared instead.
+        package: What `loading` needs besides the packages of the images.
         loading: Python that turns `pixels` (float32, RGB 0 to 255, shape (1, height, width,
             3)) into `scores` (float32, one for each label); run in the exported folder.
     """
@@ -19,6 +20,7 @@ class ExportFormat:
     title: str
     files: tuple[str, ...]
     tolerance: float | None
+    package: str
     loading: str
 
 
@@ -44,6 +46,8 @@ class ExportRequest:
     no_photographs: str = ""
 
 
+# Pixels on each side of the image that the codelab's phone apps feed.
+APP_SIZE = (224, 224)
 GRAPH, LABELS = "retrained_graph.pb", "retrained_labels.txt"
 
 _TFLITE = """\
@@ -59,6 +63,7 @@ FORMATS: dict[str, ExportFormat] = {
         title="frozen TensorFlow 1 graph, as the codelab's",
         files=(GRAPH, LABELS),
         tolerance=1e-3,
+        package="tensorflow",
         loading="""\
 import tensorflow as tf
 graph = tf.compat.v1.GraphDef.FromString(open("retrained_graph.pb", "rb").read())
@@ -70,6 +75,7 @@ with tf.compat.v1.Session() as session:
         title="SavedModel, from image files (`serving_default`) or from pixels (`pixels`)",
         files=("saved_model",),
         tolerance=1e-3,
+        package="tensorflow",
         loading="""\
 import tensorflow as tf
 model = tf.saved_model.load("saved_model")
@@ -81,6 +87,7 @@ scores = model.signatures["pixels"](tf.constant(pixels))["probabilities"].numpy(
         title="Keras model",
         files=("model.keras",),
         tolerance=1e-3,
+        package="tensorflow",
         loading="""\
 import keras
 model = keras.saving.load_model("model.keras")
@@ -90,6 +97,7 @@ scores = model.predict(pixels, verbose=0)[0]""",
         title="LiteRT (TFLite), 32-bit numbers",
         files=("model.tflite",),
         tolerance=1e-3,
+        package="ai-edge-litert",
         loading=_TFLITE.format(file="model.tflite", pixels="pixels", scale=""),
     ),
     "tflite-float16": ExportFormat(
@@ -97,20 +105,31 @@ scores = model.predict(pixels, verbose=0)[0]""",
         files=("model_float16.tflite",),
         # At most 0.0008 over 980 photographs; 0.004 without training images to round by.
         tolerance=1e-2,
+        package="ai-edge-litert",
         loading=_TFLITE.format(file="model_float16.tflite", pixels="pixels", scale=""),
     ),
     "tflite-int8": ExportFormat(
         title="LiteRT (TFLite), all in 8 bits: a quarter of the size",
         files=("model_int8.tflite",),
         tolerance=None,
+        package="ai-edge-litert",
         loading=_TFLITE.format(
             file="model_int8.tflite", pixels='pixels.astype("uint8")', scale=" / 256"
         ),
+    ),
+    # The apps read labels.txt, which every export has.
+    "codelab-app": ExportFormat(
+        title="the codelab's phone apps: pixels from -1 to 1 (`labels.txt` belongs to it)",
+        files=("graph.lite", "graph.pb"),
+        tolerance=1e-3,
+        package="ai-edge-litert",
+        loading=_TFLITE.format(file="graph.lite", pixels="(pixels - 127.5) / 127.5", scale=""),
     ),
     "onnx": ExportFormat(
         title="ONNX, opset 17",
         files=("model.onnx",),
         tolerance=1e-3,
+        package="onnxruntime",
         loading="""\
 import onnxruntime
 model = onnxruntime.InferenceSession("model.onnx")

@@ -92,9 +92,12 @@ def label_image(
         ImageError: When the image cannot be read.
         ModelError: When graph and labels are missing, damaged, or do not fit.
     """
-    labels = _read_labels(labels_file)
-    content = _read(graph_file, "graph")
-    seconds, scores = _run(content, graph_file, _read_pixels(image, given), given)
+    labels = read_labels(labels_file)
+    graph = open_graph(graph_file, given.input_layer, given.output_layer)
+    pixels = _read_pixels(image, given)
+    start = time.perf_counter()
+    scores = graph.run(pixels)
+    seconds = time.perf_counter() - start
     if len(scores) != len(labels):
         raise ModelError(
             f"{labels_file} has {len(labels)} labels, but {given.output_layer!r} of {graph_file} "
@@ -119,9 +122,19 @@ def _read(path: Path, what: str, error_type: type[PoetsError] = ModelError) -> b
         raise error_type(f"Cannot read the {what} {path}: {error.strerror}.") from error
 
 
-def _read_labels(path: Path) -> list[str]:
+def read_labels(path: Path) -> list[str]:
+    """Return the labels in a file, one a line.
+
+    Raises:
+        ModelError: When it cannot be read, is not UTF-8, or is empty.
+    """
+    return parse_labels(_read(path, "labels"), path)
+
+
+def parse_labels(content: bytes, path: Path) -> list[str]:
+    """Return the labels in the content of a file; see `read_labels`."""
     try:
-        text = _read(path, "labels").decode()
+        text = content.decode()
     except UnicodeDecodeError as error:
         raise ModelError(f"The labels {path} are not UTF-8 text with one label a line.") from error
     if not text.strip():
@@ -154,9 +167,50 @@ def _read_pixels(path: Path, given: GraphInput) -> NDArray[np.float32]:
     return scaled
 
 
-def _run(
-    content: bytes, path: Path, pixels: NDArray[np.float32], given: GraphInput
-) -> tuple[float, NDArray[np.float32]]:
+@dataclass(frozen=True)
+class FrozenGraph:
+    """A frozen graph in a session of TensorFlow 1."""
+
+    path: Path
+    source: Any
+    target: Any
+    session: Any
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """Height and width that the graph takes; None when it leaves them open."""
+        if self.source.shape.rank != 4:
+            return None
+        _, height, width, _ = self.source.shape.as_list()
+        return (height, width) if height and width else None
+
+    def run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the scores, shape (labels,), of one image, shape (1, height, width, 3).
+
+        Raises:
+            ModelError: When the graph takes another size.
+        """
+        if not self.source.shape.is_compatible_with(pixels.shape):
+            raise ModelError(
+                f"{self.source.op.name!r} of {self.path} takes {self.source.shape}, not "
+                f"{pixels.shape}. Give --input_height and --input_width of this graph."
+            )
+        with quiet_stderr():
+            scores = self.session.run(self.target, {self.source: pixels})
+        return np.asarray(scores, np.float32).reshape(-1)
+
+
+def open_graph(path: Path, input_layer: str | None, output_layer: str | None) -> FrozenGraph:
+    """Load a frozen graph.
+
+    Args:
+        input_layer, output_layer: Names of nodes; None for `input` and `final_result`, or, where
+            there is no such node, for the only node that the graph begins or ends with.
+
+    Raises:
+        ModelError: When it is no such graph, or has no such node.
+    """
+    content = _read(path, "graph")
     tf = _tensorflow()
     from google.protobuf.message import DecodeError
 
@@ -170,32 +224,30 @@ def _run(
     except (DecodeError, ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise ModelError(f"{path} is not a frozen TensorFlow graph: {reason}.") from error
-    source = _find_layer(graph, path, given.input_layer, "input_layer")
-    target = _find_layer(graph, path, given.output_layer, "output_layer")
-    if not source.shape.is_compatible_with(pixels.shape):
-        raise ModelError(
-            f"{given.input_layer!r} of {path} takes {source.shape}, not {pixels.shape}. "
-            "Give --input_height and --input_width of this graph."
-        )
-    with quiet_stderr(), tf.compat.v1.Session(graph=graph) as session:
-        start = time.perf_counter()
-        scores = session.run(target, {source: pixels})
-        seconds = time.perf_counter() - start
-    return seconds, np.asarray(scores, np.float32).reshape(-1)
-
-
-def _find_layer(graph: Any, path: Path, name: str, role: str) -> Any:
     operations = graph.get_operations()
-    for operation in operations:
-        if operation.name == name and operation.outputs:
-            return operation.outputs[0]
-    inputs = [operation.name for operation in operations if operation.type == "Placeholder"]
-    outputs = [
-        operation.name
-        for operation in operations
-        if operation.outputs and not any(tensor.consumers() for tensor in operation.outputs)
-    ]
-    raise ModelError(
-        f"{path} has no layer {name!r}. It begins with {', '.join(inputs[:5]) or 'nothing'} and "
-        f"ends with {', '.join(outputs[-5:]) or 'nothing'}; give one of these as --{role}."
-    )
+    inputs = [one.name for one in operations if one.type == "Placeholder"]
+    outputs = [one.name for one in operations if one.outputs and not _is_used(one)]
+    source = _choose(operations, input_layer, "input", inputs)
+    target = _choose(operations, output_layer, "final_result", outputs)
+    wanted = {"input_layer": input_layer or "input", "output_layer": output_layer or "final_result"}
+    for found, (role, name) in zip((source, target), wanted.items(), strict=True):
+        if found is None:
+            begins, ends = (", ".join(names) or "nothing" for names in (inputs[:5], outputs[-5:]))
+            raise ModelError(
+                f"{path} has no layer {name!r}. It begins with {begins} and ends with {ends}; give "
+                f"one of these as --{role}."
+            )
+    with quiet_stderr():
+        return FrozenGraph(path, source, target, tf.compat.v1.Session(graph=graph))
+
+
+def _choose(operations: list[Any], given: str | None, usual: str, ends: list[str]) -> Any:
+    """Return the first output of the node that is wanted; None when there is none."""
+    outputs = {one.name: one.outputs[0] for one in operations if one.outputs}
+    if given is None and usual not in outputs and len(ends) == 1:
+        return outputs[ends[0]]
+    return outputs.get(given or usual)
+
+
+def _is_used(operation: Any) -> bool:
+    return any(tensor.consumers() for tensor in operation.outputs)

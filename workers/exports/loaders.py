@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# RGB pixels (uint8, (n, height, width, 3)) to probabilities (n, labels).
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+# RGB pixels (0 to 255, (n, height, width, 3)) to probabilities (n, labels).
+Predict = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 
 def _load_graph(path: Path, final_tensor_name: str) -> Predict:
@@ -39,6 +39,18 @@ def _load_keras(path: Path, _: str) -> Predict:
 
     model = keras.saving.load_model(path)
     return lambda pixels: np.asarray(model.predict_on_batch(pixels.astype(np.float32)))
+
+
+def _load_app(path: Path, final_tensor_name: str) -> Predict:
+    lite = _load_tflite(path, "")
+    graph = _load_graph(path.with_name("graph.pb"), final_tensor_name)
+
+    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        found = lite((pixels.astype(np.float32) - 127.5) / 127.5)
+        # NaN, which is refused, where the two files do not agree.
+        return np.where(np.abs(found - graph(pixels)) <= 1e-3, found, np.nan)
+
+    return predict
 
 
 def _load_tflite(path: Path, _: str) -> Predict:
@@ -74,5 +86,6 @@ LOADERS: dict[str, Callable[[Path, str], Predict]] = {
     "tflite": _load_tflite,
     "tflite-float16": _load_tflite,
     "tflite-int8": _load_tflite,
+    "codelab-app": _load_app,
     "onnx": _load_onnx,
 }

@@ -23,7 +23,7 @@ from workers.exports.frozen_graph import write_frozen_graph
 from workers.exports.keras_classifier import Classifier, build_classifier, trace_classifier
 from workers.exports.loaders import LOADERS
 from workers.exports.saved_model import write_saved_model
-from workers.exports.tflite import FLOAT16, FLOAT32, INT8, write_tflite
+from workers.exports.tflite import FLOAT16, FLOAT32, INT8, write_app_graph, write_tflite
 from workers.heads.model_folder import Model, labels_text, load_model
 from workers.images.loading import OpenImage
 from workers.processes.child import Tell, begin, serve
@@ -113,6 +113,12 @@ def _write_tflite(numbers: str, source: _Source, path: Path) -> None:
     write_tflite(source.classifier, numbers, source.photographs, source.model.card, path)
 
 
+def _write_app(source: _Source, path: Path) -> None:
+    name = source.request.final_tensor_name
+    write_app_graph(source.classifier, source.model.card, path)
+    write_frozen_graph(source.classifier, path.with_name("graph.pb"), name)
+
+
 def _write_onnx(source: _Source, path: Path) -> None:
     try:
         import onnxruntime  # noqa: F401 - for the check
@@ -135,6 +141,7 @@ _WRITERS: dict[str, Callable[[_Source, Path], None]] = {
     "tflite": partial(_write_tflite, FLOAT32),
     "tflite-float16": partial(_write_tflite, FLOAT16),
     "tflite-int8": partial(_write_tflite, INT8),
+    "codelab-app": _write_app,
     "onnx": _write_onnx,
 }
 

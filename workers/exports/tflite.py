@@ -10,7 +10,7 @@ from workers.backbones.keras import freeze
 from workers.errors import ExportError
 from workers.exports.float16_rounding import halve_kernels
 from workers.exports.keras_classifier import Classifier, trace_classifier
-from workers.exports.tflite_metadata import add_metadata
+from workers.exports.tflite_metadata import AS_THEY_ARE, Normalization, add_metadata
 from workers.heads.model_folder import ModelCard
 
 FLOAT32, FLOAT16, INT8 = "float32", "float16", "int8"
@@ -50,7 +50,25 @@ def write_tflite(
         _check_scales(content)
     if numbers == FLOAT16:
         content = halve_kernels(content, photographs)
-    add_metadata(content, card, path)
+    add_metadata(content, card, path, AS_THEY_ARE)
+
+
+def write_app_graph(classifier: Classifier, card: ModelCard, path: Path) -> None:
+    """Write the ``graph.lite`` of the codelab's phone apps.
+
+    One image at a time, float32, shape (1, height, width, 3), as ``(pixels - 127.5) / 127.5``.
+    The apps feed what they like to a model of this shape, so `model.tflite`, which takes 0 to 255,
+    would be wrong there without a word.
+    """
+    import tensorflow as tf
+
+    def classify(values: Any) -> Any:
+        return classifier(values * 127.5 + 127.5, training=False)
+
+    signature = [tf.TensorSpec((1, *classifier.input_shape[1:]), tf.float32, name="input")]
+    frozen = freeze(tf.function(classify, input_signature=signature))
+    content = tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
+    add_metadata(content, card, path, Normalization(127.5, 127.5))
 
 
 def _samples(photographs: NDArray[np.uint8]) -> Any:

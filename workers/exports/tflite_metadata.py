@@ -5,9 +5,10 @@ version 1.0.0) inside the model; the labels are a ZIP archive behind it. Written
 packages with a writer (tflite-support, mediapipe) need an old Python or bring OpenCV.
 """
 
+import struct
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,17 +39,24 @@ _NORMALIZATION_OPTIONS = 1
 _RGB = 1
 
 
-def add_metadata(content: bytes, card: ModelCard, path: Path) -> None:
-    """Write a LiteRT model with metadata and labels.
+class Normalization(NamedTuple):
+    """How a model takes pixels x of 0 to 255: (x - mean) / std."""
 
-    The normalisation is (x - 0) / 1: the model takes pixels as they are.
-    """
+    mean: float
+    std: float
+
+
+AS_THEY_ARE = Normalization(0.0, 1.0)
+
+
+def add_metadata(content: bytes, card: ModelCard, path: Path, taken: Normalization) -> None:
+    """Write a LiteRT model with metadata and labels."""
     from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
 
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
     buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = list(_build(card))
+    buffer.data = list(_build(card, taken))
     entry.name, entry.buffer = _NAME, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
@@ -58,14 +66,59 @@ def add_metadata(content: bytes, card: ModelCard, path: Path) -> None:
         archive.writestr(zipfile.ZipInfo(LABELS_FILE), labels_text(card.labels))
 
 
-def _build(card: ModelCard) -> bytes:
+def read_normalization(content: bytes) -> Normalization | None:
+    """Return how a LiteRT model says that it takes pixels; None when it does not say."""
+    from ai_edge_litert import schema_py_generated as schema
+    from flatbuffers.table import Table
+
+    model = schema.Model.GetRootAs(content)
+    entries = [model.Metadata(number) for number in range(model.MetadataLength())]
+    found = [entry for entry in entries if entry.Name() == _NAME]
+    if not found:
+        return None
+    metadata = model.Buffers(found[0].Buffer()).DataAsNumpy().tobytes()
+    root = Table(metadata, int.from_bytes(metadata[:4], "little"))
+    try:
+        graph = _inner(root, "ModelMetadata", "subgraph_metadata", 0)
+        source = _inner(graph, "SubGraphMetadata", "input_tensor_metadata", 0)
+        unit = _inner(source, "TensorMetadata", "process_units", 0)
+        options = Table(metadata, 0)
+        unit.Union(options, _offset(unit, "ProcessUnit", "options"))
+        mean, std = (_first_number(options, name) for name in ("mean", "std"))
+    except (KeyError, struct.error, IndexError):
+        return None
+    return Normalization(mean, std)
+
+
+def _offset(table: Any, kind: str, field: str) -> int:
+    """Return where a field of a table is; KeyError when it is not there."""
+    offset = int(table.Offset(4 + 2 * _FIELDS[kind].split().index(field)))
+    if not offset:
+        raise KeyError(field)
+    return offset
+
+
+def _inner(table: Any, kind: str, field: str, number: int) -> Any:
+    from flatbuffers.table import Table
+
+    place = table.Vector(_offset(table, kind, field)) + 4 * number
+    return Table(table.Bytes, table.Indirect(place))
+
+
+def _first_number(table: Any, field: str) -> float:
+    place = table.Vector(_offset(table, "NormalizationOptions", field))
+    return float(struct.unpack_from("<f", table.Bytes, place)[0])
+
+
+def _build(card: ModelCard, taken: Normalization) -> bytes:
     import flatbuffers
 
-    normalization = _table("NormalizationOptions", mean=[0.0], std=[1.0])
+    normalization = _table("NormalizationOptions", mean=[taken.mean], std=[taken.std])
+    least, most = ((x - taken.mean) / taken.std for x in (0, 255))
     source = _table(
         "TensorMetadata",
         name="image",
-        description="RGB pixels, 0 to 255.",
+        description=f"RGB pixels, {least:g} to {most:g}.",
         content=_table(
             "Content",
             content_properties_type=_IMAGE_PROPERTIES,

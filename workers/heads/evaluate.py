@@ -65,8 +65,12 @@ def evaluate_head(
     """Return the figures of `head` on one split."""
     if head.activation == SIGMOID:
         return _evaluate_sets(guess_sets(head, examples, heartbeat))
-    guesses = guess_labels(head, examples, heartbeat)
-    confusion = np.zeros((len(labels), len(labels)), np.int64)
+    return evaluate_guesses(guess_labels(head, examples, heartbeat), len(labels))
+
+
+def evaluate_guesses(guesses: Guesses, n_labels: int) -> Evaluation:
+    """Return the figures of guesses at one label an image."""
+    confusion = np.zeros((n_labels, n_labels), np.int64)
     np.add.at(confusion, (guesses.labels, guesses.predicted), 1)
     bins = bin_calibration(guesses.score, guesses.is_right)
     return Evaluation(

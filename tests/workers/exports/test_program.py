@@ -110,6 +110,76 @@ def test_the_graph_has_the_names_that_the_scripts_of_the_codelab_look_up(model, 
     assert other == pytest.approx(found)
 
 
+def feed_android_app(folder, pixels):
+    """As ImageClassifier.java: every value of a ByteBuffer is (x - 128) / 128.0f."""
+    values = ((pixels.astype(np.int32) - 128) / np.float32(128)).astype("=f4")
+    return run_app_graph(folder, values.tobytes())
+
+
+def feed_ios_app(folder, pixels):
+    """As CameraExampleViewController.mm: (x - 127.5f) / 127.5f."""
+    values = (pixels.astype(np.float32) - np.float32(127.5)) / np.float32(127.5)
+    return run_app_graph(folder, values.tobytes())
+
+
+def run_app_graph(folder, content):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(folder / "graph.lite"))
+    interpreter.allocate_tensors()
+    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    # All that the apps rely on: one float tensor of the size of the image, and one of the labels.
+    assert (source["dtype"], target["dtype"]) == (np.float32, np.float32)
+    assert list(target["shape"]) == [1, len(LABELS)]
+    interpreter.set_tensor(source["index"], np.frombuffer(content, "f4").reshape(source["shape"]))
+    interpreter.invoke()
+    return interpreter.get_tensor(target["index"])[0]
+
+
+def feed_tf_mobile_app(folder, pixels):
+    """As TensorFlowImageClassifier.java with the codelab's names: input, final_result."""
+    import tensorflow as tf
+
+    graph = tf.Graph()
+    with graph.as_default():
+        content = (folder / "graph.pb").read_bytes()
+        tf.import_graph_def(tf.compat.v1.GraphDef.FromString(content), name="")
+    with tf.compat.v1.Session(graph=graph) as session:
+        values = (pixels[np.newaxis].astype(np.int32) - 128) / np.float32(128)
+        return session.run("final_result:0", {"input:0": values})[0]
+
+
+@pytest.fixture(scope="module")
+def app(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("app") / "out"
+    (report,) = exported(model, folder, "codelab-app")
+    assert report["agreement"] == 1
+    assert report["difference"] < 1e-3
+    return folder
+
+
+@pytest.mark.parametrize("feed", [feed_android_app, feed_ios_app, feed_tf_mobile_app])
+def test_the_phone_apps_of_the_codelab_say_what_poets_says(model, app, feed):
+    pictures = np.random.default_rng(5).integers(0, 256, (6, 128, 128, 3), np.uint8)
+    pictures[0], pictures[1] = 0, 255
+
+    found = np.array([feed(app, picture) for picture in pictures])
+
+    read = load_model(model)
+    ours = read.head.predict(LiteRTBackbone(model / "backbone.tflite").compute(pictures))
+    assert (found.argmax(axis=1) == ours.argmax(axis=1)).all()
+    # They take 128 for the middle, of 0 to 255.
+    assert np.abs(found - ours).max() < 0.05
+
+
+def test_the_phone_of_the_codelabs_time_knows_the_operations(app):
+    from ai_edge_litert import schema_py_generated as schema
+
+    content = (app / "graph.lite").read_bytes()
+    codes = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0)).operatorCodes
+    assert {code.version for code in codes} == {1}
+
+
 @pytest.fixture(scope="module")
 def multi_label_model(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets") / "model"
