@@ -112,7 +112,8 @@ def _describe_formats(reports: list[dict[str, Any]], final_tensor_name: str) -> 
             f"| {report['agreement']:.1%} of {report['images']} |"
         )
         code = form.loading.replace("{final_tensor_name}", final_tensor_name)
-        loading.append(f"{form.title[0].upper()}{form.title[1:]}:\n\n```python\n{code}\n```\n")
+        title = f"{form.title[0].upper()}{form.title[1:]} (`pip install {form.package}`)"
+        loading.append(f"{title}:\n\n```python\n{code}\n```\n")
     if refused:
         rows += ["", *refused]
     return "\n".join(rows), "\n".join(loading)
