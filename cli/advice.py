@@ -18,6 +18,7 @@ from workers.errors import (
     NoBrokerError,
     NoCoordinatorError,
     NoDistortionError,
+    NoHomeError,
     NoModelError,
     NoModelYetError,
     NoRunError,
@@ -51,6 +52,7 @@ _AFTER_ERROR: dict[type[PoetsError], str] = {
     NoRunError: "`poets runs` lists the runs there are.",
     NameTakenError: "Choose another --name, or look at it with `poets show {run}`, or continue "
     "it: `poets resume {run}`.",
+    NoHomeError: "Name a folder for everything with --storage or POETS_STORAGE, or set HOME.",
     RunDrivenError: "Stop it first with `poets cancel {run}`.",
     RunNeededError: "Delete both, or wait for its end: `poets show {run}`.",
     UnfinishedRunError: "Bring it to its end with `poets resume {run}`, then try its failed "

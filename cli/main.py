@@ -11,7 +11,7 @@ from cli.console import say
 from cli.help_pages import Context
 from cli.interrupts import interruptible
 from cli.options import DEBUG, debug_option
-from cli.streams import robust_streams
+from cli.streams import robust_streams, use_utf8
 from cli.styles import bad
 from workers.errors import PoetsError
 from workers.processes.surroundings import forget_foreign_settings
@@ -109,6 +109,10 @@ class _LazyGroup(click.Group):
         for title, commands in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl(list(commands.items()))
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        use_utf8()
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         forget_foreign_settings()

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,24 @@ from workers.errors import PoetsError
 _NOBODY_READS = (errno.EPIPE, errno.EIO)
 
 
+def use_utf8() -> None:
+    """Start this program again where the locale has another encoding: names of files are UTF-8."""
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        os.environ["PYTHONUTF8"] = "1"
+        python, *arguments = sys.orig_argv
+        os.execv(sys.executable, [python, "-X", "utf8", *arguments])  # noqa: S606 - this very program
+
+
 @contextlib.contextmanager
 def robust_streams() -> Iterator[None]:
-    """Let messages that nobody can read any more be lost, and what is done for them go on."""
+    """Let messages that nobody can read any more be lost, and what is done for them go on.
+
+    A character that a stream cannot encode (``PYTHONIOENCODING``) is written as its number.
+    """
     _open_closed()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(errors="backslashreplace")
     before = sys.stderr
     sys.stderr = _Messages(before)  # type: ignore[assignment] # it has all that is used of one
     try:

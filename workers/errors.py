@@ -35,6 +35,10 @@ class SettingsError(UsageError):
     """A setting (flag, environment, poets.toml) is missing, unknown or malformed."""
 
 
+class NoHomeError(SettingsError):
+    """A path begins with ~, and this user has no home folder."""
+
+
 class DatasetError(PoetsError):
     """The folder given cannot become a run: missing, empty, or a label too small."""
 

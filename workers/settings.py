@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from workers import DISTRIBUTION
-from workers.errors import NoBrokerError, SettingsError
+from workers.errors import NoBrokerError, NoHomeError, SettingsError
 from workers.percentages import read_percent
 from workers.storage.names import check_utf8
 
@@ -175,7 +175,18 @@ def _with_certificates(broker_url: str | None) -> str | None:
 
 def _absolute(path: str) -> Path:
     check_utf8(path)
-    return Path(os.path.abspath(os.path.expanduser(path)))
+    expanded = os.path.expanduser(path)
+    # Left as it is where nobody has that name.
+    if path.startswith("~") and (expanded.startswith("~") or home_folder() is None):
+        raise NoHomeError(f"There is no home folder, so {path!r} is no path.")
+    return Path(os.path.abspath(expanded))
+
+
+def home_folder() -> Path | None:
+    """Return the home folder; None where HOME is no path and the user has none by name."""
+    home = os.path.expanduser("~")
+    # Without HOME, a user id that has no name (a container's) is left as "~".
+    return Path(home) if os.environ.get("HOME") != "" and os.path.isabs(home) else None
 
 
 def _from_file(environ: Mapping[str, str]) -> dict[str, str]:
@@ -203,9 +214,10 @@ def _from_file(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _config_path(environ: Mapping[str, str]) -> Path | None:
     if environ.get("POETS_CONFIG"):
-        return Path(environ["POETS_CONFIG"]).expanduser()
-    home = environ.get("XDG_CONFIG_HOME") or "~/.config"
-    for candidate in (Path("poets.toml"), Path(home).expanduser() / "poets" / "poets.toml"):
-        if candidate.is_file():
-            return candidate
-    return None
+        return _absolute(environ["POETS_CONFIG"])
+    folder = environ.get("XDG_CONFIG_HOME") or (home_folder() and "~/.config")
+    candidates = [Path("poets.toml")]
+    if folder:
+        candidates.append(_absolute(folder) / "poets" / "poets.toml")
+    # Not `Path.is_file`, which fails in a folder that may not be entered.
+    return next(filter(os.path.isfile, candidates), None)

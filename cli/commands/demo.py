@@ -1,5 +1,6 @@
 """``poets demo``: the main job on a data set that it draws itself."""
 
+import functools
 import shutil
 import sys
 import time
@@ -35,7 +36,7 @@ _SMALL = ("mobilenet_v3_small", "random-0")
 )
 @options.as_json
 @options.quiet
-@options.with_weights_settings
+@functools.partial(options.with_weights_settings, default_storage="folder")
 def command(settings: Settings, folder: Path, as_json: bool, quiet: bool) -> None:
     """Draw a small data set, train a classifier on it, and label a folder.
 

@@ -14,15 +14,17 @@ from typing import IO
 
 import msgspec
 
-from workers.errors import BrokerError
+from orchestrator.embedded.runtime_folder import (
+    find_candidates,
+    find_parents,
+    is_private,
+    make_private,
+)
 from workers.settings import Settings
 from workers.storage.temporary import newest_change
 
 # A stack whose locks were opened this short a time ago may be about to start.
 _IDLE_S = 60.0
-# Not XDG_RUNTIME_DIR, which ends with the session and is not the same everywhere. The path of
-# a socket is limited to about 104 bytes.
-_RUNTIME = "/tmp"  # noqa: S108 - the folder made there is private, and checked
 _STARTS_WITHIN_S = 120.0
 
 
@@ -55,6 +57,7 @@ class Stack:
             what counts: another process could have got the id meanwhile.
         starting: Locked exclusively from before the supervisor is started until all is up.
         failure: Why the supervisor gave up, in words, until the next one starts.
+        temporary: Folder for the temporary files of its processes.
         keep: While this file exists, the stack stays up without users (`poets up`).
     """
 
@@ -66,6 +69,7 @@ class Stack:
         self.starting = folder / "start.lock"
         self.failure = folder / "failure.txt"
         self.keep = folder / "keep"
+        self.temporary = folder / "tmp"
         self.socket = folder / "valkey.sock"
         self.log = folder / "stack.log"
         self.broker_url = f"redis+socket://{self.socket}?virtual_host=0"
@@ -107,13 +111,18 @@ class Stack:
 def find_ended_stacks() -> list[Stack]:
     """Return the stacks of this user, of any storage, whose processes have ended."""
     found = []
-    for folder in sorted(Path(_RUNTIME).glob(f"poets-{os.getuid()}-*")):
+    for folder in _find_folders():
         is_ours = re.fullmatch(r"[0-9a-f]{10}", folder.name.rpartition("-")[2])
         with contextlib.suppress(FileNotFoundError):  # removed at this moment
-            if is_ours and _is_private(folder):
+            if is_ours and is_private(folder):
                 with _locked(Stack(folder)) as has_ended:
                     found += [Stack(folder)] if has_ended else []
     return found
+
+
+def _find_folders() -> list[Path]:
+    name = f"poets-{os.getuid()}-*"
+    return [folder for parent in find_parents() for folder in sorted(parent.glob(name))]
 
 
 def remove_ended_stack(stack: Stack) -> bool:
@@ -155,18 +164,16 @@ def try_lock(file: IO[str], kind: int) -> bool:
 def find_stack(settings: Settings) -> Stack:
     """Return the stack of a storage, which need not be running.
 
+    Its folder exists, unless none can be made; see `check_room`.
+
     Raises:
-        BrokerError: When its folder belongs to somebody else.
+        BrokerError: When others can enter its folder.
     """
     storage = os.path.realpath(settings.storage)
     digest = hashlib.sha256(os.fsencode(storage)).hexdigest()[:10]
-    folder = Path(_RUNTIME) / f"poets-{os.getuid()}-{digest}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if not _is_private(folder):
-        raise BrokerError(f"{folder} is not a private folder of yours. Remove it and try again.")
-    return Stack(folder)
-
-
-def _is_private(folder: Path) -> bool:
-    found = folder.lstat()
-    return found.st_uid == os.getuid() and folder.is_dir() and not found.st_mode & 0o077
+    folders = list(find_candidates(f"poets-{os.getuid()}-{digest}"))
+    # One that is up counts, should the usual place have come back meanwhile.
+    for folder in folders:
+        if os.path.exists(folder) and is_private(folder) and Stack(folder).supervisor():
+            return Stack(folder)
+    return Stack(next(filter(make_private, folders), folders[0]))

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,6 +58,7 @@ class _Service:
     log: Path
     # To end cleanly, a worker needs the server, which is told to end at the same moment.
     last_signal: int = signal.SIGKILL
+    environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     started: float = field(default=0.0, init=False)
     failed_starts: int = field(default=0, init=False)
@@ -82,7 +84,7 @@ class _Service:
         self.log_bytes = self.log.stat().st_size
         self.process = subprocess.Popen(
             self.command,
-            env={**os.environ, **announce_to(self.ready)},
+            env={**os.environ, **announce_to(self.ready), **self.environment},
             stdin=subprocess.DEVNULL,
             preexec_fn=functools.partial(  # noqa: PLW1509 - there are no threads here
                 end_with_parent, self.last_signal, os.getpid()
@@ -147,7 +149,11 @@ def supervise(stack: Stack, starting: int) -> None:
     fcntl.flock(alive, fcntl.LOCK_EX)
     alive.truncate(0)
     print(os.getpid(), file=alive, flush=True)
-    server = _Service("valkey", _server_command(stack), stack.socket, stack.log, signal.SIGTERM)
+    server = _Service(
+        *("valkey", _server_command(stack), stack.socket, stack.log, signal.SIGTERM),
+        # Redis 7 ends when this machine lacks the locale of the environment.
+        {"LC_ALL": "C"},
+    )
     server.keep_running()
     python = [sys.executable, "-P", "-m"]
     processes = default_concurrency(load_settings().device)

@@ -7,6 +7,7 @@ on a file; the supervisor ends the stack when nobody holds one any more.
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import IO
 
+from orchestrator.embedded.runtime_folder import check_room
 from orchestrator.embedded.stack import Stack, find_stack, try_lock
 from workers.errors import BrokerError, OtherStackError
 from workers.processes.last_words import find_last_words
@@ -68,7 +70,7 @@ def start_ahead(settings: Settings) -> Iterator[None]:
 @contextlib.contextmanager
 def _leaving(stack: Stack) -> Iterator[IO[str]]:
     """Yield the lock with which the block may join the stack; leave the stack after the block."""
-    with stack.users.open("w") as lock:
+    with _open_users(stack) as lock:
         try:
             yield lock
         except KeyboardInterrupt:
@@ -78,6 +80,14 @@ def _leaving(stack: Stack) -> Iterator[IO[str]]:
                 with contextlib.suppress(KeyboardInterrupt):
                     _wait_for_end(stack, unless_used=True)
             raise
+
+
+def _open_users(stack: Stack) -> IO[str]:
+    try:
+        return stack.users.open("w")
+    except OSError:
+        check_room(stack.folder)
+        raise
 
 
 def why_stopped(settings: Settings) -> str | None:
@@ -112,7 +122,7 @@ def keep_stack(settings: Settings) -> Stack:
         BrokerError: When it cannot be started, or one of its parts cannot.
     """
     stack = find_stack(settings)
-    with stack.users.open("w") as lock:
+    with _open_users(stack) as lock:
         _join(stack, settings, lock)
         # Only now: a supervisor that was just ending has removed this file.
         stack.keep.touch()
@@ -166,6 +176,7 @@ def _join(stack: Stack, settings: Settings, lock: IO[str]) -> None:
 
 
 def _start(stack: Stack, settings: Settings, starting: IO[str]) -> None:
+    check_room(stack.folder)
     stack.state.unlink(missing_ok=True)
     stack.keep.unlink(missing_ok=True)
     stack.failure.unlink(missing_ok=True)
@@ -177,7 +188,7 @@ def _start(stack: Stack, settings: Settings, starting: IO[str]) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, **settings.environment(), "POETS_BROKER_URL": stack.broker_url},
+            env=_environment(stack, settings),
             # A session of its own: Ctrl-C at the terminal is for the command alone.
             start_new_session=True,
             # Celery imports from the current folder, which could be anybody's.
@@ -196,6 +207,18 @@ def _start(stack: Stack, settings: Settings, starting: IO[str]) -> None:
     process.kill()
     said = find_last_words(stack.log.read_text("utf-8", "replace")) or "no message"
     raise BrokerError(f"The embedded stack did not start: {said} (log: {stack.log}).")
+
+
+def _environment(stack: Stack, settings: Settings) -> dict[str, str]:
+    # The temporary files of Celery's pool are mapped: on a full disk that would kill it.
+    shutil.rmtree(stack.temporary, ignore_errors=True)
+    stack.temporary.mkdir()
+    return {
+        **os.environ,
+        **settings.environment(),
+        "POETS_BROKER_URL": stack.broker_url,
+        "TMPDIR": str(stack.temporary),
+    }
 
 
 def _wait_for_end(stack: Stack, unless_used: bool) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from workers.errors import SettingsError
-from workers.settings import Settings, load_settings, needed_flags
+from workers.backbones.table import find_spec
+from workers.backbones.weights import find_weights
+from workers.errors import NoHomeError, SettingsError
+from workers.settings import Settings, home_folder, load_settings, needed_flags
 
 # name, variable, attribute, default, and what each of three texts is read as.
 ROWS = [
@@ -221,3 +223,35 @@ def test_the_part_that_may_fail_is_a_percentage_or_a_fraction(tmp_path, text, sh
 def test_a_part_that_is_none_is_refused(text):
     with pytest.raises(SettingsError, match=r"max_failed.*(percentage|1%)"):
         load_settings(environ={"POETS_MAX_FAILED": text})
+
+
+@pytest.fixture
+def no_home(monkeypatch):
+    """The user of a container: an id without a name."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 987654)
+
+
+@pytest.mark.usefixtures("no_home")
+def test_without_a_home_folder_only_what_needs_one_is_refused(tmp_path):
+    assert home_folder() is None
+    with pytest.raises(NoHomeError, match="no home folder"):
+        load_settings(environ={})
+
+    settings = load_settings({"storage": str(tmp_path)}, environ={})
+
+    assert settings.storage == tmp_path
+    assert find_weights(find_spec("resnet50"), [tmp_path]) is None
+
+
+@pytest.mark.parametrize("home", ["", "relative"])
+def test_a_home_that_is_no_path_is_none(monkeypatch, home):
+    monkeypatch.setenv("HOME", home)
+
+    with pytest.raises(NoHomeError):
+        load_settings(environ={})
+
+
+def test_the_home_of_nobody_with_that_name_is_none():
+    with pytest.raises(NoHomeError, match="~nobody-of-this-name/x"):
+        load_settings({"storage": "~nobody-of-this-name/x"}, environ={})

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from workers.backbones.table import BackboneSpec
 from workers.errors import WeightsError
+from workers.settings import home_folder
 from workers.storage.regular_files import open_regular_file, read_regular_file
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -35,8 +36,8 @@ def find_weights(spec: BackboneSpec, folders: Iterable[Path]) -> Path | None:
 
     Looks in each folder and its subfolders, then where Keras keeps its downloads.
     """
-    keras_home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    for folder in (*folders, keras_home / "models"):
+    home = os.environ.get("KERAS_HOME") or (home_folder() or Path()) / ".keras"
+    for folder in (*folders, Path(home).expanduser() / "models"):
         direct = folder / spec.weights_file
         if direct.is_file():
             return direct

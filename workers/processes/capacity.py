@@ -6,7 +6,7 @@ version 2 or 1, and in those above them, which limit it too.
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -74,8 +74,17 @@ def find_capacity(root: Path = Path("/")) -> Capacity:
 
 
 def has_gpu() -> bool:
-    """Whether an NVIDIA driver is loaded; needs no TensorFlow."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES") != "-1" and Path("/dev/nvidiactl").exists()
+    """Whether an NVIDIA driver is loaded, and its GPUs are not hidden; needs no TensorFlow."""
+    return not _hides_gpus(os.environ) and Path("/dev/nvidiactl").exists()
+
+
+def _hides_gpus(environ: Mapping[str, str]) -> bool:
+    # CUDA sees the devices before the first that is none: a number, GPU-... or MIG-...
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return False
+    first = visible.partition(",")[0].strip()
+    return not (first.isdecimal() or first.startswith(("GPU-", "MIG-")))
 
 
 def uses_gpu(device: str) -> bool:

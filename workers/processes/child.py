@@ -116,7 +116,7 @@ class Child(Generic[Answer]):
         self._unread = b""
         # A fault of the machine, so that it counts against no image.
         with storage_errors(f"start the process {self._module}"):
-            self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
+            self._messages = _nameless_file()
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", self._module, *self._arguments, str(os.getpid())],
                 env=self._environment,
@@ -190,6 +190,13 @@ class Child(Generic[Answer]):
         if code < 0:
             how = f"killed the process that read it ({signal.Signals(-code).name})"
         return DeathError(how, lines[-1] if lines else "")
+
+
+def _nameless_file() -> IO[bytes]:
+    # In memory where that is possible: a full or read-only disk must not end this process.
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("poets"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def begin() -> list[str]:

@@ -37,7 +37,7 @@ def runtime(tmp_path, monkeypatch):
     """Where the stacks of this test are; those of this machine are none of its business."""
     folder = tmp_path / "run"
     folder.mkdir()
-    monkeypatch.setattr(stacks, "_RUNTIME", str(folder))
+    monkeypatch.setattr(stacks, "find_parents", lambda: [folder])
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     return folder
 
@@ -313,7 +313,7 @@ def test_an_interrupted_removal_is_finished_by_the_next(ready_storage, run, monk
         list(remove_garbage(settings, findings))
     monkeypatch.undo()
     monkeypatch.setenv("POETS_STORAGE", str(ready_storage.root))
-    monkeypatch.setattr(stacks, "_RUNTIME", str(ready_storage.root.parent / "run"))
+    monkeypatch.setattr(stacks, "find_parents", lambda: [ready_storage.root.parent / "run"])
 
     left = find_garbage(settings, 0)
 

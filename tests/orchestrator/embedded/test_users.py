@@ -1,16 +1,26 @@
 """Where the embedded stack keeps its files, what counts as its supervisor, and its server."""
 
+import errno
 import fcntl
 import json
 import os
+import tempfile
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from orchestrator.embedded import runtime_folder
 from orchestrator.embedded.stack import RunningStack, find_stack
 from orchestrator.embedded.supervisor import find_server
-from orchestrator.embedded.users import attach_broker, kill_stack, stop_stack, why_stopped
+from orchestrator.embedded.users import (
+    attach_broker,
+    keep_stack,
+    kill_stack,
+    stop_stack,
+    why_stopped,
+)
 from workers.errors import BrokerError
 from workers.settings import Settings
 
@@ -44,6 +54,90 @@ def test_a_folder_that_others_can_enter_is_refused(settings):
     with pytest.raises(BrokerError, match="not a private folder"):
         find_stack(settings)
     folder.chmod(0o700)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Return what lets /tmp be another path, and TMPDIR a folder that can be written."""
+    with tempfile.TemporaryDirectory(prefix="p-") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+
+        def put(usual):
+            monkeypatch.setattr(runtime_folder, "_RUNTIME", str(usual))
+            return Path(folder)
+
+        yield put
+
+
+def test_the_stack_is_elsewhere_where_the_usual_folder_cannot_be_made(settings, elsewhere):
+    folder = elsewhere("/proc/nothing")
+
+    stack = find_stack(settings)
+
+    assert stack.folder.parent == folder
+    assert stack.folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_a_name_that_somebody_else_has_taken_is_left_to_them(
+    settings, elsewhere, monkeypatch, is_file
+):
+    usual = find_stack(settings).folder
+    folder = elsewhere(usual.parent)
+    if is_file:
+        usual.rmdir()
+        usual.touch()
+    else:
+        found, other = os.lstat(usual), os.getuid() + 1
+        theirs = os.stat_result((*found[:4], other, *found[5:]))
+        monkeypatch.setattr(Path, "lstat", lambda path: theirs if path == usual else os.lstat(path))
+
+    try:
+        assert find_stack(settings).folder.parent == folder
+    finally:
+        usual.unlink() if is_file else usual.rmdir()
+
+
+def test_a_stack_that_is_up_elsewhere_is_found_when_the_usual_folder_is_back(
+    settings, elsewhere, tmp_path
+):
+    elsewhere("/proc/nothing")
+    stack = find_stack(settings)
+    stack.alive.write_text(f"{os.getpid()}\n")
+    with stack.alive.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        elsewhere("/tmp")
+        assert find_stack(settings).folder == stack.folder
+
+    usual = find_stack(settings).folder
+    assert usual != stack.folder
+    usual.rmdir()
+
+
+def test_where_no_folder_can_be_made_nothing_is_up_and_a_start_says_what_to_do(
+    settings, elsewhere, monkeypatch
+):
+    elsewhere("/proc/nothing")
+    monkeypatch.setenv("TMPDIR", "/proc/nothing")
+    monkeypatch.setattr(runtime_folder, "_OTHERS", ())
+
+    assert attach_broker(settings) is None
+    assert stop_stack(settings) is False
+    with pytest.raises(BrokerError, match=r"cannot write /proc/nothing/.* Set TMPDIR"):
+        keep_stack(settings)
+    # Before the folder of this test is removed, which is where it always was.
+    monkeypatch.undo()
+
+
+def test_a_full_disk_is_said_before_anything_is_started(settings, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+
+    with pytest.raises(BrokerError, match=r"No space left on device. Make room there"):
+        keep_stack(settings)
+    assert find_stack(settings).supervisor() is None
 
 
 def test_a_process_id_without_the_lock_is_no_supervisor(settings):

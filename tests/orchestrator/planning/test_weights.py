@@ -18,7 +18,6 @@ from workers.backbones.table import find_spec
 from workers.backbones.weights import describe_origin, digest_file
 from workers.errors import NoWeightsError, UnknownArchitectureError, WeightsError
 from workers.settings import Settings
-from workers.storage.layout import Storage
 
 CONTENT = as_hdf5(b"weights" * 100_000)
 SPEC = find_spec("mobilenet_0.50_224")
@@ -145,14 +144,13 @@ def test_a_damaged_file_is_named_and_not_copied(tmp_path, content, reason):
     assert not (tmp_path / "storage" / "weights").exists()
 
 
-def test_storage_remembers_where_weights_came_from(tmp_path):
+def test_storage_remembers_where_weights_came_from(storage, tmp_path):
     given = tmp_path / os.fsdecode(b"gew\xffichte.h5")
     given.write_bytes(CONTENT)
 
-    digest = locate_weights(Settings(tmp_path / "storage"), SPEC, given, lambda *_: None)
+    digest = locate_weights(Settings(storage.root), SPEC, given, lambda *_: None)
 
-    stored = Storage(tmp_path / "storage").weights(digest)
-    assert describe_origin(stored) == str(given)
+    assert describe_origin(storage.weights(digest)) == str(given)
     assert describe_origin(tmp_path / "other.h5") == str(tmp_path / "other.h5")
 
 

@@ -10,6 +10,7 @@ from workers.processes.capacity import (
     CHILD_BYTES,
     MEGABYTE,
     Capacity,
+    _hides_gpus,
     choose_processes,
     choose_threads,
     find_capacity,
@@ -198,3 +199,18 @@ def test_cores_that_the_memory_leaves_idle_become_threads(capacity, threads):
 def test_memory_for_less_than_one_process_is_too_small():
     assert is_too_small(Capacity(8, None, 512 * MEGABYTE))
     assert not is_too_small(Capacity(8, None, GIGABYTE))
+
+
+@pytest.mark.parametrize(
+    "value", ["", "-1", "none", "NoDevFiles", "void", " -1 ", "-1,0", ",0", "a"]
+)
+def test_these_values_hide_every_gpu(value):
+    assert _hides_gpus({"CUDA_VISIBLE_DEVICES": value})
+
+
+@pytest.mark.parametrize(
+    "value", ["0", " 0 ", "1,0", "0,-1", "GPU-8932f937", "MIG-GPU-8932f937/1/2"]
+)
+def test_these_values_show_a_gpu(value):
+    assert not _hides_gpus({"CUDA_VISIBLE_DEVICES": value})
+    assert not _hides_gpus({})
