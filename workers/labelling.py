@@ -30,7 +30,12 @@ def predict_results(
     ]
     for i, probabilities in zip(good, model.head.predict(bottlenecks), strict=True):
         ranked = rank_labels(probabilities, model.card.labels, top_k)
-        predictions[i] = Prediction(paths[i], ranked, is_unsure=model.card.is_unsure(*ranked[0]))
+        predictions[i] = Prediction(
+            paths[i],
+            ranked,
+            is_unsure=model.card.is_unsure(*ranked[0]),
+            warning=results[i].warning,
+        )
     return predictions
 
 

@@ -47,6 +47,7 @@ def command(
                     "labels": ranked,
                     "unsure": prediction.is_unsure,
                     "error": prediction.error,
+                    "warning": prediction.warning,
                 }
             )
             continue
@@ -54,6 +55,8 @@ def command(
             say(f"{path}: {prediction.error}")
         elif len(images) > 1:
             echo(prediction.path)
+        if prediction.warning:
+            say(f"{path}: {prediction.warning}")
         for rank, (label, score) in enumerate(prediction.ranked):
             unsure = " unsure" if prediction.is_unsure and rank == 0 else ""
             name = strong(label) if rank == 0 else label

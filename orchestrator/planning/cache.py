@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,15 @@ from orchestrator.planning.hashed_files import HashedFiles
 from orchestrator.progress import OnProgress, Progress, counted, ignore
 from workers.errors import ShardError
 from workers.storage.layout import Storage
-from workers.storage.shards import read_shard_index
+from workers.storage.shards import has_warnings, read_shard_index
 
 # Images come in the order of their paths, as the rows of shards do, so a few shards of
 # each earlier run are enough.
 _SHARDS_AT_HAND = 32
 _COLUMNS = ("uri", "size", "version", "digest")
+# Images, and variants of them, of the kind of which the version that wrote shards without
+# warnings read many wrongly. It also refused others that are read today.
+_TIFF = re.compile(r"\.tiff?(?:\\\?|$)", re.IGNORECASE)
 _NO_ROWS = np.empty((4, 0), np.int64)
 # Hashes, sorted, and the location of each.
 _Lookup = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -49,7 +53,8 @@ class CacheIndex:
 
     Attributes:
         unsettled: Shards with failures that a new run must not write to: those whose failures
-            may not repeat (gone, hung, no right), or all of them, if they are not known.
+            may not repeat (gone, hung, no right), or all of them, if they are not known; and
+            those of earlier versions with images that are read in another way today.
     """
 
     def __init__(
@@ -67,15 +72,15 @@ class CacheIndex:
         hashed, failed, good = [_NO_ROWS], [_NO_ROWS], [_NO_ROWS]
         shards = sorted(storage.bottlenecks(backbone_id).glob("*/*.arrow"))
         for path, table in self._tables([*self._hashed.saved(), *shards], on_progress):
-            rows, is_failed = _hash_rows(table, len(self._paths) - 1)
+            rows, is_failed, is_outdated = _hash_rows(table, len(self._paths) - 1)
             if not self._shards[-1]:
                 hashed.append(rows)
                 continue
-            if table.column("digest").null_count or (is_failed.any() and not with_failures):
+            is_unknown = is_outdated if with_failures else is_outdated | is_failed
+            if table.column("digest").null_count or is_unknown.any():
                 self.unsettled.add(path.stem)
-            if with_failures:
-                failed.append(rows[:, is_failed])
-            good.append(rows[:, ~is_failed])
+            failed.append(rows[:, is_failed & ~is_unknown])
+            good.append(rows[:, ~is_failed & ~is_unknown])
         known = np.concatenate([*failed, *good], axis=1)
         identities, _, _, locations = np.concatenate([*hashed, known], axis=1)
         self._by_uri = _sort(identities, locations)
@@ -146,11 +151,14 @@ def _sort(hashes: NDArray[np.int64], locations: NDArray[np.int64]) -> _Lookup:
     return hashes[order], locations[order]
 
 
-def _hash_rows(table: pa.Table, number: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _hash_rows(
+    table: pa.Table, number: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
     """Return the hashes of identity and digest, the size, and the location, of settled rows.
 
     Returns:
-        int64, shape (4, rows with a digest); and for each of them whether it is a failure.
+        int64, shape (4, rows with a digest); and for each of them whether it is a failure, and
+        whether today's version may give something else.
     """
     columns = (table.column(name).to_pylist() for name in _COLUMNS)
     rows = [
@@ -160,7 +168,12 @@ def _hash_rows(table: pa.Table, number: int) -> tuple[NDArray[np.int64], NDArray
     ]
     is_settled = table.column("digest").is_valid().to_numpy()
     is_failed = table.column("error").is_valid().to_numpy()[is_settled]
-    return np.array(rows, np.int64).reshape(-1, 4).T, is_failed
+    is_outdated = np.zeros(len(rows), np.bool_)
+    if not has_warnings(table):
+        uris = table.column("uri").to_pylist()
+        is_tiff = np.array([_TIFF.search(uri) is not None for uri in uris], np.bool_)
+        is_outdated = is_failed | is_tiff[is_settled]
+    return np.array(rows, np.int64).reshape(-1, 4).T, is_failed, is_outdated
 
 
 def _read_rows(path: Path) -> list[tuple[str, int, int, bytes | None]]:

@@ -22,6 +22,14 @@ def make_picture(path: Path, colour: tuple[int, int, int], seed: int = 0) -> Pat
     return path
 
 
+def damage_jpeg(path: Path) -> Path:
+    """Put zeros in the place of the second half of a JPEG, as a broken memory card does."""
+    content = path.read_bytes()
+    half = len(content) // 2
+    path.write_bytes(content[:half] + bytes(half) + b"\xff\xd9")
+    return path
+
+
 def decode_image(content: bytes, input_size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return the pixels of an image file's bytes, see `OpenImage`."""
     return cut_pixels(decode_picture(content, input_size), input_size, PLAIN)

@@ -143,7 +143,7 @@ def test_an_output_is_never_overwritten_without_force(photos, tmp_path, ready_st
     assert output.read_text() == "mine"
 
     poets("classify-dir", photos, "-o", output, "--force", "--top-k", 1, "-q")
-    assert output.read_text().startswith("path,status,label,score,error,model\n")
+    assert output.read_text().startswith("path,status,label,score,error,model,warning\n")
 
 
 def test_odd_names_survive_into_the_output(photos, tmp_path, ready_storage):

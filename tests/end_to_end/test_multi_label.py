@@ -36,7 +36,7 @@ def test_a_csv_of_labels_becomes_a_classifier_that_labels_a_folder(tmp_path, tab
     with labels.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     header = ["path", "status", "label", "score", "label_2", "score_2", "label_3", "score_3"]
-    assert list(rows[0]) == [*header, "error", "model"]
+    assert list(rows[0]) == [*header, "error", "model", "warning"]
     given = {path: set(text.split(";")) - {""} for path, text in csv.reader(lines[1:])}
     right = 0
     for row in (row for row in rows if row["status"] == "ok"):

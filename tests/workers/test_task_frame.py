@@ -548,7 +548,7 @@ def test_weights_that_are_missing_end_the_run(client, storage, photos):
 
 
 def test_a_job_labels_its_batches_as_classify_does(client, ready_storage, trained, tmp_path):
-    pictures = make_data_set(tmp_path / "unknown", per_label=6)
+    pictures = make_data_set(tmp_path / "unknown", per_label=6, labels=("red", "blue"))
     make_picture(pictures / "a broken one.jpg", (1, 2, 3)).write_bytes(b"broken")
     job = plan_job(ready_storage, pictures, trained.folder.model)
 

@@ -250,7 +250,8 @@ def _result(shard: Shard, row: int) -> ImageResult:
     error = shard.errors[row]
     # A copy, or one row would keep the whole shard in memory.
     bottleneck = None if error else shard.bottlenecks[row].copy()
-    return ImageResult(bottleneck, shard.digests[row], error)
+    warning = shard.warnings[row] if shard.warnings else None
+    return ImageResult(bottleneck, shard.digests[row], error, warning=warning)
 
 
 def _part(run: Run, batch: Batch) -> str:
@@ -275,5 +276,6 @@ def _write_rows(
         digests=[result.digest for _, result in kept],
         bottlenecks=bottlenecks,
         errors=[result.error for _, result in kept],
+        warnings=[result.warning for _, result in kept],
     )
     write_shard(run.shard(name or _own_shard(run, batch)), shard)

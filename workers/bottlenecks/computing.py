@@ -47,7 +47,7 @@ def _compute_file(
         for request in requests[done:]:
             identity = None if digest is None else request.identify(digest)
             is_unreachable = isinstance(error, UnreachableError)
-            chunk.waiting.append((None, identity, str(error), is_unreachable))
+            chunk.waiting.append((None, identity, str(error), is_unreachable, None))
         heartbeat()
 
 
@@ -60,7 +60,7 @@ class _Chunk:
         self._pixels = np.empty((backbone.chunk, *backbone.input_size, 3), np.uint8)
         self._rows: dict[tuple[bytes, Draw], int] = {}
         # In order: row of the bottleneck, and the rest of an ImageResult.
-        self.waiting: list[tuple[int | None, bytes | None, str | None, bool]] = []
+        self.waiting: list[tuple[int | None, bytes | None, str | None, bool, str | None]] = []
 
     @property
     def is_full(self) -> bool:
@@ -72,13 +72,13 @@ class _Chunk:
         if key not in self._rows:
             self._pixels[len(self._rows)] = image.cut(draw)
             self._rows[key] = len(self._rows)
-        self.waiting.append((self._rows[key], digest, None, False))
+        self.waiting.append((self._rows[key], digest, None, False, image.warning))
 
     def compute(self) -> Iterator[ImageResult]:
         """Yield the results of what was added, in order, and empty the chunk."""
         rows, waiting = len(self._rows), self.waiting
         self._rows, self.waiting = {}, []
         bottlenecks = self._backbone.compute(self._pixels[:rows])
-        for row, digest, error, is_unreachable in waiting:
+        for row, digest, error, is_unreachable, warning in waiting:
             bottleneck = None if row is None else bottlenecks[row]
-            yield ImageResult(bottleneck, digest, error, is_unreachable)
+            yield ImageResult(bottleneck, digest, error, is_unreachable, warning)

@@ -32,7 +32,7 @@ _REQUESTS_A_TIMEOUT = 16
 
 
 # Bottleneck (float32), and the rest of an `ImageResult`.
-_Answer = tuple[bytes | None, bytes | None, str | None, bool]
+_Answer = tuple[bytes | None, bytes | None, str | None, bool, str | None]
 
 
 def compute_isolated(
@@ -60,9 +60,11 @@ def compute_isolated(
             requests = list(group)
             enough_s = timeout_s * (1 + len(requests) // _REQUESTS_A_TIMEOUT)
             try:
-                for numbers, digest, error, is_unreachable in child.ask(requests, enough_s):
+                for numbers, digest, error, is_unreachable, warning in child.ask(
+                    requests, enough_s
+                ):
                     bottleneck = None if numbers is None else np.frombuffer(numbers, np.float32)
-                    yield ImageResult(bottleneck, digest, error, is_unreachable)
+                    yield ImageResult(bottleneck, digest, error, is_unreachable, warning)
             except DeathError as died:
                 yield from [ImageResult(None, None, str(died))] * len(requests)
             heartbeat()
@@ -84,6 +86,7 @@ def main() -> None:
                     one.digest,
                     one.error,
                     one.is_unreachable,
+                    one.warning,
                 )
                 for one in results
             ]

@@ -19,12 +19,14 @@ class ImageResult:
 
     Attributes:
         is_unreachable: Whether it could not be opened, or was not as planned; not in storage.
+        warning: Why the bottleneck may be that of a damaged picture.
     """
 
     bottleneck: NDArray[np.float32] | None
     digest: bytes | None = None
     error: str | None = None
     is_unreachable: bool = False
+    warning: str | None = None
 
 
 class Request(NamedTuple):

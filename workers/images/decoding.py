@@ -35,7 +35,7 @@ from workers.images.odd_tiff import read_samples
 from workers.images.png import drop_false_transparency, drop_odd_chunks, mend_transparency
 from workers.images.refusals import explain
 from workers.images.resizing import ORIENTATIONS, Picture, Pixels, cut_pixels
-from workers.images.tiff import by_libtiff, has_misread_planes, mend_tiff
+from workers.images.tiff import by_libtiff, check_strips, has_misread_planes, mend_tiff
 from workers.images.tiff_tags import as_small_tiff
 from workers.images.wide_grey import is_wide_grey, read_wide_grey
 
@@ -180,7 +180,10 @@ def _decode_framed(content: bytes, frame: Frame | None, least: int) -> Picture:
 
 
 def _decode_odd_tiff(content: bytes) -> Picture | None:
-    samples = read_samples(content) if content[:4] in _TIFF else None
+    if content[:4] not in _TIFF:
+        return None
+    check_strips(content)
+    samples = read_samples(content)
     return picture_of(samples) if samples else None
 
 
@@ -265,5 +268,6 @@ def _mend(content: bytes, image: ImageFile.ImageFile) -> Image.Image:
     elif image.format == "PPM":
         return read_netpbm(content, image) or image
     elif isinstance(image, TiffImageFile):
+        check_strips(content)
         return mend_tiff(image, lambda: TiffImageFile(io.BytesIO(content)))
     return image

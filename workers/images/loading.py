@@ -53,6 +53,7 @@ class OpenImage:
 
     Attributes:
         digest: SHA-256 of the file, 32 bytes.
+        warning: See `Picture`.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class OpenImage:
         self._steps = steps
         with _content_errors(self.digest):
             self._picture = steps.decode(content, input_size)
+        self.warning = self._picture.warning
 
     def cut(self, draw: Draw = PLAIN) -> NDArray[np.uint8]:
         """Return upright pixels (uint8, RGB, shape (height, width, 3)), distorted as drawn."""

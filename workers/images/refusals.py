@@ -20,6 +20,11 @@ _OURS = {
     "AVIF": rb".{4}ftypavi[fs]",
     "PPM": rb"P[1-6][ \t\r\n#]",
 }
+# Some are TIFFs as well.
+_RAW = {
+    "raw camera": rb"II\x1a\0\0\0HEAPCCDR|FUJIFILMCCD-RAW|IIRO|IIRS|IIU\0|.{4}ftypcrx |II\*\0.{4}CR"
+    rb"|\0MRM|FOVb|IIII\x01",
+}
 _OTHERS = {
     "HEIF": rb".{4}ftyp(?:hei[cxms]|hev[cmsx]|mif[123]|msf1|avci|avcs)",
     "JPEG 2000": rb"\0\0\0\x0cjP  \r\n|\xff\x4f\xff\x51",
@@ -37,15 +42,35 @@ _OTHERS = {
     "DDS": rb"DDS ",
     "SGI": rb"\x01\xda[\0\x01][\x01\x02]",
     "QOI": rb"qoif",
-    "raw camera": rb"II\x1a\0\0\0HEAPCCDR|FUJIFILMCCD-RAW|IIRO|IIRS|IIU\0|.{4}ftypcrx ",
     "SVG": rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?(?:<!DOCTYPE svg[^>]*>\s*)?<svg\b",
     "PDF": rb"%PDF-",
     "EPS": rb"%!PS-Adobe-[\d.]+ EPSF|\xc5\xd0\xd3\xc6",
     "PFM": rb"P[fF]\s",
     "PAM": rb"P7\n",
+    "GIMP": rb"gimp xcf",
+    "FLIF": rb"FLIF",
+    "BPG": rb"BPG\xfb",
+    "DjVu": rb"AT&TFORM",
+    "MNG": rb"\x8a[M]NG\r\n|\x8bJNG\r\n",
+    "XPM": rb"/\* XPM \*/",
+    "Windows metafile": rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF",
+    "animated cursor": rb"RIFF.{4}ACON",
+}
+_NO_IMAGES = {
+    "an MP4 or QuickTime video": rb".{4}(?:ftyp|moov|mdat|wide|skip)",
+    "an AVI video": rb"RIFF.{4}AVI ",
+    "a Matroska or WebM video": rb"\x1a\x45\xdf\xa3",
+    "an MPEG video": rb"\0\0\x01[\xb3\xba]|\x47.{187}\x47",
+    "a Windows Media video": rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+    "a Flash video": rb"FLV\x01",
+    "an Ogg video": rb"OggS",
+    "a ZIP archive": rb"PK(?:\x03\x04|\x05\x06)",
+    "a compressed file": rb"\x1f\x8b|BZh|\xfd7zXZ\0|7z\xbc\xaf|Rar!\x1a|\x28\xb5\x2f\xfd",
+    "a Git LFS pointer": rb"version https://git-lfs",
 }
 _LONGEST_START = 1024
-_PATTERNS = {name: re.compile(pattern, re.DOTALL) for name, pattern in (_OURS | _OTHERS).items()}
+_ALL = _RAW | _OURS | _OTHERS | _NO_IMAGES
+_PATTERNS = {name: re.compile(pattern, re.DOTALL) for name, pattern in _ALL.items()}
 _FRAMES = {
     0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchical progressive",
     0xC7: "hierarchical lossless", 0xCB: "lossless arithmetic-coded",
@@ -66,13 +91,19 @@ def explain(error: Exception, content: bytes) -> str:
     name = name_format(content)
     if name is None:
         return _NO_IMAGE
-    if name in _OTHERS:
+    if name in _NO_IMAGES:
+        return f"not an image: it is {name}"
+    if name in _OTHERS | _RAW:
         return f"{name} is not supported: convert it to JPEG"
     if kind := _unusual_jpeg(content):
         return f"{kind} is not supported"
     if name == "TIFF":
         kind = describe_tiff_content(content)
-        return f"{kind} is not supported" if kind else "cannot be decoded: TIFF without tags"
+        return (
+            f"{kind} is not supported"
+            if kind
+            else "cannot be decoded: TIFF: its tags are cut off or damaged"
+        )
     return f"cannot be decoded: {name}: {_why(name, content)}"
 
 

@@ -52,6 +52,13 @@ class Picture:
     is_faint: bool = False
 
     @property
+    def warning(self) -> str | None:
+        """What a person should know who relies on the picture."""
+        if self.damage:
+            return f"damaged: {self.damage}"
+        return "faint: all but black or white" if self.is_faint else None
+
+    @property
     def upright_size(self) -> tuple[int, int]:
         """Height and width as a viewer shows it."""
         rows, columns = self.values.shape[:2]

@@ -9,9 +9,12 @@ from PIL import ImageFile, ImagePalette, TiffImagePlugin
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Tags
 from PIL.TiffImagePlugin import TiffImageFile
 
+from workers.errors import ImageError
+from workers.images.tiff_tags import read_directory
+
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 258, 259, 262, 277
 _MAX_SAMPLE, _PLANES, _COLOUR_MAP, _EXTRA, _SAMPLE_FORMAT = 281, 284, 320, 338, 339
-_GDAL_NODATA = 42113
+_GDAL_NODATA, _DNG_VERSION = 42113, 50706
 _SIGNED, _FLOAT = 2, 3
 _KINDS = {1: "", _SIGNED: " signed", _FLOAT: " floating-point"}
 _PHOTOMETRICS = {
@@ -110,8 +113,28 @@ def by_libtiff() -> Iterator[None]:
         TiffImagePlugin.READ_LIBTIFF = before
 
 
+def check_strips(content: bytes) -> None:
+    """Refuse a TIFF that lacks data: Pillow reads black there, or the header as pixels.
+
+    Raises:
+        ImageError: Says how much is missing.
+    """
+    directory = read_directory(content)
+    # The others libtiff unpacks, and refuses itself.
+    if directory is None or directory.number(_COMPRESSION, 1) not in (1, 32773):
+        return
+    missing, needed = directory.missing
+    if missing:
+        raise ImageError(f"cannot be decoded: TIFF without {missing} of its {needed} parts")
+
+
 def describe_tiff_content(content: bytes) -> str | None:
-    """Return what kind of TIFF Pillow would not open, or None when it has no readable tags."""
+    """Return what kind of TIFF Pillow would not open, or None when its tags are damaged."""
+    found = read_directory(content)
+    if found is None or not found.is_complete:
+        return None
+    if _DNG_VERSION in found.tags:
+        return "raw camera TIFF (DNG)"
     with contextlib.suppress(Exception):
         directory = Tags(content[:8])
         file = io.BytesIO(content)

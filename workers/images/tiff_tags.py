@@ -12,6 +12,11 @@ _MOST_TAGS = 4096
 BIG_ENDIAN_BIG_TIFF = b"MM\0+"
 
 
+_WIDTH, _HEIGHT, _ROWS_A_STRIP = 256, 257, 278
+_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
+_TILE_WIDTH, _TILE_HEIGHT, _PLANES, _SAMPLES = 322, 323, 284, 277
+
+
 class Tag(NamedTuple):
     """One tag: its type in the file, and its numbers, or its bytes as the only value."""
 
@@ -24,6 +29,31 @@ class Directory(NamedTuple):
 
     order: str
     tags: dict[int, Tag]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it says how large the picture is, and where its data is."""
+        has_size = self.number(_WIDTH, 0) > 0 < self.number(_HEIGHT, 0)
+        return has_size and (_STRIPS in self.tags or _TILES in self.tags)
+
+    @property
+    def missing(self) -> tuple[int, int]:
+        """How many strips or tiles have no data, and how many there should be."""
+        width, height = self.number(_WIDTH, 0), self.number(_HEIGHT, 0)
+        if _TILES in self.tags:
+            starts, lengths = self.numbers(_TILES), self.numbers(_TILE_BYTES)
+            across = -(-width // max(1, self.number(_TILE_WIDTH, width)))
+            needed = across * -(-height // max(1, self.number(_TILE_HEIGHT, height)))
+        else:
+            starts, lengths = self.numbers(_STRIPS), self.numbers(_STRIP_BYTES)
+            needed = -(-height // max(1, self.number(_ROWS_A_STRIP, height)))
+        if self.number(_PLANES, 1) == 2:
+            needed *= self.number(_SAMPLES, 1)
+        there = sum(start > 0 for start in starts[:needed])
+        if lengths:
+            pairs = zip(starts[:needed], lengths, strict=False)
+            there = sum(start > 0 < length for start, length in pairs)
+        return needed - there, needed
 
     def numbers(self, tag: int, *default: int) -> tuple[int, ...]:
         """Return the integers of a tag."""

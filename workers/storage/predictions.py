@@ -14,6 +14,9 @@ from workers.errors import ShardError
 from workers.storage.atomic import is_refusal, storage_error, write_whole
 from workers.storage.regular_files import check_regular_file
 
+# Earlier versions wrote none.
+_WARNING = pa.field("warning", pa.string())
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -21,12 +24,14 @@ class Prediction:
 
     Attributes:
         is_unsure: The best score misses the threshold of its label.
+        warning: Why the picture may be damaged although it was read.
     """
 
     path: str
     ranked: Sequence[tuple[str, float]] = ()
     error: str | None = None
     is_unsure: bool = False
+    warning: str | None = None
 
     @property
     def status(self) -> str:
@@ -37,12 +42,12 @@ class Prediction:
 
 
 def prediction_schema(top_k: int) -> pa.Schema:
-    """Return ``path,status,label,score,label_2,score_2,...,error,model``."""
+    """Return ``path,status,label,score,label_2,score_2,...,error,model,warning``."""
     fields = [("path", pa.string()), ("status", pa.string())]
     for rank in range(1, top_k + 1):
         suffix = "" if rank == 1 else f"_{rank}"
         fields += [(f"label{suffix}", pa.string()), (f"score{suffix}", pa.float64())]
-    return pa.schema([*fields, ("error", pa.string()), ("model", pa.string())])
+    return pa.schema([*fields, ("error", pa.string()), ("model", pa.string()), _WARNING])
 
 
 def write_predictions(path: Path, rows: Sequence[Prediction], *, top_k: int, model: str) -> None:
@@ -52,7 +57,7 @@ def write_predictions(path: Path, rows: Sequence[Prediction], *, top_k: int, mod
     for row in rows:
         missing = [(None, None)] * (top_k - len(row.ranked))
         ranks = itertools.chain.from_iterable([*row.ranked[:top_k], *missing])
-        cells = (row.path, row.status, *ranks, row.error, model)
+        cells = (row.path, row.status, *ranks, row.error, model, row.warning)
         records.append(dict(zip(schema.names, cells, strict=True)))
     table = pa.Table.from_pylist(records, schema)
     write_whole(path, lambda temporary: pq.write_table(table, temporary))
@@ -67,11 +72,14 @@ def read_predictions(path: Path, columns: list[str] | None = None) -> pa.Table:
     """
     try:
         check_regular_file(path)
-        return pq.read_table(path, columns=columns)
+        table = pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, OSError) and is_refusal(error):
             raise storage_error(f"read {path}", error) from error
         raise ShardError(f"The predictions {path} are damaged or missing: {error}.") from error
+    if columns is None and _WARNING.name not in table.column_names:
+        return table.append_column(_WARNING, pa.nulls(table.num_rows, pa.string()))
+    return table
 
 
 def rank_labels(

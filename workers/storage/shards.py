@@ -30,6 +30,7 @@ _INDEX = pa.schema(
         ("version", pa.int64()),
         ("digest", pa.binary(32)),
         ("error", pa.string()),
+        ("warning", pa.string()),
     ]
 )
 
@@ -45,6 +46,8 @@ class Shard:
             failure may not repeat, so that a cache never keeps such a failure.
         bottlenecks: float32, shape (n, k); zeros in the rows of failed images.
         errors: The reason of each failed image, else None.
+        warnings: What a person should know of each image that was read, else None. Earlier
+            versions wrote none.
     """
 
     uris: list[str]
@@ -53,6 +56,7 @@ class Shard:
     digests: list[bytes | None]
     bottlenecks: NDArray[np.float32]
     errors: list[str | None]
+    warnings: list[str | None] | None = None
 
 
 def name_shard(backbone_id: str, identities: Iterable[tuple[str, int, int]]) -> str:
@@ -76,7 +80,10 @@ def write_shard(path: Path, shard: Shard) -> None:
         StorageError: When the storage refuses.
     """
     count, width = shard.bottlenecks.shape
-    columns = (shard.uris, shard.sizes, shard.versions, shard.digests, shard.errors)
+    warnings = shard.warnings or [None] * count
+    columns = (
+        shard.uris, shard.sizes, shard.versions, shard.digests, shard.errors, warnings,
+    )  # fmt: skip
     index = pa.table(list(map(pa.array, columns, _INDEX.types)), schema=_INDEX)
     if index.num_rows != count:
         raise ValueError(f"{index.num_rows} rows but {count} bottlenecks")
@@ -94,7 +101,7 @@ def write_digests(path: Path, files: Sequence[tuple[str, int, int, bytes]]) -> N
     Raises:
         StorageError: When the storage refuses.
     """
-    rows = [(*file, None) for file in files]
+    rows = [(*file, None, None) for file in files]
     columns = map(pa.array, zip(*rows, strict=True), _INDEX.types)
     _write_parts(path, _as_ipc(pa.table(list(columns), schema=_INDEX)), b"")
 
@@ -122,7 +129,13 @@ def read_shard(path: Path) -> Shard:
         digests=index.column("digest").to_pylist(),
         bottlenecks=column.flatten().to_numpy().reshape(-1, column.type.list_size),
         errors=index.column("error").to_pylist(),
+        warnings=index.column("warning").to_pylist() if has_warnings(index) else None,
     )
+
+
+def has_warnings(index: pa.Table) -> bool:
+    """Whether a shard says which images are damaged; those of earlier versions do not."""
+    return "warning" in index.column_names
 
 
 def read_shard_index(path: Path) -> pa.Table:

@@ -21,9 +21,9 @@ ROWS = [
         Prediction("a,b.jpg", [("daisy", 0.9), ("roses", 0.1)]),
         Prediction("new\nline.jpg", error='bad "file"'),
     ],
-    [Prediction("-rf.jpg", [("roses", 0.75), ("daisy", 0.25)])],
+    [Prediction("-rf.jpg", [("roses", 0.75), ("daisy", 0.25)], warning="damaged: half")],
 ]
-HEADER = "path,status,label,score,label_2,score_2,error,model"
+HEADER = "path,status,label,score,label_2,score_2,error,model,warning"
 
 
 @pytest.fixture
@@ -55,6 +55,7 @@ def test_csv_has_a_row_for_each_image_in_order(job, tmp_path):
     assert rows[1]["error"] == 'bad "file"'
     assert rows[1]["label"] == rows[1]["score_2"] == ""
     assert float(rows[2]["score"]) == 0.75
+    assert [row["warning"] for row in rows] == ["", "", "damaged: half"]
     assert counts == {"ok": 2, "failed": 1}
 
 
@@ -66,6 +67,22 @@ def test_jsonl_and_parquet_hold_the_same_rows(job, tmp_path):
     table = pq.read_table(tmp_path / "labels.parquet")
     assert [json.loads(line) for line in lines] == table.to_pylist()
     assert table.schema.names == HEADER.split(",")
+
+
+@pytest.mark.parametrize("file_format", ["csv", "excel", "jsonl", "parquet"])
+def test_batches_of_a_worker_of_an_earlier_version_have_no_warning(job, tmp_path, file_format):
+    shard = job.folder.prediction_shard(0)
+    pq.write_table(pq.read_table(shard).drop_columns("warning"), shard)
+
+    merge(job, tmp_path / "labels", file_format)
+
+    content = (tmp_path / "labels").read_bytes()
+    if file_format == "parquet":
+        column = pq.read_table(tmp_path / "labels").column("warning").to_pylist()
+        assert column == [None, None, "damaged: half"]
+    else:
+        assert content.count(b"damaged: half") == 1
+        assert content.count(b"warning") == (3 if file_format == "jsonl" else 1)
 
 
 def test_no_cell_of_csv_for_spreadsheets_is_a_formula_and_its_letters_are_known(job, tmp_path):

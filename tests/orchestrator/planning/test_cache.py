@@ -5,11 +5,12 @@ import os
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from orchestrator.dataset.scan import FoundImage
 from orchestrator.planning.cache import CacheIndex
-from workers.storage.shards import Shard, write_shard
+from workers.storage.shards import _INDEX, Shard, read_shard, write_shard
 
 SIZE, VERSION = 5, 1_700_000_000_000_000_000
 
@@ -149,7 +150,33 @@ def test_a_file_that_changed_after_the_search_is_not_known(storage, photos):
     assert not storage.digests.exists()
 
 
-def test_damaged_digests_cost_another_look(storage, photos):
+def test_what_an_earlier_version_may_have_read_wrongly_is_read_once_more(
+    storage, photos, monkeypatch
+):
+    for number in range(2):
+        (photos / f"{number}.jpg").rename(photos / f"{number}.TIF")
+    odd = [replace(image(number), path=f"{number}.TIF") for number in range(2)]
+    with monkeypatch.context() as earlier:
+        earlier.setattr("workers.storage.shards._INDEX", pa.schema(list(_INDEX)[:-1]))
+        path = write(storage, "aa", photos, range(4), failed=[3])
+        shard = read_shard(path)
+        uris = [f"{photos}/0.TIF", rf"{photos}/1.TIF\?flip seed=0 #1", *shard.uris[2:]]
+        write_shard(path, replace(shard, uris=uris))
+
+    index = CacheIndex(storage, "b")
+
+    assert [index.find(str(photos), one) for one in odd] == [None, None]
+    assert index.find_content(digest(1)) is None
+    assert index.find(str(photos), image(2)).row == 2
+    assert index.find(str(photos), image(3)) is None
+    # Nor is it taken for the result of a run over the same images.
+    assert index.unsettled == {"aa"}
+    # Today's version has read them.
+    write_shard(path, replace(shard, uris=uris, warnings=[None] * 4))
+    assert CacheIndex(storage, "b").find(str(photos), odd[0]).row == 0
+
+
+def test_files_whose_digests_are_damaged_are_hashed_again(storage, photos):
     write(storage, "aa", "/original", [0])
     first = CacheIndex(storage, "b")
     first.find(str(photos), image(0))

@@ -12,9 +12,9 @@ from orchestrator.planning.batches import choose_batch_size
 from orchestrator.planning.plan import check_name, plan_labelling, plan_training
 from tests.builders.backbones import BACKBONE, BACKBONE_ID
 from tests.builders.datasets import make_data_set
-from tests.builders.pictures import make_picture
-from tests.builders.runs import make_run, pretend_run
-from workers.bottlenecks.batches import complete_batch
+from tests.builders.pictures import damage_jpeg, make_picture
+from tests.builders.runs import compute_run, make_run, pretend_run
+from workers.bottlenecks.batches import complete_batch, read_results
 from workers.bottlenecks.requests import ImageResult
 from workers.errors import DatasetError, NameTakenError, RunError
 from workers.heads.model_folder import MODEL_FILES
@@ -127,6 +127,25 @@ def test_copied_touched_and_renamed_photographs_are_free_and_read_once(storage, 
     assert make_run(storage, changed, "third").plan.cached == 24
     # At another path, the content decides.
     assert make_run(storage, changed.rename(tmp_path / "moved"), "fourth").plan.cached == 0
+
+
+def test_what_is_said_of_a_damaged_photograph_is_known_to_later_runs(ready_storage, tmp_path):
+    photos = make_data_set(tmp_path / "photos")
+    damaged = damage_jpeg(photos / "red" / "003.jpg")
+    compute_run(make_run(ready_storage, photos, "first"))
+    shutil.copy(damaged, photos / "red" / "copy.jpg")
+
+    run = make_run(ready_storage, photos, "second")
+
+    warnings = {
+        row.path: result.warning
+        for batch in read_batches(run.folder)
+        for row, result in zip(batch.images, read_results(run, batch), strict=True)
+        if result.warning
+    }
+    assert run.plan.cached == run.plan.images == 25
+    assert set(warnings) == {"red/003.jpg", "red/copy.jpg"}
+    assert all(text.startswith("damaged: ") for text in warnings.values())
 
 
 def test_a_damaged_shard_counts_as_missing(storage, tmp_path):

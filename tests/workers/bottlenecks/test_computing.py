@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.builders.backbones import BACKBONE_ID
-from tests.builders.pictures import make_picture
+from tests.builders.pictures import damage_jpeg, make_picture
 from workers.backbones.litert import LiteRTBackbone
 from workers.bottlenecks.computing import compute_results
 from workers.bottlenecks.requests import Request
@@ -47,6 +47,17 @@ def counted_steps():
         return STEPS.decode(content, size)
 
     return STEPS._replace(decode=decode), decoded
+
+
+def test_a_damaged_picture_and_its_variants_have_a_warning_and_the_next_has_none(pictures):
+    damage_jpeg(pictures[1])
+    requests = [request for path in pictures for request in requests_for(path, 2)]
+
+    results = list(compute_results(requests, Mean(), lambda: None))
+
+    assert [result.error for result in results] == [None] * 9
+    assert [bool(result.warning) for result in results] == [False] * 3 + [True] * 3 + [False] * 3
+    assert results[3].warning.startswith("damaged: ")
 
 
 def test_a_file_is_decoded_once_for_all_its_variants(pictures):

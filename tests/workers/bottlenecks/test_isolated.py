@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.builders.backbones import BACKBONE, BACKBONE_ID
-from tests.builders.pictures import make_picture
+from tests.builders.pictures import damage_jpeg, make_picture
 from workers.backbones.litert import LiteRTBackbone
 from workers.bottlenecks.computing import compute_results
 from workers.bottlenecks.isolated import compute_isolated
@@ -39,8 +39,11 @@ def test_images_that_end_their_process_are_named_and_the_others_are_kept(
     poison, ready_storage, tmp_path
 ):
     images = pictures(tmp_path, "a.jpg", "aborts.jpg", "kills.jpg", "b.jpg", "exits.jpg", "c.jpg")
+    damage_jpeg(tmp_path / "b.jpg")
 
     results = isolated(ready_storage, images)
+
+    assert [bool(result.warning) for result in results] == [n == 3 for n in range(6)]
 
     assert reasons(results) == [
         None,

@@ -24,6 +24,7 @@ from tests.builders.tiffs import (
     make_tiff,
 )
 from workers.errors import ImageError
+from workers.images.tiff_tags import Directory, Tag, read_directory, write_directory
 
 HEIGHT, WIDTH = 16, 24
 RAMP = np.linspace(0, 1, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
@@ -247,6 +248,21 @@ def test_an_outlier_does_not_make_the_rest_one_shade():
         (make_tiff(COLOURS.astype(np.uint16), 16, 8), "TIFF of 16-bit Lab, 3 channels"),
         (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(30), "JPEG 2000 is not supported"),
         (b"\xff\x0a" + bytes(30), "JPEG XL is not supported"),
+        (b"\0\0\0\x18ftypheic" + bytes(30), "HEIF is not supported"),
+        (b"8BPS\0\1" + bytes(30), "Photoshop is not supported"),
+        (b"<?xml version='1.0'?>\n<svg xmlns='x'/>", "SVG is not supported"),
+        (b"%PDF-1.4\n" + bytes(30), "PDF is not supported"),
+        (b"gimp xcf v011" + bytes(30), "GIMP is not supported"),
+        (b"II*\0\x10\0\0\0CR\2\0" + bytes(30), "raw camera is not supported"),
+        (make_tiff(COLOURS, 64, 8, tags={50706: (1, 4, 0, 0)}), r"raw camera TIFF \(DNG\)"),
+        (b"\0\0\0\x18ftypisom" + bytes(30), "not an image: it is an MP4 or QuickTime video"),
+        (b"\0\0\0\x14ftypqt  " + bytes(30), "not an image: it is an MP4 or QuickTime video"),
+        (b"RIFF" + bytes(4) + b"AVI LIST", "not an image: it is an AVI video"),
+        (b"\x1a\x45\xdf\xa3" + bytes(30), "not an image: it is a Matroska or WebM video"),
+        (b"PK\3\4" + bytes(30), "not an image: it is a ZIP archive"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "it is a Git LFS pointer"),
+        (b"<html>", "not an image: no known format"),
+        (b"hello", "not an image: no known format"),
     ],
 )
 def test_a_kind_that_is_not_read_is_named(content, reason):
@@ -311,9 +327,34 @@ def test_netpbm_with_any_largest_value(channels, largest):
     text = " # a comment\n".join(map(str, numbers.ravel().tolist())).encode()
     start = (b"P2" if channels == 1 else b"P3") + f"\n{WIDTH} {HEIGHT}\n{largest}\n".encode()
     assert difference(start + text, numbers / largest * 255) < 1
-    for wrong in (text[:-1].rsplit(b"\n", 1)[0], text + b"0" * 8, b"-1 " + text, b"x " + text):
+    for wrong in (text[:-1].rsplit(b"\n", 1)[0], text + b"9" * 8, b"-1 " + text, b"x " + text):
         with pytest.raises(ImageError):
             decode_image(start + wrong, (8, 8))
+
+
+@pytest.mark.parametrize("compression", [RAW, LZW, DEFLATE, PACKBITS])
+@pytest.mark.parametrize("kind", ["grey", "colours", "64 bits", "planes"])
+@pytest.mark.parametrize("harm", ["fewer strips", "a strip at 0", "cut off", "tags cut off"])
+def test_a_tiff_without_some_of_its_data_is_refused_with_the_reason(compression, kind, harm):
+    numbers = (RAMP if kind in ("grey", "64 bits") else COLOURS) * 255
+    numbers = numbers.astype(np.float64 if kind == "64 bits" else np.uint8)
+    bits, photometric = 8 * numbers.itemsize, BLACK_IS_ZERO if numbers.ndim == 2 else RGB
+    options = {"sample_format": FLOAT if kind == "64 bits" else UNSIGNED}
+    options |= {"compression": compression, "is_planar": kind == "planes"}
+    content = make_tiff(numbers, bits, photometric, **options)
+    decode_image(content, (8, 8))
+    directory = read_directory(content)
+    starts, lengths = directory.numbers(273), directory.numbers(279)
+    last = {"fewer strips": (), "a strip at 0": (0,), "cut off": (len(content) + 9999,)}.get(harm)
+    if last is None:
+        broken = content[:-40]
+    else:
+        sizes = lengths if harm == "cut off" else (*lengths[:-1], *last)
+        tags = {273: Tag(4, (*starts[:-1], *last)), 279: Tag(4, sizes)}
+        broken = write_directory(content, Directory("<", directory.tags | tags))
+
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        decode_image(broken, (8, 8))
 
 
 def chunk(name, part, checksum=None):

@@ -18,7 +18,7 @@ from workers.storage.predictions import (
 ROWS = [
     Prediction("b.jpg", [("owl", 0.75), ("cat", 0.25)]),
     Prediction("a\n.jpg", error="empty file"),
-    Prediction("c.jpg", [("cat", 1.0)], is_unsure=True),
+    Prediction("c.jpg", [("cat", 1.0)], is_unsure=True, warning="damaged: half"),
 ]
 
 
@@ -29,10 +29,22 @@ def test_rows_are_read_as_they_were_written_in_their_order(tmp_path):
 
     assert found.schema.equals(prediction_schema(2))
     assert [tuple(row.values()) for row in found.to_pylist()] == [
-        ("b.jpg", "ok", "owl", 0.75, "cat", 0.25, None, "m"),
-        ("a\n.jpg", "failed", None, None, None, None, "empty file", "m"),
-        ("c.jpg", "unsure", "cat", 1.0, None, None, None, "m"),
+        ("b.jpg", "ok", "owl", 0.75, "cat", 0.25, None, "m", None),
+        ("a\n.jpg", "failed", None, None, None, None, "empty file", "m", None),
+        ("c.jpg", "unsure", "cat", 1.0, None, None, None, "m", "damaged: half"),
     ]
+
+
+def test_rows_of_an_earlier_version_have_no_warning(tmp_path):
+    write_predictions(tmp_path / "p.parquet", ROWS, top_k=2, model="m")
+    earlier = pq.read_table(tmp_path / "p.parquet").drop_columns("warning")
+    pq.write_table(earlier, tmp_path / "p.parquet")
+
+    found = read_predictions(tmp_path / "p.parquet")
+
+    assert found.schema.equals(prediction_schema(2))
+    assert found.column("warning").to_pylist() == [None] * 3
+    assert read_predictions(tmp_path / "p.parquet", ["path"]).column_names == ["path"]
 
 
 def test_a_storage_that_refuses_is_no_damage(tmp_path, monkeypatch):
@@ -62,7 +74,7 @@ def test_what_is_missing_or_damaged_is_said_to_be_so(tmp_path, content):
 def test_columns_are_named_by_rank(top_k, ranks):
     names = prediction_schema(top_k).names
 
-    assert names == ["path", "status", *ranks.split(), "error", "model"]
+    assert names == ["path", "status", *ranks.split(), "error", "model", "warning"]
 
 
 def test_a_storage_that_refuses_leaves_nothing(tmp_path):

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.errors import ShardError, StorageError
-from workers.storage.shards import Shard, name_shard, read_shard, read_shard_index, write_shard
+from workers.storage.shards import (
+    _INDEX,
+    Shard,
+    has_warnings,
+    name_shard,
+    read_shard,
+    read_shard_index,
+    write_shard,
+)
 
 
 def make_shard(count: int = 3, width: int = 4) -> Shard:
@@ -25,11 +33,12 @@ def make_shard(count: int = 3, width: int = 4) -> Shard:
         digests=[None if bad else bytes([row % 251]) * 32 for row, bad in enumerate(failed)],
         bottlenecks=bottlenecks,
         errors=["empty file" if bad else None for bad in failed],
+        warnings=["damaged: 雛菊" if row == 0 else None for row in range(count)],
     )
 
 
 def assert_same(found: Shard, expected: Shard) -> None:
-    for name in ("uris", "sizes", "versions", "digests", "errors"):
+    for name in ("uris", "sizes", "versions", "digests", "errors", "warnings"):
         assert getattr(found, name) == getattr(expected, name)
     assert found.bottlenecks.dtype == np.float32
     assert np.array_equal(found.bottlenecks, expected.bottlenecks)
@@ -40,6 +49,17 @@ def test_a_shard_is_read_as_it_was_written(tmp_path, count):
     write_shard(tmp_path / "a.arrow", make_shard(count, width=256))
 
     assert_same(read_shard(tmp_path / "a.arrow"), make_shard(count, width=256))
+
+
+def test_a_shard_of_an_earlier_version_has_no_warnings(tmp_path, monkeypatch):
+    monkeypatch.setattr("workers.storage.shards._INDEX", pa.schema(list(_INDEX)[:-1]))
+    write_shard(tmp_path / "a.arrow", make_shard())
+
+    found = read_shard(tmp_path / "a.arrow")
+
+    assert found.warnings is None
+    assert found.uris == make_shard().uris
+    assert not has_warnings(read_shard_index(tmp_path / "a.arrow"))
 
 
 def test_numbers_keep_every_bit(tmp_path):
@@ -66,7 +86,7 @@ def test_the_index_has_all_but_the_numbers(tmp_path):
 
     index = read_shard_index(tmp_path / "a.arrow")
 
-    assert index.column_names == ["uri", "size", "version", "digest", "error"]
+    assert index.column_names == ["uri", "size", "version", "digest", "error", "warning"]
     assert index.column("uri").to_pylist() == shard.uris
     assert index.column("digest").to_pylist() == shard.digests
     assert index.column("error").to_pylist() == shard.errors
