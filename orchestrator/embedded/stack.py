@@ -25,7 +25,6 @@ from workers.storage.temporary import newest_change
 
 # A stack whose locks were opened this short a time ago may be about to start.
 _IDLE_S = 60.0
-_STARTS_WITHIN_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,11 @@ class RunningStack:
         pid: Of the supervisor.
         concurrency: Processes of the worker.
         version: Of poets.
-        started: When it was up, in seconds since 1970.
     """
 
     pid: int
     concurrency: int | None = None
     version: str | None = None
-    started: float = 0.0
 
 
 class Stack:
@@ -97,15 +94,13 @@ class Stack:
         return state if state.pid == self.supervisor() else None
 
     def starting_services(self) -> list[str]:
-        """Return which of "workers" and "coordinator" may not answer yet, being new."""
-        state = self.running()
-        if state is None:
+        """Return which of "workers" and "coordinator" have not begun their work yet."""
+        if self.running() is None:
             return []
-        since = {"workers": state.started}
-        # A stack that is not kept has no coordinator.
-        with contextlib.suppress(FileNotFoundError):
-            since["coordinator"] = max(state.started, self.keep.stat().st_mtime)
-        return [name for name, then in since.items() if time.time() - then < _STARTS_WITHIN_S]
+        parts = {"workers": "worker", "coordinator": "coordinator"}
+        if not self.keep.exists():  # such a stack has no coordinator
+            del parts["coordinator"]
+        return [name for name, part in parts.items() if not self.ready(part).exists()]
 
 
 def find_ended_stacks() -> list[Stack]:

@@ -170,7 +170,7 @@ def supervise(stack: Stack, starting: int) -> None:
     # Before the server is up: its imports take longer than that.
     worker.keep_running()
     _wait_for_server(stack, server)
-    state = RunningStack(os.getpid(), processes.value, poets_version(), time.time())
+    state = RunningStack(os.getpid(), processes.value, poets_version())
     put_whole(stack.state, msgspec.json.encode(state))
     os.close(starting)
 

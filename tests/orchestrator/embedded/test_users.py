@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import tempfile
-import time
 from pathlib import Path
 
 import msgspec
@@ -195,17 +194,13 @@ def test_a_stack_says_what_may_still_be_starting(tmp_path):
     with stack.alive.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         print(os.getpid(), file=lock, flush=True)
-        write_state(stack, started=time.time())
+        stack.state.write_bytes(msgspec.json.encode(RunningStack(os.getpid())))
         assert stack.starting_services() == ["workers"]
         stack.keep.touch()
         assert stack.starting_services() == ["workers", "coordinator"]
 
         # The stack of a command that `poets up` keeps from now on: only the coordinator is new.
-        write_state(stack, started=time.time() - 3600)
+        stack.ready("worker").touch()
         assert stack.starting_services() == ["coordinator"]
-        os.utime(stack.keep, (1, 1))
+        stack.ready("coordinator").touch()
         assert stack.starting_services() == []
-
-
-def write_state(stack, started):
-    stack.state.write_bytes(msgspec.json.encode(RunningStack(os.getpid(), started=started)))
