@@ -106,7 +106,11 @@ def describe_error(error: PoetsError, meta: dict[str, Any]) -> str:
     data = {name: getattr(error, name, "") for name in ("folder", "file", "url")}
     if isinstance(error, OtherFolderError):
         data["folder"] = shlex.quote(error.folder)
-    return f"{error} {advice.format(run=f'{error.run}{flags}', **data)}".rstrip()
+    if not advice:
+        return str(error)
+    # A reason may be the message of a library, which ends as it likes.
+    what = str(error) if str(error).endswith((".", "?", "!")) else f"{error}."
+    return f"{what} {advice.format(run=f'{error.run}{flags}', **data)}"
 
 
 def describe_interrupt(meta: dict[str, Any]) -> str:

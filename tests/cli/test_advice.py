@@ -28,6 +28,7 @@ from workers.settings import Settings, load_settings
     ("error", "expected"),
     [
         (RunError("Run 'run' failed: bad."), "Run 'run' failed: bad."),
+        (RunError("A library says: x", "run"), "x. What is done is kept; continue with `poets"),
         (RunError("Stopped.", "run"), "is kept; continue with `poets resume run`."),
         (UsageError("Not overwritten.", "run"), "is kept; continue with `poets resume run`."),
         (StorageGoneError("Gone.", "run"), "is there again, continue with `poets resume run`."),
