@@ -9,6 +9,7 @@ import click
 
 from orchestrator.attended import leave_runs
 from workers.errors import (
+    AmbiguousModelError,
     AmbiguousSplitsError,
     EarlierExportError,
     FailedSweepError,
@@ -75,6 +76,7 @@ _AFTER_ERROR: dict[type[PoetsError], str] = {
     TargetError: "Give another folder with --to.",
     NoModelError: "Make one with `poets submit-dataset DIR`, or give one with --model.",
     NoModelYetError: "See `poets show {run}`.",
+    AmbiguousModelError: "Write --model {folder} for the run, or begin the folder with ./.",
     UnknownModelError: "`poets runs` lists the runs.",
     UnknownArchitectureError: "`poets architectures` lists all.",
     NoDistortionError: "Add --flip-left-right, --random-crop, --random-scale or "

@@ -32,11 +32,22 @@ def conduct(session: Session, run: "Run") -> "Result | None":
     session.say(f"Continues in the background: `poets show {run.name}{session.flags}`.")
     if session.settings.broker_url is None:
         session.say(f"The stack stays up for it until `poets down{session.flags}`.")
+        say_detached(session, run.name)
     if session.as_json:
         print_json({"run": run.name, "state": "running"})
     else:
         echo(run.name)
     return None
+
+
+def say_detached(session: Session, but: str = "") -> None:
+    """Name the detached runs that continue as soon as the stack is up, but for one."""
+    from orchestrator.driving.coordinator import detached_runs
+    from workers.storage.layout import Storage
+
+    others = [name for name in detached_runs(Storage(session.settings.storage)) if name != but]
+    if others:
+        session.say(f"Detached runs continue with it: {', '.join(others)}.")
 
 
 def assert_accuracy(result: "Result", least: float) -> None:
@@ -159,7 +170,7 @@ def _trained(result: "TrainingResult") -> list[Line]:
         "  mistakes    mistakes.csv; all these files are in the folder of the model",
         f"  report      {shown_path(result.report)}",
         f"  model       {shown_path(result.model)}",
-        "Label other photographs with it: poets classify-dir DIR",
+        f"Label other photographs with it: poets classify-dir DIR --model {result.run}",
     ]
 
 

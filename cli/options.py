@@ -119,10 +119,8 @@ weights = click.option(
 )
 model = click.option(
     "--model",
-    default="latest",
-    show_default=True,
     metavar="RUN|PATH|latest",
-    help="A run, a model folder, or the newest model.",
+    help="A run, a model folder, or the newest model. [POETS_MODEL, or latest]",
 )
 batch_size = click.option(
     "--batch-size",

@@ -10,15 +10,7 @@ from orchestrator.driving.done_batches import Stored
 from orchestrator.driving.result import Result, read_failure, read_result
 from orchestrator.driving.unreachable import allow_failed
 from orchestrator.driving.who_drives import Drivers, Situation, find_drivers, find_situation
-from workers.errors import (
-    ModelError,
-    NoModelError,
-    NoModelYetError,
-    PoetsError,
-    RunError,
-    UnknownModelError,
-)
-from workers.heads.model_folder import read_card
+from workers.errors import PoetsError, RunError
 from workers.settings import Settings
 from workers.storage.atomic import storage_errors, write_whole
 from workers.storage.layout import Storage
@@ -122,34 +114,3 @@ def reopen_run(run: Run, max_failed: float | None = None) -> Result | None:
     with contextlib.suppress(OSError):
         os.utime(run.storage.runs)
     return None
-
-
-def find_model(storage: Storage, reference: str) -> Path:
-    """Return the model folder that RUN, PATH or "latest" names.
-
-    Raises:
-        ModelError: When there is none.
-    """
-    if reference == "latest":
-        cards = {}
-        for model in (folder.model for folder in list_runs(storage.runs)):
-            # A labelling job keeps a copy of its model; only trained ones hold the backbone.
-            if (model / "backbone.tflite").exists():
-                with contextlib.suppress(ModelError):  # of a newer poets, or damaged
-                    cards[model] = read_card(model)
-        # A trial of a sweep is no model that anybody has chosen.
-        cards = {path: c for path, c in cards.items() if c.training.get("evaluate_test", True)}
-        if not cards:
-            raise NoModelError(f"There is no trained model in {storage.root}.")
-        return max(cards, key=lambda folder: cards[folder].created)
-    if "/" not in reference and (storage.runs / reference / "model").is_dir():
-        return storage.run(reference).model
-    path = Path(reference).expanduser()
-    for folder in (path / "model", path):
-        if (folder / "model.json").is_file():
-            if folder != path and folder.is_symlink():
-                raise ModelError(f"The folder {folder} is a link, which is not followed.")
-            return folder
-    if "/" not in reference and (storage.runs / reference).is_dir():
-        raise NoModelYetError(f"Run {reference!r} has no model yet.", reference)
-    raise UnknownModelError(f"There is no run and no model folder {reference!r}.")

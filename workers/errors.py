@@ -169,6 +169,14 @@ class NoModelYetError(ModelError):
     """A run has not trained its model yet."""
 
 
+class AmbiguousModelError(ModelError):
+    """A run and a model folder have one name; `folder` is that of the run."""
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message)
+        self.folder = folder
+
+
 class UnknownModelError(ModelError):
     """There is neither a run nor a model folder of this name."""
 

@@ -24,6 +24,7 @@ _VARIABLES = {
     "weights_dir": "POETS_WEIGHTS_DIR",
     "device": "POETS_DEVICE",
     "max_failed": "POETS_MAX_FAILED",
+    "model": "POETS_MODEL",
 }
 
 
@@ -46,6 +47,7 @@ class Settings:
         device: "cpu" (LiteRT), "gpu" (Keras), or "auto" (gpu where a driver is loaded).
         max_failed: Which part of a run's images may be unreachable, 0 to 1; None where nothing
             says so.
+        model: A run, a model folder or "latest", for commands that are given none.
     """
 
     storage: Path
@@ -53,6 +55,7 @@ class Settings:
     weights_dirs: tuple[Path, ...] = ()
     device: str = "auto"
     max_failed: float | None = None
+    model: str | None = None
 
     def require_broker(self) -> str:
         """Return the URL of the broker.
@@ -83,6 +86,8 @@ class Settings:
             values["POETS_BROKER_URL"] = self.broker_url
         if self.weights_dirs:
             values["POETS_WEIGHTS_DIR"] = os.pathsep.join(map(str, self.weights_dirs))
+        if self.model:
+            values["POETS_MODEL"] = self.model
         return values
 
 
@@ -123,6 +128,7 @@ def load_settings(
         weights_dirs=tuple(_absolute(part) for part in weights),
         device=device,
         max_failed=_share(values["max_failed"]) if values.get("max_failed") else None,
+        model=values.get("model") or None,
     )
 
 

@@ -17,7 +17,7 @@ from workers.settings import Settings
 @options.as_json
 @options.with_settings
 def command(
-    settings: Settings, images: tuple[str, ...], model: str, top_k: int, as_json: bool
+    settings: Settings, images: tuple[str, ...], model: str | None, top_k: int, as_json: bool
 ) -> None:
     """Label each IMAGE and print its best labels.
 
@@ -29,12 +29,15 @@ def command(
       poets classify rose.jpg
       poets classify *.jpg --model spring --top-k 1
     """
-    from orchestrator.runs import find_model
+    from cli.model_choice import describe_model
+    from orchestrator.models import LATEST, choose_model
     from workers.errors import DatasetError
     from workers.labelling import classify_files
     from workers.storage.layout import Storage
 
-    folder = find_model(Storage(settings.storage), model)
+    chosen = choose_model(Storage(settings.storage), model or settings.model or LATEST).model
+    say(*describe_model(chosen))
+    folder = chosen.folder
     failed = 0
     rows = []
     for path, prediction in zip(images, classify_files(folder, list(images), top_k), strict=True):

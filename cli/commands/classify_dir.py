@@ -1,5 +1,6 @@
 """``poets classify-dir``: one row for each image below a folder."""
 
+import functools
 from pathlib import Path
 
 import click
@@ -8,6 +9,7 @@ from cli import options
 from cli.attend import conduct
 from cli.console import Session
 from cli.dataset_summary import describe_links
+from cli.model_choice import say_model
 
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
@@ -48,7 +50,7 @@ def command(
     session: Session,
     folder: Path,
     follows_links: bool,
-    model: str,
+    model: str | None,
     output: Path,
     force: bool,
     file_format: str | None,
@@ -96,11 +98,11 @@ def command(
             follows_links,
         )
         with session.show_progress() as on_progress:
-            job = plan_classification(session.settings, request, on_progress)
-        plan = job.plan
-        ignored = f", ignored: {describe_ignored(plan.ignored)}" if plan.ignored else ""
-        labelled_by = plan.labelling.model if plan.labelling else ""
-        session.say(f"Job {job.name}: {plan.images:,} images{ignored}, labelled by {labelled_by}")
-        if links := describe_links(plan.ignored):
+            tell = functools.partial(say_model, session)
+            job = plan_classification(session.settings, request, on_progress, tell)
+        ignored = job.plan.ignored
+        passed = f", ignored: {describe_ignored(ignored)}" if ignored else ""
+        session.say(f"Job {job.name}: {job.plan.images:,} images{passed}")
+        if links := describe_links(ignored):
             session.say(links)
         conduct(session, job)

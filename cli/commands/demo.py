@@ -56,10 +56,10 @@ def command(settings: Settings, folder: Path, as_json: bool, quiet: bool) -> Non
     session = Session(settings, quiet=quiet)
     pictures, holiday = folder / "flowers", folder / "holiday_photos"
     _draw(session, pictures, holiday)
-    results = {
-        "trained": _submit(session, pictures),
-        "labelled": _classify(session, holiday, folder / "labels.csv"),
-    }
+    trained = _submit(session, pictures)
+    run = to_dict(trained)["run"]
+    labelled = _classify(session, run, holiday, folder / "labels.csv")
+    results = {"trained": trained, "labelled": labelled}
     if as_json:
         print_json({name: to_dict(result) for name, result in results.items()})
         return
@@ -116,11 +116,11 @@ def _choose_backbone(session: Session) -> tuple[str, str | None]:
     return _SMALL
 
 
-def _classify(session: Session, holiday: Path, output: Path) -> "Result":
+def _classify(session: Session, run: str, holiday: Path, output: Path) -> "Result":
     from orchestrator.jobs.submit import LabellingRequest, plan_classification
 
     session = replace(session, started=time.monotonic())
-    request = LabellingRequest(holiday, "latest", output, "csv", top_k=5, overwrite=True)
+    request = LabellingRequest(holiday, run, output, "csv", top_k=5, overwrite=True)
     return _carry_out(session, f"poets classify-dir {holiday}", plan_classification, request)
 
 

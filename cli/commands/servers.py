@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from cli import options
+from cli.attend import say_detached
 from cli.console import Session, echo, print_json, say
 from cli.styles import Styled, busy, good, warning
 from workers.settings import DEVICES, QUEUES, Settings, poets_version
@@ -45,6 +46,7 @@ def up(session: Session) -> None:
         session.say(["The stack is ", good("up"), start])
         session.say(f"  broker  {stack.broker_url}", f"  log     {stack.log}")
         session.say(f"`poets down{session.flags}` stops it.")
+        say_detached(session)
 
 
 @options.command("down")

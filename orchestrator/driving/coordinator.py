@@ -71,15 +71,27 @@ class UnfinishedRuns:
         return self._folders
 
 
+def detached_runs(storage: Storage) -> list[str]:
+    """Return the unfinished runs that somebody left to a coordinator, oldest first."""
+    return [
+        folder.name
+        for folder in list_runs(storage.runs)
+        if folder.detached.exists() and _is_unfinished(folder)
+    ]
+
+
 def _is_unfinished(folder: RunFolder) -> bool:
     ended = (folder.result, folder.cancelled, folder.paused)
     return not any(marker.exists() for marker in ended) and read_failure(folder) is None
 
 
-def coordinate(settings: Settings, stop: threading.Event) -> None:
+def coordinate(settings: Settings, stop: threading.Event, only_detached: bool = False) -> None:
     """Drive unfinished runs until `stop` is set.
 
     Runs that a person interrupted (Ctrl-C), cancelled, or that failed are left alone.
+
+    Args:
+        only_detached: Leave alone a run whose command has died, too: nobody has asked for it.
     """
     storage = Storage(settings.storage)
     unfinished = UnfinishedRuns(storage)
@@ -94,7 +106,7 @@ def coordinate(settings: Settings, stop: threading.Event) -> None:
             broker.client.set(ALIVE_KEY, 1, ex=_ALIVE_S)
             announce_ready()
             storage_id(storage.root)
-            undriven = undriven_runs(unfinished, broker, retry_at, driven)
+            undriven = undriven_runs(unfinished, broker, retry_at, driven, only_detached)
         except (PoetsError, redis.RedisError, OSError) as error:
             if str(error) != said:
                 said = str(error)
@@ -113,6 +125,7 @@ def undriven_runs(
     broker: Broker,
     retry_at: dict[str, float],
     driven: Container[str] = (),
+    only_detached: bool = False,
 ) -> list[str]:
     """Return the runs that somebody should drive now, oldest first.
 
@@ -130,6 +143,7 @@ def undriven_runs(
         for folder in folders
         if folder.name not in driven
         and now >= retry_at.get(folder.name, 0)
+        and (folder.detached.exists() or not only_detached)
         and not _is_attended(broker, folder)
     ]
 
@@ -164,4 +178,5 @@ def _drive(storage: Storage, broker: Broker, name: str, retry_at: dict[str, floa
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     with contextlib.suppress(KeyboardInterrupt):
-        coordinate(load_settings(), threading.Event())
+        # Started for one detached run, or by `poets up`, which is no word about other runs.
+        coordinate(load_settings(), threading.Event(), only_detached=True)

@@ -25,10 +25,12 @@ class Drivers:
     Attributes:
         runs: Those that a process drives.
         has_coordinator: Whether a coordinator takes up what nobody drives.
+        only_detached: Whether it does so with detached runs only, as the embedded one.
     """
 
     runs: frozenset[str] = frozenset()
     has_coordinator: bool = False
+    only_detached: bool = False
 
 
 def find_drivers(settings: Settings) -> Drivers | None:
@@ -42,8 +44,9 @@ def find_drivers(settings: Settings) -> Drivers | None:
     try:
         client = connect(attached.require_broker())
         runs = frozenset(run_of(str(key)) for key in client.scan_iter(DRIVER_LOCKS, count=1000))
-        is_kept = settings.broker_url is None and find_stack(settings).keep.exists()
-        return Drivers(runs, is_kept or bool(client.exists(ALIVE_KEY)))
+        is_embedded = settings.broker_url is None
+        is_kept = is_embedded and find_stack(settings).keep.exists()
+        return Drivers(runs, is_kept or bool(client.exists(ALIVE_KEY)), is_embedded)
     except (redis.RedisError, ValueError, TypeError):
         return None
 
@@ -91,14 +94,15 @@ def find_situation(drivers: Drivers | None, run: Run, has_trouble: bool) -> Situ
         return Situation.STOPPED
     if drivers is None:
         return Situation.UNKNOWN
-    if drivers.has_coordinator:
-        is_taken_up = folder.detached.exists() or has_trouble
+    is_detached = folder.detached.exists()
+    if drivers.has_coordinator and (is_detached or not drivers.only_detached):
+        is_taken_up = is_detached or has_trouble
         return Situation.DRIVEN if is_taken_up else Situation.AWAITS_COORDINATOR
     if sweep and any(name.startswith(f"{sweep}.") for name in drivers.runs):
         return Situation.AWAITS_SWEEP
     if has_trouble:
         return Situation.STOPPED
-    if folder.detached.exists():
+    if is_detached:
         return Situation.NO_COORDINATOR
     is_new = 0 <= time.time() - folder.plan.stat().st_mtime < _STARTS_WITHIN_S
     return Situation.STARTING if is_new else Situation.ABANDONED

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orchestrator.dataset.scan import FoundImage, no_images, scan_folder
+from orchestrator.models import find_model
 from orchestrator.progress import Meter, OnProgress
-from orchestrator.runs import find_model
 from workers.errors import DatasetError, ModelError
 from workers.exports.scored_model import Scored, ScoredModel, ScoreRequest
 from workers.processes.child import Child, DeathError

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.models import find_model
 from orchestrator.planning.weights import locate_weights
 from orchestrator.progress import OnProgress, Progress, ignore
-from orchestrator.runs import find_model
 from workers.backbones.table import find_spec
 from workers.backbones.weights import digest_file, seed_of
 from workers.bottlenecks.batches import image_path

@@ -16,14 +16,14 @@ from orchestrator.driving.output_formats import check_output
 from orchestrator.driving.result import Result, timed
 from orchestrator.driving.unreachable import most_failed
 from orchestrator.embedded.users import keep_stack, use_broker, why_stopped
+from orchestrator.models import LATEST, Choice, choose_model
 from orchestrator.planning.plan import check_name, plan_again, plan_labelling, plan_training
 from orchestrator.planning.weights import resolve_backbone
 from orchestrator.progress import OnProgress
-from orchestrator.runs import find_model
 from workers.backbones.table import find_spec
 from workers.errors import LabellingJobError, NoCoordinatorError
 from workers.heads.model_backbone import install_backbone
-from workers.heads.model_folder import read_card, read_head
+from workers.heads.model_folder import read_head
 from workers.settings import Settings
 from workers.storage.atomic import write_whole
 from workers.storage.layout import Storage
@@ -52,10 +52,14 @@ class TrainingRequest:
 
 @dataclass(frozen=True)
 class LabellingRequest:
-    """A folder to label; `model` is a run, a path, or "latest"."""
+    """A folder to label.
+
+    Attributes:
+        model: A run, a path, or "latest"; None for the model that the settings name, or the latest.
+    """
 
     folder: Path
-    model: str
+    model: str | None
     output: Path
     format: str
     top_k: int
@@ -99,16 +103,25 @@ def plan_submission(
 
 
 def plan_classification(
-    settings: Settings, request: LabellingRequest, on_progress: OnProgress
+    settings: Settings,
+    request: LabellingRequest,
+    on_progress: OnProgress,
+    on_model: Callable[[Choice], None] = lambda _: None,
 ) -> Run:
-    """Check all that can be checked before any work, and write the plan; on an error, nothing."""
+    """Check all that can be checked before any work, and write the plan; on an error, nothing.
+
+    Args:
+        on_model: Called with the model before anything is labelled.
+    """
     storage = check_surroundings(settings, request.detach, request.name, makes_storage=True)
     # Refuses a bad folder before anything else; finds the images later.
     scan = stream_folder(request.folder, on_progress, request.follows_links)
     check_output(request.output, request.overwrite)
-    model = find_model(storage, request.model)
-    card = read_card(model)
+    choice = choose_model(storage, request.model or settings.model or LATEST, scan.root)
+    model, card = choice.model.folder, choice.model.card
     read_head(model, card)
+    # Whoever names a model expects it.
+    on_model(Choice(choice.model) if request.model else choice)
     return plan_labelling(
         storage,
         scan,

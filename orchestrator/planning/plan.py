@@ -14,11 +14,12 @@ from orchestrator.dataset.check_names import warn_of_dataset
 from orchestrator.dataset.dataset import Dataset
 from orchestrator.dataset.scan import FoundImage, Scan, no_images
 from orchestrator.dataset.split import TRAINING
+from orchestrator.models import LATEST
 from orchestrator.planning.batches import choose_batch_size, cut_batches, plan_rows
 from orchestrator.planning.cache import CacheIndex
 from orchestrator.progress import OnProgress, Progress, counted, ignore
 from workers.backbones.table import BackboneKey
-from workers.errors import NameTakenError
+from workers.errors import NameTakenError, RunNameError
 from workers.heads.model_folder import copy_model
 from workers.settings import poets_version
 from workers.storage.atomic import note_use, storage_errors
@@ -258,6 +259,8 @@ def check_name(storage: Storage, name: str | None) -> None:
         NameTakenError: When another run has it.
         RunError: When it is not allowed.
     """
+    if name == LATEST:
+        raise RunNameError(f"{name!r} stands for the newest model, so no run can have this name.")
     if name is not None and storage.run(name).path.exists():
         raise NameTakenError(f"There is a run {name!r} already.", name)
 

@@ -28,6 +28,7 @@ ROWS = [
         (),
         ("/flag", "/environment:/second", "/file"),
     ),
+    ("model", "POETS_MODEL", "model", None, ("flowers-1", "./spring", "latest")),
 ]
 
 

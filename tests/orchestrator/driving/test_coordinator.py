@@ -45,6 +45,21 @@ def test_a_run_that_somebody_drives_is_left_alone(run, due):
     assert due({}) == []
 
 
+def test_the_coordinator_of_the_embedded_stack_leaves_a_run_that_was_abandoned(storage, run):
+    """Its command was killed; another command that needs a coordinator says nothing about it."""
+    run.folder.detached.unlink()
+    os.utime(run.folder.plan, (1, 1))
+    broker = open_broker(load_settings())
+
+    def due(**options):
+        return undriven_runs(UnfinishedRuns(storage), broker, {}, **options)
+
+    assert due() == ["run"]
+    assert due(only_detached=True) == []
+    run.folder.detached.touch()
+    assert due(only_detached=True) == ["run"]
+
+
 def test_a_run_that_could_not_go_on_waits(run, due):
     assert due({"run": math.inf}) == []
 

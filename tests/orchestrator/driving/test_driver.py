@@ -17,8 +17,9 @@ from orchestrator.driving.driver import drive_run
 from orchestrator.driving.result import to_dict
 from orchestrator.driving.who_drives import Situation
 from orchestrator.jobs import submit
+from orchestrator.models import find_model
 from orchestrator.planning.plan import plan_labelling
-from orchestrator.runs import cancel_run, find_model, list_states, reopen_run, state_of
+from orchestrator.runs import cancel_run, list_states, reopen_run, state_of
 from tests.builders.backbones import BACKBONE, BACKBONE_ID
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_run

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.driving.coordinator import ALIVE_KEY
 from orchestrator.driving.result import to_dict
-from orchestrator.driving.who_drives import Situation
+from orchestrator.driving.who_drives import Drivers, Situation, find_situation
 from orchestrator.runs import state_of
 from tests.builders.datasets import make_data_set
 from tests.builders.runs import make_result, make_run
@@ -77,6 +77,15 @@ def test_a_coordinator_takes_up_what_nobody_drives(run, broker_url):
     assert stands(run) == ("running", Situation.AWAITS_COORDINATOR)
     run.folder.paused.touch()
     assert stands(run)[0] == "stopped"
+
+
+def test_the_embedded_coordinator_takes_up_detached_runs_only(run):
+    embedded = Drivers(has_coordinator=True, only_detached=True)
+
+    assert find_situation(embedded, run, has_trouble=False) is Situation.ABANDONED
+    assert find_situation(embedded, run, has_trouble=True) is Situation.STOPPED
+    run.folder.detached.touch()
+    assert find_situation(embedded, run, has_trouble=False) is Situation.DRIVEN
 
 
 def test_a_detached_run_without_a_coordinator_is_stalled(run, broker_url):
