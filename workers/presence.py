@@ -43,13 +43,15 @@ def keep_present(broker_url: str, queues: Callable[[], Iterable[str]]) -> None:
     threading.Thread(target=say, daemon=True).start()
 
 
-def has_others(client: redis.Redis, queue: str, name: str) -> bool:
-    """Whether another worker than `name` takes work from a queue, or the broker does not say."""
-    keys = client.scan_iter(_key(queue, "*"), count=1000)
-    try:
-        return any(str(key) != _key(queue, name) for key in keys)
-    except redis.RedisError:
-        return True
+def find_others(client: redis.Redis, queue: str, name: str) -> set[str]:
+    """Return the workers besides `name` that take work from a queue.
+
+    Raises:
+        RedisError: When the broker does not answer.
+    """
+    prefix = _key(queue, "")
+    keys = client.scan_iter(f"{prefix}*", count=1000)
+    return {str(key).removeprefix(prefix) for key in keys} - {name}
 
 
 def _key(queue: str, name: str) -> str:

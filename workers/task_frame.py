@@ -32,7 +32,7 @@ from workers.errors import (
 )
 from workers.items import Item
 from workers.leases import Lease, check_storage, connect, report_done, report_failed_attempt
-from workers.presence import ONLY_WORKER, has_others, name_worker
+from workers.presence import ONLY_WORKER, find_others, name_worker
 from workers.settings import QUEUES, load_settings
 from workers.storage.atomic import is_outage, write_whole
 from workers.storage.layout import RunFolder, Storage
@@ -80,20 +80,23 @@ class Work:
 
     def confirm(self, unreachable: Mapping[str, str], images: int, note: Unreachable) -> None:
         """See `Witness`."""
-        is_known = unreachable.keys() <= note.images.keys()
-        if is_known and any(worker != self.name for worker in note.tried_by):
-            return
-        queue = _BOTTLENECK if self.run.plan.kind == "train" else _INFER
-        is_alone = not has_others(self.lease.client, queue, self.name)
-        looks = note.tried_by.count(self.name) + 1
-        if is_alone and (ONLY_WORKER in os.environ or max(looks, len(_failures)) >= _LOOKS):
+        queue, me = _BOTTLENECK if self.run.plan.kind == "train" else _INFER, self.name
+        try:
+            others = find_others(self.lease.client, queue, me)
+        except redis.RedisError as error:
+            raise UnconfirmedError(
+                f"The broker does not answer: {error}", is_unable=False
+            ) from error
+        looks = note.tried_by.count(me) + 1
+        is_patient = ONLY_WORKER in os.environ or max(looks, len(_failures)) >= _LOOKS
+        if note.is_confirmed(unreachable, me, others) or (not others and is_patient):
             return
         path, reason = next(iter(unreachable.items()))
         raise UnconfirmedError(
             f"{len(unreachable):,} of {images:,} images cannot be read as planned, such as "
             f"{path!r} ({reason}); another worker is to try them.",
             # One that sees nothing at all, or is offered again what it could not do.
-            is_unable=len(unreachable) == images or (looks > 1 and not is_alone),
+            is_unable=len(unreachable) == images or (looks > 1 and bool(others)),
         )
 
     def _compute(self, images: list[Request]) -> Iterator[ImageResult]:

@@ -29,7 +29,8 @@ def try_again(run: Run) -> set[int]:
     batches = set()
     for batch, note in list_unreachable(run.folder):
         # Whoever has tried says nothing about a mount that may be back.
-        write_unreachable(run.folder, batch, replace(note, tried_by=()))
+        before = tuple(dict.fromkeys((*note.tried_before, *note.tried_by)))
+        write_unreachable(run.folder, batch, replace(note, tried_by=(), tried_before=before))
         write_whole(run.folder.redo / str(batch), b"")
         with storage_errors(f"remove {run.folder.prediction_shard(batch)}"):
             run.folder.prediction_shard(batch).unlink(missing_ok=True)

@@ -120,7 +120,7 @@ def _confirm(
     if not lost:
         return replace(note, images={})
     reasons = {batch.images[i].path: result.error or "" for i, result in lost.items()}
-    now = Unreachable(reasons, (*note.tried_by, witness.name))
+    now = replace(note, images=reasons, tried_by=(*note.tried_by, witness.name))
     write_unreachable(run.folder, batch.number, now)
     try:
         witness.confirm(reasons, len({image.path for image in batch.images}), note)

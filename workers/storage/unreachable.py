@@ -4,7 +4,7 @@ A mount may be missing on one machine alone, so a worker that cannot open an ima
 here and the batch to another worker. Only what that one cannot open either becomes a row.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 
 import msgspec
@@ -21,15 +21,30 @@ class Unreachable:
     Attributes:
         images: Path, as in the manifest, -> what the last worker said.
         tried_by: The workers that could not open them, in order, as HOST:PID.
+        tried_before: Those that could not before all were tried again.
     """
 
     images: dict[str, str] = field(default_factory=dict)
     tried_by: tuple[str, ...] = ()
+    tried_before: tuple[str, ...] = ()
 
     @property
     def hosts(self) -> str:
         """The machines of these workers, in words."""
         return ", ".join(dict.fromkeys(worker.rpartition(":")[0] for worker in self.tried_by))
+
+    def is_confirmed(self, unreachable: Iterable[str], worker: str, others: set[str]) -> bool:
+        """Whether others have missed the images that a worker misses.
+
+        Args:
+            others: The workers that could still try them.
+        """
+        if self.tried_before and worker not in self.tried_before:
+            return True
+        # When all are tried again, first by a worker that has not missed them yet.
+        is_open = self.tried_before and others - {*self.tried_before}
+        is_known = all(path in self.images for path in unreachable)
+        return bool(is_known and {*self.tried_by} - {worker} and not is_open)
 
     def name_hosts(self, reason: str) -> str:
         """Return the reason of a failure that says where it was seen."""
