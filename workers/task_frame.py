@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import redis
 from celery import current_task
@@ -39,7 +39,7 @@ from workers.storage.layout import RunFolder, Storage
 from workers.storage.manifest import Batch
 from workers.storage.plan import Run
 from workers.storage.root import storage_id
-from workers.storage.unreachable import Unreachable
+from workers.storage.unreachable import Unreachable, read_unreachable, write_unreachable
 
 # These come back however often a task is tried, so they end the run.
 _FINAL_ERRORS = (DatasetError, WeightsError, ModelError, RunError)
@@ -80,13 +80,7 @@ class Work:
 
     def confirm(self, unreachable: Mapping[str, str], images: int, note: Unreachable) -> None:
         """See `Witness`."""
-        queue, me = _BOTTLENECK if self.run.plan.kind == "train" else _INFER, self.name
-        try:
-            others = find_others(self.lease.client, queue, me)
-        except redis.RedisError as error:
-            raise UnconfirmedError(
-                f"The broker does not answer: {error}", is_unable=False
-            ) from error
+        me, others = self.name, self._find_others()
         looks = note.tried_by.count(me) + 1
         is_patient = ONLY_WORKER in os.environ or max(looks, len(_failures)) >= _LOOKS
         if note.is_confirmed(unreachable, me, others) or (not others and is_patient):
@@ -99,10 +93,34 @@ class Work:
             is_unable=len(unreachable) == images or (looks > 1 and bool(others)),
         )
 
+    def _leave_hanging(self, reason: str) -> None:
+        """Leave an image that hangs to another worker, unless another has: a mount may hang here.
+
+        Raises:
+            UnconfirmedError: When another is to try it.
+        """
+        folder, batch, me = self.run.folder, self.lease.item.batch or 0, self.name
+        note = read_unreachable(folder, batch)
+        if {*note.tried_by} - {me} or not self._find_others():
+            return
+        write_unreachable(folder, batch, replace(note, tried_by=(*note.tried_by, me)))
+        raise UnconfirmedError(f"An image {reason}; another worker is to try it.", is_unable=True)
+
+    def _find_others(self) -> set[str]:
+        queue = _BOTTLENECK if self.run.plan.kind == "train" else _INFER
+        try:
+            return find_others(self.lease.client, queue, self.name)
+        except redis.RedisError as error:
+            reason = f"The broker does not answer: {error}"
+            raise UnconfirmedError(reason, is_unable=False) from error
+
     def _compute(self, images: list[Request]) -> Iterator[ImageResult]:
         storage, key = self.run.storage, self.run.plan.backbone
         if self.lease.attempt > 1:
-            yield from compute_isolated(storage, key, images, self.lease.heartbeat)
+            for result in compute_isolated(storage, key, images, self.lease.heartbeat):
+                if result.hangs:
+                    self._leave_hanging(str(result.error))
+                yield result
             return
         backbone = open_backbone(storage, key, load_settings().device)
         self.lease.heartbeat()

@@ -309,6 +309,7 @@ def test_a_storage_that_refuses_is_a_trouble_and_no_end_of_the_run(client, ready
 
 GONE = "cannot be opened: No such file or directory"
 OTHER = "beta:77"
+HANGS = "hangs: gave no result within 60 s"
 
 
 def note_of(run, batch=0):
@@ -396,6 +397,26 @@ def test_the_only_worker_of_an_embedded_stack_does_not_wait(
     before = shard_of(ready_storage, run, 0).read_bytes()
     assert attempt(client) is None
     assert shard_of(ready_storage, run, 0).read_bytes() == before
+
+
+def test_an_image_that_hangs_is_a_row_when_it_hangs_for_two_workers(
+    poison, impatience, client, ready_storage, photos, monkeypatch
+):
+    (photos / "blue/003.jpg").rename(photos / "blue/003_hangs.jpg")
+    run = make_run(ready_storage, photos)
+    client.set(f"poets:worker:bottleneck:{OTHER}", 1)
+    client.hset(KEYS.starts, "0", 1)
+
+    reason = attempt(client)
+
+    assert reason == f"{HERE} says: An image {HANGS}; another worker is to try it."
+    assert not shard_of(ready_storage, run, 0).exists()
+
+    monkeypatch.setattr(task_frame, "name_worker", lambda pid: OTHER)
+    client.hset(KEYS.starts, "0", 1)
+    assert attempt(client) is None
+    assert read_shard(shard_of(ready_storage, run, 0)).errors[3] == HANGS
+    assert not list(run.folder.unreachable.iterdir())
 
 
 def test_workers_of_other_queues_do_not_count(client, ready_storage, run, photos, monkeypatch):

@@ -66,7 +66,7 @@ def compute_isolated(
                     bottleneck = None if numbers is None else np.frombuffer(numbers, np.float32)
                     yield ImageResult(bottleneck, digest, error, is_unreachable, warning)
             except DeathError as died:
-                yield from [ImageResult(None, None, str(died))] * len(requests)
+                yield from [ImageResult(None, None, str(died), hangs=died.is_hang)] * len(requests)
             heartbeat()
 
 

@@ -20,6 +20,7 @@ class ImageResult:
     Attributes:
         is_unreachable: Whether it could not be opened, or was not as planned; not in storage.
         warning: Why the bottleneck may be that of a damaged picture.
+        hangs: Whether it hung the process that read it; not in storage either.
     """
 
     bottleneck: NDArray[np.float32] | None
@@ -27,6 +28,7 @@ class ImageResult:
     error: str | None = None
     is_unreachable: bool = False
     warning: str | None = None
+    hangs: bool = False
 
 
 class Request(NamedTuple):

@@ -41,11 +41,13 @@ class DeathError(Exception):
 
     Attributes:
         last_words: Last line that the process wrote on stderr for this question; may be empty.
+        is_hang: Whether it hung, which may be the fault of a mount.
     """
 
-    def __init__(self, cause: str, last_words: str) -> None:
+    def __init__(self, cause: str, last_words: str, is_hang: bool = False) -> None:
         super().__init__(cause)
         self.last_words = last_words
+        self.is_hang = is_hang
 
 
 class Child(Generic[Answer]):
@@ -178,7 +180,9 @@ class Child(Generic[Answer]):
                 continue
             self._heartbeat()
             if time.monotonic() > deadline:
-                raise DeathError(f"hangs: gave no result within {timeout_s:.0f} s", "")
+                raise DeathError(
+                    f"hangs: gave no result within {timeout_s:.0f} s", "", is_hang=True
+                )
         line, _, self._unread = self._unread.partition(b"\n")
         return line
 
