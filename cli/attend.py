@@ -153,18 +153,21 @@ def _trained(result: "TrainingResult") -> list[Line]:
             f"{result.variants_computed:,} computed, {known:,} from the cache"
         )
     if result.left_out:
-        lines.append(f"  left out    {result.left_out:,} images that are copies of held-out ones")
-    for name, count, meaning in (
-        ("unreadable", result.quarantined, "images, with the reasons: quarantine.csv"),
-        ("suspects", result.suspects, "images whose label may be wrong: suspects.csv"),
+        copies = "image that is a copy" if result.left_out == 1 else "images that are copies"
+        lines.append(f"  left out    {result.left_out:,} {copies} of a held-out one")
+    for name, count, one, meaning in (
+        ("unreadable", result.quarantined, "image", ", with the reasons: quarantine.csv"),
+        ("suspects", result.suspects, "image", " whose label may be wrong: suspects.csv"),
         (
             "duplicates",
             result.duplicates,
-            "pairs of copies under two splits or labels: duplicates.csv",
+            "pair",
+            " of copies under two splits or labels: duplicates.csv",
         ),
     ):
         if count:
-            lines.append([f"  {name:<11} ", warning(f"{count:,}"), f" {meaning}"])
+            kind = one if count == 1 else f"{one}s"
+            lines.append([f"  {name:<11} ", warning(f"{count:,}"), f" {kind}{meaning}"])
     return [
         *lines,
         "  mistakes    mistakes.csv; all these files are in the folder of the model",

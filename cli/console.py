@@ -21,6 +21,7 @@ from workers.settings import Settings, needed_flags
 if TYPE_CHECKING:
     from orchestrator.progress import OnProgress
 
+_LEAST_LAST_COLUMN = 20
 # What JSON leaves as it is: DEL, control characters above it, surrogates, marks of direction.
 _UNPRINTABLE = re.compile(
     "[\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
@@ -113,13 +114,15 @@ def _escaped_part(part: str | Styled) -> str | Styled:
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print aligned columns on stdout, numbers to the right.
 
-    In a terminal that is too narrow for them, each row becomes a few lines.
+    In a terminal that is too narrow for them, the last column is broken, or each row becomes a
+    few lines.
     """
     texts = [[_escaped_part(_text(cell)) for cell in row] for row in rows]
     columns = zip(header, *texts, strict=True)
     widths = [max(cells(str(cell)) for cell in column) for column in columns]
     room = width_of(sys.stdout)
-    if room is not None and sum(widths) + 2 * (len(widths) - 1) > room:
+    last = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    if room is not None and last + min(widths[-1], _LEAST_LAST_COLUMN) > room:
         _print_blocks(header, texts)
         return
     is_number = [bool(rows) and isinstance(cell, int | float) for cell in (rows or [header])[0]]
@@ -129,7 +132,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
         for cell, width, right in zip(row, widths, is_number, strict=True):
             blanks = " " * (width - cells(str(cell)))
             line += [blanks, cell, "  "] if right else [cell, blanks, "  "]
-        _print(render(line, None, has_colour(sys.stdout)).rstrip())
+        _print(render(line[:-1], room, has_colour(sys.stdout), hanging=last).rstrip())
 
 
 def _text(cell: object) -> str | Styled:

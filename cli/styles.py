@@ -104,7 +104,7 @@ def cells(text: str) -> int:
     return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
 
 
-def render(line: Line, width: int | None, coloured: bool) -> str:
+def render(line: Line, width: int | None, coloured: bool, hanging: int | None = None) -> str:
     """Return a line as the terminal gets it, broken between words where it is too wide.
 
     A command between backticks is never broken, so that it can be copied.
@@ -112,12 +112,13 @@ def render(line: Line, width: int | None, coloured: bool) -> str:
     Args:
         line: Text without control characters.
         width: Columns; None to break nothing.
+        hanging: Where the rows after the first begin; None for below what the line begins with.
     """
     parts = [line] if isinstance(line, str | Styled) else line
     text = "".join(map(str, parts))
     styles = [part.style if isinstance(part, Styled) else "" for part in parts for _ in str(part)]
     rows = []
-    for indent, start, end in _break(text, width):
+    for indent, start, end in _break(text, width, hanging):
         row = " " * indent
         for style, group in groupby(range(start, end), key=styles.__getitem__):
             piece = "".join(text[index] for index in group)
@@ -126,14 +127,15 @@ def render(line: Line, width: int | None, coloured: bool) -> str:
     return "\n".join(rows)
 
 
-def _break(text: str, width: int | None) -> Iterator[tuple[int, int, int]]:
+def _break(text: str, width: int | None, hanging: int | None) -> Iterator[tuple[int, int, int]]:
     """Yield the indent, the start and the end of each row of a text."""
     if width is None or cells(text) <= width:
         yield 0, 0, len(text)
         return
     whole = _COMMAND.sub(lambda found: found[0].replace(" ", "_"), text)
-    found = _HANGING.match(text)
-    hanging = found.end() if found and found.end() <= width // 2 else 2
+    if hanging is None:
+        found = _HANGING.match(text)
+        hanging = found.end() if found and found.end() <= width // 2 else 2
     indent = start = end = 0
     for word in re.finditer(r" *[^ ]+", whole):
         begin = word.end() - len(word[0].lstrip())

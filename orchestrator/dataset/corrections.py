@@ -64,7 +64,8 @@ def read_corrections(path: Path, labels: Sequence[str], is_multi_label: bool) ->
         row = dict(zip(names, cells, strict=False))
         name, cell = row[PATH].removeprefix("./"), row[LABEL].strip()
         given = split_cell(cell) if is_multi_label else [cell]
-        chosen = [encode_name(label) for label in given]
+        # As poets writes a name, or as it is on the disk.
+        chosen = [label if label in labels else encode_name(label) for label in given]
         unknown = [label for label in chosen if label not in labels]
         if not name:
             raise found.malformed(line, "has an empty path")

@@ -232,13 +232,25 @@ def test_a_long_line_is_broken_between_words_and_continued_under_its_text(monkey
 
 
 def test_a_table_that_is_too_wide_becomes_a_few_lines_for_each_row(monkeypatch):
-    rows = [("spring", "finished", "x" * 50), ("b", "", "")]
+    rows = [("spring", "finished" * 5, "result"), ("b", "", "")]
 
     written = in_terminal(monkeypatch, lambda: print_table(("run", "state", "result"), rows))
 
     lines = re.sub(r"\x1b\[\d*m", "", written).split("\r\n")
-    assert lines[:2] == ["spring", "  state   finished"]
+    assert lines[:3] == ["spring", f"  state   {'finished' * 5}", "  result  result"]
     assert lines[-2:] == ["b", ""]
+
+
+def test_the_last_column_is_broken_where_that_makes_room(monkeypatch):
+    rows = [("spring", "stopped", "a disk is full; `poets resume spring` continues it when mended")]
+
+    written = in_terminal(monkeypatch, lambda: print_table(("run", "state", "result"), rows))
+
+    assert re.sub(r"\x1b\[\d*m", "", written).split("\r\n")[:3] == [
+        "RUN     STATE    RESULT",
+        "spring  stopped  a disk is full; `poets resume spring`",
+        "                 continues it when mended",
+    ]
 
 
 def test_the_wide_letters_of_a_name_keep_a_table_aligned(capsys):

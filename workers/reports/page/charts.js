@@ -48,6 +48,13 @@ function chart(title, explanation, svg, legend = []) {
   );
 }
 
+// The 95 % score interval of a share, as in workers/heads/metrics.py.
+function wilson(share, trials, z = 1.959964) {
+  const middle = share + (z * z) / (2 * trials);
+  const reach = z * Math.sqrt((share * (1 - share)) / trials + (z * z) / (4 * trials * trials));
+  return [middle - reach, middle + reach].map((value) => value / (1 + (z * z) / trials));
+}
+
 function calibration() {
   const bins = figures().calibration_bins.filter((bin) => bin.count && isNumber(bin.accuracy));
   if (!bins.length) return null;
@@ -60,10 +67,13 @@ function calibration() {
     svg.append(drawing("rect", { class: "bar", x: across(bin.low) + 1, y: up(high), width: Math.max(wide, 1), height: up(0) - up(high) }));
   }
   svg.append(drawing("line", { class: "ideal", x1: across(0), y1: up(0), x2: across(1), y2: up(1) }));
-  const points = bins.map((bin) => `${across(bin.mean_score)},${up(bin.accuracy)}`).join(" ");
-  svg.append(drawing("polyline", { class: "line first", points }));
   for (const bin of bins) {
-    const text = `score ${score(bin.mean_score)}: ${percent(bin.accuracy)} right of ${plural(bin.count, data.isMultiLabel ? "score" : "photograph")}`;
+    const [low, high] = wilson(bin.accuracy, bin.count);
+    const x = across(bin.mean_score);
+    const whole = plural(bin.count, data.isMultiLabel ? "score" : "photograph");
+    const text = `score ${score(bin.mean_score)}: ${percent(bin.accuracy)} right of ${whole}, 95 % confidence ${percent(low)} to ${percent(high)}`;
+    svg.append(drawing("line", { class: "spread", x1: x, x2: x, y1: up(low), y2: up(high) }));
+    svg.append(drawing("text", { class: "tally", x, y: up((bin.count / most) * 0.22) - 4, "text-anchor": "middle", text: count(bin.count) }));
     const radius = 3 + 4 * Math.sqrt(bin.count / most);
     svg.append(drawing("circle", { class: "dot", cx: across(bin.mean_score), cy: up(bin.accuracy), r: radius }, drawing("title", { text })));
   }
@@ -72,7 +82,7 @@ function calibration() {
   const gap = isNumber(error) ? ` On average they are ${percent(error)} apart.` : "";
   return chart(
     "Can the scores be believed?",
-    `Points on the dashed line: of the ${what} with score 0.8, 80 % are right. Below it, the scores promise too much. Bars: how many ${what}.${gap}`,
+    `On the dashed line, 80 % of the ${what} with score 0.8 are right; below it, the scores promise too much. Upright lines: 95 % confidence; where one crosses the dashed line, the score can be believed. Numbers and bars: how many ${what}.${gap}`,
     svg,
   );
 }
@@ -103,7 +113,7 @@ function drawCurves() {
   const shown = [
     calibration(),
     curve("accuracy", "Accuracy while learning", "accuracy", "Training far above validation: the head memorises its photographs."),
-    curve("cross_entropy", "Cross entropy while learning", "cross entropy", "What the fit minimises. When the validation line rises again, stop earlier or regularise more."),
+    curve("cross_entropy", "Cross entropy while learning", "cross entropy", "What the fit minimises."),
   ].filter(Boolean);
   show("curves", shown.length > 0);
   body("curves").replaceChildren(element("div", { class: "charts" }, ...shown));

@@ -91,7 +91,7 @@ function portions() {
 }
 
 const order = { key: "f1", isDown: false };
-const LABEL_COLUMNS = [["label", "Label"], ["support", "Photographs"], ["precision", "Precision"], ["recall", "Recall"], ["f1", "F1"], ["average_precision", "Average precision"], ["threshold", "Threshold"]];
+const LABEL_COLUMNS = [["label", "Label"], ["support", "Count"], ["precision", "Precision"], ["recall", "Recall"], ["f1", "F1"], ["average_precision", "Average precision"], ["threshold", "Threshold"]];
 
 const OPTIONAL = ["average_precision", "threshold"];
 // A promise has one threshold for all labels.
@@ -115,7 +115,7 @@ function drawLabels() {
   const table = element("table", { class: "labels" }, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...lines));
   const threshold = columns.some(([name]) => name === "threshold") ? " Threshold: the score from which the wanted precision is reached; below it the label is unsure." : "";
   const average = columns.some(([name]) => name === "average_precision") ? " Average precision: how well its photographs come first when all are ranked by its score." : "";
-  const about = note(`Precision: of the photographs that got the label, how many are. Recall: of those that are, how many got it.${average}${threshold}`);
+  const about = note(`Precision: how many photographs given this label really have it. Recall: how many that have it were found.${average}${threshold}`);
   const shown = rows.length || !all.length ? element("div", { class: "scroll" }, table) : note("No label matches the filter.");
   body("labels").replaceChildren(shown, about);
 }

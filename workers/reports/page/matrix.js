@@ -163,6 +163,6 @@ function drawPairs() {
       element("span", { class: "number", text: `${count(value)} · ${percent(share, 0)}` }),
     )),
   );
-  const whenNone = note(found.length ? "No pair of these labels was confused." : "Nothing was confused.");
+  const whenNone = note(found.length ? "No confused labels match the filter." : "Nothing was confused.");
   section("pairs").replaceChildren(element("h3", { text: "Most confused" }), items.length ? element("ol", {}, ...items) : whenNone);
 }

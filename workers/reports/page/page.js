@@ -14,7 +14,7 @@ const GALLERIES = {
   },
   suspects: {
     items: () => data.suspects.map(suspect),
-    about: () => "From all splits: the model doubts that they are in the right folder. Check them, and move those that are wrong.",
+    about: () => "From all splits: the model doubts that they have the right label. No photograph is moved: the run is trained again with the corrected labels, in seconds.",
     whenNone: () => "No label looks wrong.",
     // With several labels an image, only copies that contradict each other are listed.
     isAbsent: () => data.isMultiLabel && !data.suspects.length,
@@ -22,7 +22,8 @@ const GALLERIES = {
   duplicates: {
     items: () => data.duplicates.map(pair),
     about: () => "Nearly the same photograph twice. With two labels, one of them is wrong; in two splits, the figures look better than they are.",
-    whenNone: () => (data.isSearched ? "No photograph occurs twice." : "No exact copies were found; near-copies were not searched for."),
+    whenNone: () => "No exact copies were found; near-copies were not searched for.",
+    isAbsent: () => data.isSearched && !data.duplicates.length,
   },
 };
 
@@ -32,7 +33,9 @@ function drawGallery(id) {
   const all = items();
   const pictures = element("div");
   gallery(pictures, all, whenNone());
-  body(id).replaceChildren(all.length ? note(about()) : "", pictures);
+  const bar = id === "suspects" && all.length ? element("p", { id: "corrections" }) : "";
+  body(id).replaceChildren(all.length ? note(about()) : "", bar, pictures);
+  if (bar) drawCorrections();
 }
 
 function drawFound() {

@@ -26,7 +26,15 @@ from workers.storage.names import decode_name
 from workers.storage.plan import OF_SGD, Plan, Run
 
 # One program, in this order.
-_SCRIPTS = ("elements.js", "photographs.js", "matrix.js", "charts.js", "figures.js", "page.js")
+_SCRIPTS = (
+    "elements.js",
+    "corrections.js",
+    "photographs.js",
+    "matrix.js",
+    "charts.js",
+    "figures.js",
+    "page.js",
+)
 _MOST_UNREADABLE = 200
 _MOST_STEPS = 400
 
@@ -63,9 +71,10 @@ def _fill(title: str, data: dict[str, Any]) -> bytes:
     here = resources("workers.reports.page")
     style = here.joinpath("page.css").read_text("utf-8")
     script = "\n".join(here.joinpath(name).read_text("utf-8") for name in _SCRIPTS)
-    # The browser applies these two texts only, whatever a label or file is called.
+    # The browser applies these two texts only, whatever a label or file is called. Pictures come
+    # from the page itself, and enlarged from where the photographs were.
     policy = (
-        f"default-src 'none'; img-src data:; style-src {_hash(style)}; "
+        f"default-src 'none'; img-src data: file:; style-src {_hash(style)}; "
         f"script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
     )
     template = string.Template(here.joinpath("page.html").read_text("utf-8"))
@@ -96,6 +105,12 @@ def _data(
     unused = () if card.training.get("solver") == "sgd" else OF_SGD
     training = {name: value for name, value in card.training.items() if name not in unused}
     exceptions = training.pop("split_exceptions", {})
+    # What was not asked for says nothing; 0 % held out does.
+    training = {
+        name: value
+        for name, value in training.items()
+        if value or name in ("seed", "testing_percentage", "validation_percentage", "seconds")
+    }
     seconds = training.pop("seconds", {})
     return {
         "run": card.name,

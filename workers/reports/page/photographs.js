@@ -32,7 +32,7 @@ function card(item, items) {
     element("span", { class: "caption" }, ...item.lines),
   );
   button.addEventListener("click", () => openViewer(items, items.indexOf(item), button));
-  return element("li", {}, button);
+  return element("li", {}, button, item.suggestion ? correction(item) : null);
 }
 
 const line = (...children) => element("span", { class: "line" }, ...children);
@@ -51,10 +51,13 @@ function doubtful(photograph) {
 
 function suspect(row) {
   const photograph = photographs[row.photograph];
+  const suggestion = { label: row.suggested, text: named(row.suggested), score: row.score, reason: row.reason };
+  // The reason of most only repeats the two labels; that of a copy names the other file.
+  if (suggestion.reason.startsWith("looks like")) suggestion.reason = "";
   const lines = [line("filed under ", element("b", { text: photograph.label }))];
-  lines.push(line("looks like ", element("b", { class: "wrong", text: named(row.suggested) })), meter(row.score, true));
-  if (row.reason) lines.push(line(row.reason));
-  return { photograph, lines };
+  lines.push(line("looks like ", element("b", { class: "wrong", text: suggestion.text })), meter(row.score, true));
+  lines.push(element("span", { class: "file", text: photograph.path.split("/").pop() }));
+  return { photograph, lines, suggestion };
 }
 
 function pair(row) {
@@ -78,7 +81,7 @@ function gallery(target, items, whenNone) {
     list.append(...passing.slice(start, start + AT_ONCE).map((item) => card(item, passing)));
     const left = passing.length - list.children.length;
     more.hidden = left <= 0;
-    more.textContent = `Show ${Math.min(left, AT_ONCE)} more of ${count(left)}`;
+    more.textContent = left > AT_ONCE ? `Show ${AT_ONCE} more of ${count(left)}` : `Show the last ${left}`;
     if (start) list.children[start]?.firstChild.focus();
   };
   more.addEventListener("click", extend);
@@ -97,17 +100,20 @@ function openViewer(items, index, from) {
   viewer.showModal();
 }
 
-function facts(photograph) {
+function facts(photograph, suggestion) {
   const isWrong = photograph.predicted !== null && photograph.label !== photograph.predicted;
   const rows = [["label", element("b", { text: photograph.label })]];
-  if (photograph.predicted !== null) {
+  if (suggestion) {
+    rows.push(["looks like", element("b", { class: "wrong", text: suggestion.text })], ["its score", meter(suggestion.score, true)]);
+    if (suggestion.reason) rows.push(["because it", suggestion.reason]);
+  } else if (photograph.predicted !== null) {
     const predicted = element("b", { class: isWrong ? "wrong" : "right", text: photograph.predicted });
     rows.push(["predicted", predicted], ["its score", meter(photograph.score, isWrong)]);
   }
-  if (isWrong && isNumber(photograph.labelScore)) rows.push(["score of the label", meter(photograph.labelScore)]);
-  if (isNumber(photograph.margin)) rows.push(["leads the second by", score(photograph.margin)]);
+  if (!suggestion && isWrong && isNumber(photograph.labelScore)) rows.push(["score of the label", meter(photograph.labelScore)]);
+  if (!suggestion && isNumber(photograph.margin)) rows.push(["leads the second by", score(photograph.margin)]);
   rows.push(["split", photograph.split]);
-  rows.push(["file", element("a", { href: photograph.link, target: "_blank", rel: "noopener", text: photograph.path })]);
+  rows.push(["file", element("a", { href: photograph.link, target: "_blank", rel: "noopener" }, ...breakable(photograph.path))]);
   return element("dl", {}, ...rows.flatMap(([name, value]) => [element("dt", { text: name }), element("dd", {}, value)]));
 }
 
@@ -129,9 +135,26 @@ function drawViewer() {
     element(
       "div",
       { class: "shown" },
-      ...shown.map((photograph) => element("figure", {}, picture(photograph, false), element("figcaption", {}, facts(photograph)))),
+      ...shown.map((photograph) =>
+        element("figure", {}, large(photograph), element("figcaption", {}, facts(photograph, item.suggestion))),
+      ),
     ),
+    item.suggestion ? correction(item, true) : "",
   );
+}
+
+// The preview at once, and the photograph itself over it where this page can still reach it.
+function large(photograph) {
+  const original = element("img", { class: "original", alt: "", decoding: "async", hidden: true });
+  original.addEventListener("load", () => (original.hidden = false));
+  original.addEventListener("error", () => original.remove());
+  original.src = photograph.link;
+  return element("span", { class: "large" }, picture(photograph, false), original);
+}
+
+// A path that may be broken after the marks in it, not in the middle of a word.
+function breakable(path) {
+  return path.split(/(?<=[/_.-])/).flatMap((part) => [part, element("wbr")]);
 }
 
 function step(by) {
@@ -144,6 +167,7 @@ function step(by) {
 }
 
 viewer.addEventListener("keydown", (event) => {
+  if (event.target.tagName === "SELECT") return;
   if (event.key === "ArrowRight") step(1);
   if (event.key === "ArrowLeft") step(-1);
 });

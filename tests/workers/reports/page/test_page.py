@@ -1,72 +1,16 @@
 """The report in a real browser: it opens, filters, and shows the right photograph."""
 
 import json
-import os
-import shutil
 
 import pytest
 
-from tests.builders.datasets import make_data_set, make_shapes
+from tests.builders.browsers import EVIL, colour_shown, needs_browser, run_script, texts
+from tests.builders.datasets import make_shapes
 from tests.builders.programs import wait_until
 from tests.builders.reports import make_prediction, make_results, write_page
-from tests.builders.runs import make_run, trained
+from tests.builders.runs import trained
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="neither Chromium nor its chromedriver is on the PATH"
-    ),
-]
-EVIL = "<img src=x onerror=window.owned=1>"
-LABELS = (EVIL, "blue", "red")  # in the order of the head
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--disable-dev-shm-usage", "--force-prefers-reduced-motion"):
-        options.add_argument(argument)
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield browser
-    browser.quit()
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    from workers.storage.layout import Storage
-
-    folder = tmp_path_factory.mktemp("report")
-    photos = make_data_set(folder / "photos", per_label=6, labels=("blue", "green", "red"))
-    (photos / "green").rename(photos / EVIL)
-    (folder / "storage").mkdir()
-    run = make_run(Storage(folder / "storage"), photos)
-    predictions = [
-        make_prediction(f"{label}/{i:03d}.jpg", split, label, label, 0.6 + i / 20)
-        for label in LABELS
-        for i, split in enumerate(("test", "test", "validation"))
-    ]
-    predictions += [
-        make_prediction("blue/003.jpg", "test", "blue", "red", 0.97),
-        make_prediction("red/003.jpg", "test", "red", EVIL, 0.55),
-        make_prediction("red/004.jpg", "validation", "red", "blue", 0.75),
-    ]
-    results = make_results(
-        LABELS,
-        predictions,
-        suspects=[("blue/005.jpg", "training", "blue", "red", 0.91, "its neighbours are red")],
-        duplicates=[("red/004.jpg", "red/005.jpg", "validation", "training", "red", "red", 0.998)],
-        unreadable=[("red/broken.jpg", "empty file")],
-    )
-    return write_page(run, results, folder / "report.html")
+pytestmark = needs_browser
 
 
 @pytest.fixture
@@ -84,20 +28,10 @@ def opened(browser, page):
         for message in messages
         if message["method"] == "Network.requestWillBeSent"
     ]
-    assert [url for url in urls if not url.startswith("data:")] == [page.as_uri()]
+    # The viewer shows the photographs themselves.
+    known = ("data:", f"{page.parent.as_uri()}/photos/")
+    assert [url for url in urls if not url.startswith(known)] == [page.as_uri()]
     assert browser.execute_script("return window.owned") is None
-
-
-def run_script(browser, script, *arguments):
-    return browser.execute_script(script, *arguments)
-
-
-def texts(browser, selector):
-    return run_script(
-        browser,
-        "return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText.trim())",
-        selector,
-    )
 
 
 def files_of(browser, gallery):
@@ -118,23 +52,6 @@ def press(browser, *keys):
 
     for key in keys:
         browser.switch_to.active_element.send_keys(getattr(Keys, key))
-
-
-COLOUR = """
-const image = document.querySelector(arguments[0]);
-const canvas = document.createElement("canvas");
-canvas.width = canvas.height = 1;
-const pen = canvas.getContext("2d");
-return image.decode().then(() => {
-  pen.drawImage(image, 0, 0, 1, 1);
-  return [...pen.getImageData(0, 0, 1, 1).data];
-});
-"""
-
-
-def colour_shown(browser, selector):
-    red, green, blue, _ = run_script(browser, COLOUR, selector)
-    return max((red, "red"), (green, "green"), (blue, "blue"))[1]
 
 
 def test_it_opens_with_the_figures_of_the_test_split(opened):
