@@ -308,12 +308,9 @@ def test_an_interrupted_removal_is_finished_by_the_next(ready_storage, run, monk
     age(ready_storage.root)
     settings = load_settings()
     findings = find_garbage(settings, 0)
-    monkeypatch.setattr("orchestrator.cleaning.garbage.remove", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("orchestrator.cleaning.garbage.remove", interrupt)
         list(remove_garbage(settings, findings))
-    monkeypatch.undo()
-    monkeypatch.setenv("POETS_STORAGE", str(ready_storage.root))
-    monkeypatch.setattr(stacks, "find_parents", lambda: [ready_storage.root.parent / "run"])
 
     left = find_garbage(settings, 0)
 

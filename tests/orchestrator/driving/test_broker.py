@@ -103,7 +103,7 @@ def test_a_broker_url_that_is_none_is_said(tmp_path):
         open_broker(Settings(tmp_path, "amqp://localhost"))
     with pytest.raises(BrokerError, match="not understood"):
         open_broker(Settings(tmp_path, "redis://localhost?visibility_timeout=5"))
-    with pytest.raises(BrokerError, match="POETS_BROKER_URL"):
+    with pytest.raises(BrokerError, match="There is no broker"):
         open_broker(Settings(tmp_path))
 
 
