@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.driving.broker import Broker, open_broker
 from orchestrator.driving.coordinator import ALIVE_KEY
+from orchestrator.embedded.runtime_folder import check_room
 from orchestrator.embedded.stack import find_stack
 from orchestrator.embedded.supervisor import find_server
 from orchestrator.embedded.users import attach_broker
@@ -141,6 +142,7 @@ def _storage(settings: Settings) -> str:
 def _broker(settings: Settings) -> str:
     attached = attach_broker(settings)
     if attached is None:
+        check_room(find_stack(settings).folder)
         return f"none configured; commands start {find_server()}"
     version = open_broker(attached).client.info("server").get("redis_version")
     return f"{attached.shown_broker} answers (protocol of Redis {version})"

@@ -20,6 +20,7 @@ from orchestrator.embedded.users import (
     stop_stack,
     why_stopped,
 )
+from orchestrator.health import examine
 from workers.errors import BrokerError
 from workers.settings import Settings
 
@@ -137,6 +138,8 @@ def test_a_full_disk_is_said_before_anything_is_started(settings, monkeypatch):
     with pytest.raises(BrokerError, match=r"No space left on device. Make room there"):
         keep_stack(settings)
     assert find_stack(settings).supervisor() is None
+    [broker] = [check for check in examine(settings) if check.name == "broker"]
+    assert (broker.is_ok, "Make room there" in broker.text) == (False, True)
 
 
 def test_a_process_id_without_the_lock_is_no_supervisor(settings):
