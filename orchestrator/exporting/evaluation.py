@@ -14,7 +14,7 @@ import numpy as np
 from orchestrator.dataset.scan import FoundImage, no_images, scan_folder
 from orchestrator.models import find_model
 from orchestrator.progress import Meter, OnProgress
-from workers.errors import DatasetError, ModelError
+from workers.errors import DatasetError, ModelError, UnknownModelError
 from workers.exports.scored_model import Scored, ScoredModel, ScoreRequest
 from workers.processes.child import Child, DeathError
 from workers.processes.surroundings import QUIET_TENSORFLOW
@@ -57,8 +57,7 @@ def evaluate_model(
             f"All {len(images):,} images of {scan.root} are directly in it. Give a folder with one "
             "folder of images for each label."
         )
-    if not Path(model.path).is_file():
-        model = replace(model, path=str(find_model(Storage(settings.storage), model.path)))
+    model = replace(model, path=_locate(settings, model.path))
     with Child[Scored](
         "workers.exports.scoring", [], Scored, environment=QUIET_TENSORFLOW
     ) as child:
@@ -72,6 +71,16 @@ def evaluate_model(
             failed += bool(answer.error)
             on_progress(meter.measure("evaluating", len(found), failed))
     return _figures(labelled, labels, places, found)
+
+
+def _locate(settings: Settings, reference: str) -> str:
+    """Return the path of a file, or of the model folder that a run or a path names."""
+    if Path(reference).is_file():
+        return reference
+    try:
+        return str(find_model(Storage(settings.storage), reference))
+    except UnknownModelError as error:
+        raise UnknownModelError(f"There is no file, run or model folder {reference!r}.") from error
 
 
 def _open(child: Child[Scored], model: ScoredModel) -> tuple[str, ...]:

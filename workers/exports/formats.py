@@ -119,7 +119,7 @@ scores = model.predict(pixels, verbose=0)[0]""",
     ),
     # The apps read labels.txt, which every export has.
     "codelab-app": ExportFormat(
-        title="the codelab's phone apps: pixels from -1 to 1 (`labels.txt` belongs to it)",
+        title="for the codelab's phone apps, beside `labels.txt`: pixels from -1 to 1",
         files=("graph.lite", "graph.pb"),
         tolerance=1e-3,
         package="ai-edge-litert",

@@ -164,7 +164,7 @@ def test_there_must_be_a_model_of_this_name(photos):
     code, _, err = evaluate(photos, "nothing")
 
     assert code == 1
-    assert "There is no run and no model folder 'nothing'" in err
+    assert "There is no file, run or model folder 'nothing'. `poets runs` lists the runs." in err
 
 
 def test_a_litert_file_without_labels_says_where_they_were_looked_for(photos, tmp_path):

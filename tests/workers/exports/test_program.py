@@ -22,6 +22,7 @@ from workers.exports.program import export_formats
 from workers.heads.head import Head
 from workers.heads.model_folder import ModelCard, Preprocessing, load_model, save_model
 from workers.storage.layout import Storage
+from workers.storage.making import make_storage
 
 pytestmark = pytest.mark.tensorflow
 
@@ -32,6 +33,7 @@ LABELS = ("gänse blümchen", "back\\slash", "owl")
 def make_model(folder, architecture):
     """A model with random weights, and a random head that gives varied answers."""
     spec = find_spec(architecture)
+    make_storage(folder)
     storage = Storage(folder)
     backbone_id = name_backbone(spec, WEIGHTS)
     # In this process, which has TensorFlow already.
