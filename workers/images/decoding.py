@@ -68,9 +68,8 @@ def decode_picture(content: bytes, input_size: tuple[int, int]) -> Picture:
     """
     if not content:
         raise ImageError("empty file")
-    content = _mend_content(content)
     with _reasons(content):
-        return _decode(content, max(input_size))
+        return _decode(_mend_content(content), max(input_size))
 
 
 def make_thumbnail(content: bytes, height: int, widest: int) -> bytes:
@@ -85,9 +84,8 @@ def make_thumbnail(content: bytes, height: int, widest: int) -> bytes:
     target = io.BytesIO()
     if not content:
         raise ImageError("empty file")
-    content = _mend_content(content)
     with _reasons(content):
-        picture = _decode(content, height)
+        picture = _decode(_mend_content(content), height)
         size = picture.upright_size
         scale = min(1.0, height / size[0], widest / size[1])
         fitted = max(1, round(scale * size[0])), max(1, round(scale * size[1]))
@@ -142,8 +140,10 @@ def _decode(content: bytes, least: int) -> Picture:
         raise
     # Whatever Pillow raises over a part of the file that viewers do without.
     except Exception as error:
-        if frame and not content.endswith(END) and is_whole_without_end(content, frame):
-            return _decode(content + END, least)
+        # A memory card or a copy that broke off may have left zeros.
+        for bare in {content, content.rstrip(b"\0")}:
+            if frame and not bare.endswith(END) and is_whole_without_end(bare, frame):
+                return _decode(bare + END, least)
         if rest := drop_odd_chunks(content, error):
             return _decode_framed(rest, None, least)
         raise

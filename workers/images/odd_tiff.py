@@ -23,7 +23,8 @@ _COMPRESSIONS = frozenset({1, 5, 8, 32946, 32773, 34925, 50000})
 _KINDS = {1: "u", 2: "i", 3: "f"}
 # Channels of grey (0 is white, or black), RGB and printers' inks.
 COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}
-_MOST_BYTES = 1 << 30
+# A few copies of them are made, some with four bytes a number.
+_MOST_BYTES = 1 << 29
 
 
 class Samples(NamedTuple):

@@ -10,7 +10,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Tags
 from PIL.TiffImagePlugin import TiffImageFile
 
 from workers.errors import ImageError
-from workers.images.tiff_tags import read_directory
+from workers.images.tiff_tags import as_small_tiff, read_directory
 
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 258, 259, 262, 277
 _MAX_SAMPLE, _PLANES, _COLOUR_MAP, _EXTRA, _SAMPLE_FORMAT = 281, 284, 320, 338, 339
@@ -136,8 +136,9 @@ def describe_tiff_content(content: bytes) -> str | None:
     if _DNG_VERSION in found.tags:
         return "raw camera TIFF (DNG)"
     with contextlib.suppress(Exception):
-        directory = Tags(content[:8])
-        file = io.BytesIO(content)
+        small = as_small_tiff(content)
+        directory = Tags(small[:8])
+        file = io.BytesIO(small)
         file.seek(directory.next)
         directory.load(file)
         return _describe(directory)

@@ -84,7 +84,7 @@ def _read(content: bytes) -> Directory:
     tags: dict[int, Tag] = {}
     for entry in range(first, first + size * min(count, _MOST_TAGS), size):
         tag, kind, length = struct.unpack_from(f"{order}HH{word}", content, entry)
-        if kind not in _LETTERS or length > len(content):
+        if kind not in _LETTERS or not 0 < length <= len(content):
             continue
         layout = f"{order}{length}{_LETTERS[kind]}"
         place = entry + 4 + room

@@ -202,7 +202,7 @@ def test_a_damaged_a_faint_and_a_profiled_picture_are_read_and_told_of(tmp_path,
     good = target.getvalue()
     half = len(good) // 2
     (tmp_path / "zeros.jpg").write_bytes(good[:half] + bytes(half) + b"\xff\xd9")
-    (tmp_path / "no_end.jpg").write_bytes(good[:-2])
+    (tmp_path / "no_end.jpg").write_bytes(good[:-2] + bytes(99))
     (tmp_path / "cut.jpg").write_bytes(good[:half])
     values = np.linspace(0, 4095, 256).astype(np.uint16).reshape(16, 16)
     Image.fromarray(values).save(tmp_path / "faint.png")

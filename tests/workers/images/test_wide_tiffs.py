@@ -357,6 +357,24 @@ def test_a_tiff_without_some_of_its_data_is_refused_with_the_reason(compression,
         decode_image(broken, (8, 8))
 
 
+@pytest.mark.parametrize("is_big_endian", [False, True])
+@pytest.mark.parametrize("is_big", [False, True])
+def test_a_tag_without_a_value_is_no_tag(is_big, is_big_endian):
+    content = make_tiff(
+        RAMP, 64, 1, sample_format=FLOAT, is_big=is_big, is_big_endian=is_big_endian
+    )
+    order = ">" if is_big_endian else "<"
+    rows_a_strip = struct.pack(f"{order}HH{'Q' if is_big else 'I'}", 278, 3, 1)
+    assert content.count(rows_a_strip) == 1
+    none = struct.pack(f"{order}HH{'Q' if is_big else 'I'}", 278, 3, 0)
+
+    with pytest.raises(ImageError):
+        decode_image(content.replace(rows_a_strip, none), (8, 8))
+    name = struct.pack(f"{order}HH{'Q' if is_big else 'I'}", 274, 3, 1)
+    none = struct.pack(f"{order}HH{'Q' if is_big else 'I'}", 274, 3, 0)
+    assert difference(content.replace(name, none), RAMP * 255) < 1.5
+
+
 def chunk(name, part, checksum=None):
     checksum = zlib.crc32(name + part) if checksum is None else checksum
     return struct.pack(">I", len(part)) + name + part + struct.pack(">I", checksum)
