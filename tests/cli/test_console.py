@@ -232,12 +232,12 @@ def test_a_long_line_is_broken_between_words_and_continued_under_its_text(monkey
 
 
 def test_a_table_that_is_too_wide_becomes_a_few_lines_for_each_row(monkeypatch):
-    rows = [("spring", "finished" * 5, "result"), ("b", "", "")]
+    rows = [("spring", "finished" * 6, "result"), ("b", "", "")]
 
     written = in_terminal(monkeypatch, lambda: print_table(("run", "state", "result"), rows))
 
     lines = re.sub(r"\x1b\[\d*m", "", written).split("\r\n")
-    assert lines[:3] == ["spring", f"  state   {'finished' * 5}", "  result  result"]
+    assert lines[:3] == ["spring", f"  state   {'finished' * 6}", "  result  result"]
     assert lines[-2:] == ["b", ""]
 
 
