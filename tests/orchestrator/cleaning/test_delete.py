@@ -176,7 +176,7 @@ def test_all_names_are_checked_before_any_run_goes(storage, run):
     assert result.exit_code == 1
     assert "no run 'nothere'" in result.stderr
     assert run.folder.manifest.exists()
-    assert invoke("delete", "../photos", "--yes").exit_code == 1
+    assert invoke("delete", "../photos", "--yes").exit_code == 2
 
 
 def test_without_a_terminal_nothing_is_deleted_unasked(run):
