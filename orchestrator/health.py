@@ -3,7 +3,12 @@
 import importlib.metadata
 import platform
 import shutil
+import subprocess
 import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +25,15 @@ from workers.app import TELL_STATE
 from workers.backbones.loading import default_chunk
 from workers.backbones.table import DEFAULT_ARCHITECTURE, find_spec
 from workers.backbones.weights import check_weights, find_weights
+from workers.bottlenecks.rehearsal import rehearse
 from workers.errors import NoStorageError, PoetsError
 from workers.leases import UNACKED, waiting_workers
 from workers.processes import capacity
+from workers.processes.semaphores import check_semaphores
+from workers.processes.surroundings import check_modules, forgotten
 from workers.settings import QUEUES, Settings, poets_version
 from workers.storage.root import is_earlier, storage_id
+from workers.storage.temporary import scratch_prefix
 from workers.storage.trial import try_storage
 
 _LIBRARIES = (
@@ -76,7 +85,7 @@ def describe_services(settings: Settings) -> dict[str, Any]:
         facts["broker"] = attached.shown_broker
         facts["queues"] = broker.queue_lengths(QUEUES)
         facts["unacked"] = int(broker.client.hlen(UNACKED))
-        facts["worker_states"] = _ask_workers(broker)
+        facts["worker_states"] = ask_workers(broker)
         facts["waiting_workers"] = waiting_workers(broker.client)
         facts["workers"] = list(facts["worker_states"])
         facts["coordinator"] = bool(broker.client.exists(ALIVE_KEY))
@@ -92,6 +101,8 @@ def examine(settings: Settings) -> Iterator[HealthCheck]:
     """Yield one check after the other."""
     checks: dict[str, Callable[[], object]] = {
         "packages": _packages,
+        "machine": _machine,
+        "pictures": rehearse,
         "storage": lambda: _storage(settings),
         "broker": lambda: _broker(settings),
         "workers": lambda: _workers(settings),
@@ -105,7 +116,7 @@ def examine(settings: Settings) -> Iterator[HealthCheck]:
     for name, check in checks.items():
         try:
             yield HealthCheck(name, True, str(check()))
-        except PoetsError as error:
+        except (PoetsError, OSError) as error:
             yield HealthCheck(name, False, str(error))
 
 
@@ -120,8 +131,27 @@ def _packages() -> str:
     return f"Python {platform.python_version()}, {versions}"
 
 
+def _machine() -> str:
+    check_semaphores()
+    check_modules()
+    try:
+        with tempfile.TemporaryFile(prefix=scratch_prefix()) as file:
+            file.write(b"poets")
+            file.flush()
+    except OSError as error:
+        raise PoetsError(
+            f"Nothing can be written to the folder of temporary files: {error.strerror}. Make room "
+            "there, or set TMPDIR to a folder that can be written."
+        ) from error
+    ignored = f"; not obeyed: {', '.join(forgotten)}" if forgotten else ""
+    encoding = sys.getfilesystemencoding()
+    return f"semaphores, temporary files in {tempfile.gettempdir()}, names in {encoding}{ignored}"
+
+
 def _storage(settings: Settings) -> str:
     root = settings.storage
+    if root.is_dir():
+        try_storage(root)
     if not root.exists() and root.parent.is_dir() and settings.broker_url is None:
         return f"{root} is made by the first command that needs it"
     if not is_earlier(root):
@@ -132,7 +162,6 @@ def _storage(settings: Settings) -> str:
                 f"{error} Mount it, or set POETS_STORAGE or --storage to a folder that is there; "
                 "the first command makes a new storage."
             ) from error
-    try_storage(root)
     free = shutil.disk_usage(root).free
     if free < _ENOUGH_BYTES:
         raise PoetsError(f"{settings.storage} has only {free / 1e6:.0f} MB left. Make room.")
@@ -143,9 +172,19 @@ def _broker(settings: Settings) -> str:
     attached = attach_broker(settings)
     if attached is None:
         check_room(find_stack(settings).folder)
-        return f"none configured; commands start {find_server()}"
-    version = open_broker(attached).client.info("server").get("redis_version")
-    return f"{attached.shown_broker} answers (protocol of Redis {version})"
+        server = find_server()
+        started = subprocess.run([server, "--version"], capture_output=True, check=False)
+        if started.returncode:
+            raise PoetsError(f"{server} does not start here. Install another (valkey-server).")
+        return f"none configured; commands start {server}"
+    client = open_broker(attached).client
+    version, key = client.info("server").get("redis_version"), f"poets:probe/{uuid.uuid4().hex}"
+    since = time.monotonic()
+    client.rpush(key, "poets")
+    if client.lpop(key) != "poets":
+        raise PoetsError(f"{attached.shown_broker} does not give back what it is given.")
+    ms = 500 * (time.monotonic() - since)
+    return f"{attached.shown_broker} answers within {ms:.1f} ms (protocol of Redis {version})"
 
 
 def _workers(settings: Settings) -> str:
@@ -153,7 +192,7 @@ def _workers(settings: Settings) -> str:
     if attached is None:
         return "none needed now; commands start their own"
     broker = open_broker(attached)
-    states = _ask_workers(broker)
+    states = ask_workers(broker)
     for name, reason in waiting_workers(broker.client).items():
         raise PoetsError(f"{name} waits: {reason}")
     if not states and "workers" in _starting_services(settings):
@@ -175,14 +214,19 @@ def _workers(settings: Settings) -> str:
     return ", ".join(states)
 
 
-def _ask_workers(broker: Broker) -> dict[str, dict[str, str]]:
+def ask_workers(broker: Broker) -> dict[str, dict[str, Any]]:
     """Return what each worker that answers says: its version, and why it rests if it does."""
     ask = broker.app.control.broadcast
     answers = ask(TELL_STATE, reply=True, timeout=_ANSWER_WITHIN_S)
     # A worker that does not know the question answers with an error.
-    unknown = {"poets": "too old to say", "rests": ""}
-    found = {name: unknown | said for answer in answers for name, said in answer.items()}
-    return dict(sorted(found.items()))
+    unknown = {"poets": "too old to say", "rests": "", "host": "", "pid": 0, "queues": []}
+    found = [(name, unknown | said) for answer in answers for name, said in answer.items()]
+    times = Counter(name for name, _ in found)
+    # Workers of one machine may share a name.
+    return {
+        f"{name} (process {said['pid']})" if times[name] > 1 else name: said
+        for name, said in sorted(found, key=lambda one: (one[0], one[1]["pid"]))
+    }
 
 
 def _weights(settings: Settings) -> str:

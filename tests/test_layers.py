@@ -116,4 +116,5 @@ def test_every_worker_task_has_a_wire_name_of_ours():
         "poets.label_batch",
         "poets.train_head",
         "poets.convert_backbone",
+        "poets.probe",
     }

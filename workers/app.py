@@ -5,7 +5,7 @@ import socket
 from celery import Celery
 
 from workers.errors import SettingsError
-from workers.items import COMPUTE_BATCH, CONVERT_BACKBONE, LABEL_BATCH, TRAIN_HEAD
+from workers.items import COMPUTE_BATCH, CONVERT_BACKBONE, LABEL_BATCH, PROBE, TRAIN_HEAD
 from workers.messages import use_guarded_transport
 from workers.settings import QUEUES, Settings, load_settings
 
@@ -45,6 +45,8 @@ def make_app(settings: Settings) -> Celery:
             LABEL_BATCH: {"queue": _INFER},
             TRAIN_HEAD: {"queue": _TRAIN},
             CONVERT_BACKBONE: {"queue": _TRAIN},
+            # To any queue, by whoever sends it.
+            PROBE: {"queue": _BOTTLENECK},
         },
         worker_pool="prefork",
         worker_prefetch_multiplier=1,

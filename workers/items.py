@@ -8,6 +8,8 @@ from workers.errors import RunError
 
 COMPUTE_BATCH, LABEL_BATCH = "poets.compute_batch", "poets.label_batch"
 TRAIN_HEAD, CONVERT_BACKBONE = "poets.train_head", "poets.convert_backbone"
+# No work: see `workers.probing`.
+PROBE = "poets.probe"
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
 
 

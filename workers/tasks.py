@@ -1,6 +1,8 @@
-"""The Celery tasks: thin shells; a message is (run, batch) and nothing else."""
+"""The Celery tasks: thin shells; a message of work is (run, batch) and nothing else."""
 
-from celery import shared_task
+import time
+
+from celery import current_task, shared_task
 
 from workers.backbones.convert import convert_backbone as convert
 from workers.items import (
@@ -8,11 +10,15 @@ from workers.items import (
     CONVERT,
     CONVERT_BACKBONE,
     LABEL_BATCH,
+    PROBE,
     TRAIN,
     TRAIN_HEAD,
     Item,
 )
 from workers.labelling import write_batch_predictions
+from workers.leases import connect
+from workers.probing import answer_probe
+from workers.settings import load_settings
 from workers.storage.manifest import read_batch
 from workers.task_frame import is_wanted, working_on
 from workers.training import train_run
@@ -52,3 +58,15 @@ def convert_backbone(run: str) -> None:
     if is_wanted(run):
         with working_on(run, CONVERT) as work:
             convert(work.run.storage, work.run.plan.backbone, work.lease.heartbeat)
+
+
+# So that the next probe goes to another worker.
+_PAUSE_S = 0.3
+
+
+@shared_task(name=PROBE, acks_late=False)
+def probe(token: str, folder: str) -> None:
+    """Say what this worker sees."""
+    settings, queue = load_settings(), current_task.request.delivery_info["routing_key"]
+    answer_probe(connect(settings.require_broker()), settings, token, folder, queue)
+    time.sleep(_PAUSE_S)

@@ -39,8 +39,14 @@ _SHUTDOWN_S = 10.0
 
 
 @inspect_command(name=TELL_STATE)
-def _tell_state(_: Any) -> dict[str, str]:
-    return {"poets": poets_version(), "rests": _reason if _left else ""}
+def _tell_state(_: Any) -> dict[str, Any]:
+    return {
+        "poets": poets_version(),
+        "rests": _reason if _left else "",
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "queues": _queues,
+    }
 
 
 @control_command(name=REST)

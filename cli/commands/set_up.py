@@ -1,5 +1,7 @@
 """``poets architectures``, ``fetch-weights``, ``doctor`` and ``completion``: to set poets up."""
 
+from pathlib import Path
+
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
@@ -63,20 +65,35 @@ def fetch_weights(session: Session, architecture: str) -> None:
 
 
 @options.command("doctor")
+@click.option("--deep", is_flag=True, help="Also send a probe through every queue to every worker.")
+@click.option(
+    "--photographs",
+    type=options.FOLDER,
+    metavar="DIR",
+    help="With --deep: see that every worker has the files below DIR.",
+)
 @options.with_session(may_be_quiet=False)
-def doctor(session: Session) -> None:
+def doctor(session: Session, deep: bool, photographs: Path | None) -> None:
     """Check this installation and say what to fix.
 
-    Checks versions, storage, broker, workers, weights and this machine. The exit code is 1 if
-    something needs your attention.
+    Tries what poets needs: versions, this machine, decoding and computing a drawn picture, the
+    storage, the broker, workers and weights. The exit code is 1 if something needs your
+    attention.
 
     \b
-    Example:
+    Examples:
       poets doctor
+      poets doctor --deep --photographs /mnt/photos/flowers
     """
     from orchestrator.health import examine
 
+    if photographs and not deep:
+        raise click.UsageError("--photographs needs --deep.")
     checks = list(examine(session.settings))
+    if deep:
+        from orchestrator.deep_health import examine_workers
+
+        checks += examine_workers(session.settings, photographs)
     if session.as_json:
         print_json([vars(check) for check in checks])
     else:

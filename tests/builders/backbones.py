@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+import workers.backbones
 from workers.backbones.store import BackboneDescription, write_backbone
 from workers.backbones.table import BackboneKey, find_spec, name_backbone
 from workers.storage.layout import Storage
@@ -16,7 +17,7 @@ TINY_SPEC = find_spec("mobilenet_0.25_128")
 TINY_WEIGHTS = "tiny"
 TINY_ID = name_backbone(TINY_SPEC, TINY_WEIGHTS)
 TINY = BackboneKey(TINY_SPEC.name, TINY_WEIGHTS, TINY_ID)
-TINY_FILE = Path(__file__).parents[1] / "data" / "tiny.tflite"
+TINY_FILE = Path(workers.backbones.__file__).with_name("tiny.tflite")
 # The quickest backbone that poets knows, with weights that need no file.
 ARCHITECTURE, WEIGHTS = "mobilenet_0.25_128", "random-0"
 BACKBONE_ID = name_backbone(find_spec(ARCHITECTURE), WEIGHTS)

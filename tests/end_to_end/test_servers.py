@@ -161,7 +161,9 @@ def test_workers_and_a_coordinator_on_a_shared_broker(photos, broker_url, tmp_pa
         output = tmp_path / "labels.csv"
         job = poets_json("classify-dir", photos, "-o", output)
         assert (job["ok"], job["failed"]) == (80, 0)
-        assert "first@" in poets("doctor", exit_code=1)[0]
+        examined = poets("doctor", "--deep", "--photographs", photos, exit_code=1)[0]
+        assert "answers from bottleneck, train, infer; poets" in examined
+        assert f"sees 80 files in {photos}" in examined
     finally:
         for process in (worker, coordinator):
             process.send_signal(signal.SIGTERM)

@@ -15,6 +15,7 @@ from workers.bottlenecks.requests import ImageResult, Request
 from workers.errors import ShardError, StorageError, UnconfirmedError
 from workers.images.distortions import Recipe, variant_uri
 from workers.images.files import is_folder_with_files
+from workers.settings import poets_version
 from workers.storage.atomic import storage_errors
 from workers.storage.manifest import Batch, PlannedImage
 from workers.storage.names import decode_name
@@ -277,5 +278,6 @@ def _write_rows(
         bottlenecks=bottlenecks,
         errors=[result.error for _, result in kept],
         warnings=[result.warning for _, result in kept],
+        poets=poets_version(),
     )
     write_shard(run.shard(name or _own_shard(run, batch)), shard)

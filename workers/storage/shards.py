@@ -23,6 +23,8 @@ from workers.storage.regular_files import NotRegularError, open_regular_file
 # length of each, the SHA-256 of each.
 _TRAILER = struct.Struct("<8sQQ32s32s")
 _MAGIC = b"POETSv1\n"
+# In the metadata of the index.
+_POETS = b"poets"
 _INDEX = pa.schema(
     [
         ("uri", pa.string()),
@@ -48,6 +50,7 @@ class Shard:
         errors: The reason of each failed image, else None.
         warnings: What a person should know of each image that was read, else None. Earlier
             versions wrote none.
+        poets: Version that computed it; empty in the shards of versions that did not say so.
     """
 
     uris: list[str]
@@ -57,6 +60,7 @@ class Shard:
     bottlenecks: NDArray[np.float32]
     errors: list[str | None]
     warnings: list[str | None] | None = None
+    poets: str = ""
 
 
 def name_shard(backbone_id: str, identities: Iterable[tuple[str, int, int]]) -> str:
@@ -84,7 +88,8 @@ def write_shard(path: Path, shard: Shard) -> None:
     columns = (
         shard.uris, shard.sizes, shard.versions, shard.digests, shard.errors, warnings,
     )  # fmt: skip
-    index = pa.table(list(map(pa.array, columns, _INDEX.types)), schema=_INDEX)
+    facts = {_POETS: shard.poets.encode()} if shard.poets else None
+    index = pa.table(list(map(pa.array, columns, _INDEX.types)), schema=_INDEX.with_metadata(facts))
     if index.num_rows != count:
         raise ValueError(f"{index.num_rows} rows but {count} bottlenecks")
     numbers = pa.array(np.ascontiguousarray(shard.bottlenecks, np.float32).reshape(-1))
@@ -130,6 +135,7 @@ def read_shard(path: Path) -> Shard:
         bottlenecks=column.flatten().to_numpy().reshape(-1, column.type.list_size),
         errors=index.column("error").to_pylist(),
         warnings=index.column("warning").to_pylist() if has_warnings(index) else None,
+        poets=(index.schema.metadata or {}).get(_POETS, b"").decode("utf-8", "replace"),
     )
 
 

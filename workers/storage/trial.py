@@ -1,6 +1,7 @@
 """Try in a storage all that poets does in one, before anything depends on it."""
 
 import contextlib
+import errno
 import os
 import pwd
 import shutil
@@ -38,10 +39,9 @@ def try_storage(root: Path) -> None:
             except _DifferentError as error:
                 raise StorageError(f"The storage {root} cannot {doing}. {_OTHER_DISK}") from error
             except OSError as error:
-                # Whoever can write a file, and cannot do more, has a file system without it.
-                is_lacking = doing not in _OF_ANY_DISK and not shutil.disk_usage(root).free < 1e6
-                advice = f"{os.strerror(error.errno or 0)}. {_OTHER_DISK}"
-                said = advice if is_lacking else describe_refusal(error)
+                said = describe_refusal(error)
+                if doing not in _OF_ANY_DISK and error.errno in _LACKING:
+                    said = f"{os.strerror(error.errno)}. {_OTHER_DISK}"
                 raise StorageError(f"The storage {root} cannot {doing}: {said}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -96,6 +96,11 @@ _ATTEMPTS: dict[str, Callable[[Path], None]] = {
     "give a file a second name (hard link)": _link,
     "rename a folder": _rename_folder,
     "hold names of 120 bytes": _name_long,
+}
+# How a file system says that it has no such thing.
+_LACKING = {
+    *(errno.EPERM, errno.EEXIST, errno.EINVAL, errno.EMLINK, errno.ENAMETOOLONG, errno.ENOSYS),
+    *(errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV),
 }
 # What is refused for want of room or rights.
 _OF_ANY_DISK = ("be written", "take a file")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -60,6 +61,15 @@ def test_a_shard_of_an_earlier_version_has_no_warnings(tmp_path, monkeypatch):
     assert found.warnings is None
     assert found.uris == make_shard().uris
     assert not has_warnings(read_shard_index(tmp_path / "a.arrow"))
+
+
+def test_a_shard_says_which_version_computed_it_and_older_ones_say_nothing(tmp_path):
+    write_shard(tmp_path / "old.arrow", make_shard())
+    write_shard(tmp_path / "new.arrow", replace(make_shard(), poets="7.5"))
+
+    assert read_shard(tmp_path / "old.arrow").poets == ""
+    assert read_shard(tmp_path / "new.arrow").poets == "7.5"
+    assert_same(read_shard(tmp_path / "new.arrow"), make_shard())
 
 
 def test_numbers_keep_every_bit(tmp_path):

@@ -37,6 +37,7 @@ REFUSALS = {
     "read-only": ("os.mkdir", errno.EROFS, "be written", "mounted read-only: mount it for writing"),
     "another user's": ("os.mkdir", errno.EACCES, "be written", "Let this user write there"),
     "forbidden": ("os.mkdir", errno.EPERM, "be written", "does not allow it"),
+    "a disk that breaks": ("os.fsync", errno.EIO, "fsync", "its disk or network"),
     "a broken disk": ("pathlib.Path.write_bytes", errno.EIO, "take a file", "its disk or network"),
 }
 
