@@ -134,7 +134,7 @@ max_failed = click.option(
     callback=lambda _, __, percent: None if percent is None else f"{percent}%",
     metavar="PERCENT",
     help="Stop with exit code 1 when no worker can open more of the images than this, or a whole "
-    f"folder of them; 100% never stops. [{MAX_FAILED:.0%}]",
+    f"folder or label of them; 100% never stops. [{MAX_FAILED:.0%}]",
 )
 
 

@@ -3,19 +3,20 @@
 import contextlib
 import posixpath
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from workers.errors import TooManyFailedError
 from workers.storage.atomic import storage_errors, write_whole
-from workers.storage.manifest import iterate_paths
+from workers.storage.label_sets import split_labels
+from workers.storage.manifest import iterate_labels
 from workers.storage.plan import Run
 from workers.storage.regular_files import read_regular_file
 from workers.storage.unreachable import list_unreachable, write_unreachable
 
 _MOST_NAMED = 3
 # One image that is gone is no folder that is gone.
-_SMALLEST_FOLDER = 2
+_SMALLEST_GROUP = 2
 
 
 def try_again(run: Run) -> set[int]:
@@ -51,7 +52,7 @@ def most_failed(run: Run) -> float:
 
 
 def check_unreachable(run: Run) -> None:
-    """Refuse to end a run that lacks too many images, or a whole folder of them.
+    """Refuse to end a run that lacks too many images, or a whole folder or label.
 
     Raises:
         TooManyFailedError: Says how many, and what they have in common.
@@ -61,9 +62,10 @@ def check_unreachable(run: Run) -> None:
     found = find_unreachable(run)
     if found is None or allowed >= 1:
         return
-    if found.folders or len(found.reasons) > allowed * run.plan.images:
+    if found.groups or len(found.reasons) > allowed * run.plan.images:
         raise TooManyFailedError(
-            f"{found.describe()} At most {100 * allowed:g}% of all may fail, and no whole folder.",
+            f"{found.describe()} At most {100 * allowed:g}% of all may fail, and no whole folder "
+            "or label.",
             run.name,
         )
 
@@ -75,20 +77,19 @@ class Found:
     Attributes:
         images: Of the whole run.
         reasons: By path.
-        folders: Those all of whose images are among them, but not what is in these; and how
-            many images each has.
+        groups: Folders all of whose images are among them, else labels, in words.
     """
 
     images: int
     reasons: dict[str, str]
-    folders: dict[str, int]
+    groups: list[str]
 
     def describe(self) -> str:
         """Say how many they are and what they have in common."""
         count, share = len(self.reasons), f"{len(self.reasons) / self.images:.1%}"
         words = [f"{count:,} of {self.images:,} images ({share}) cannot be read as planned"]
-        if self.folders:
-            words.append(f", among them all images in {_name_some(self.folders)}")
+        if self.groups:
+            words.append(f", among them all images of {_name_some(self.groups)}")
         elif common := posixpath.commonpath([posixpath.dirname(path) for path in self.reasons]):
             words.append(f", all of them in {common!r}")
         (reason, times), *others = Counter(self.reasons.values()).most_common()
@@ -109,30 +110,46 @@ def find_unreachable(run: Run) -> Found | None:
     }
     if not reasons:
         return None
-    planned, gone = _count_by_folder(iterate_paths(run.folder)), _count_by_folder(reasons)
-    whole = {
-        folder for folder, count in gone.items() if count >= max(_SMALLEST_FOLDER, planned[folder])
-    }
-    folders = {
-        folder: planned[folder]
-        for folder in sorted(whole)
+    labels = dict(iterate_labels(run.folder))
+    whole = _find_whole(labels, reasons, _folders_above)
+    groups = {
+        f"{folder!r} ({count:,})": count
+        for folder, count in whole.items()
         if posixpath.dirname(folder) not in whole
     }
-    return Found(run.plan.images, reasons, folders)
+    if not groups and run.plan.training:
+        is_multi_label = run.plan.training.multi_label
+
+        def labels_of(path: str) -> list[str]:
+            text = labels.get(path)
+            return split_labels(text) if text and is_multi_label else [text or ""]
+
+        of_label = _find_whole(labels, reasons, labels_of)
+        groups = {f"the label {label!r} ({count:,})": count for label, count in of_label.items()}
+    return Found(run.plan.images, reasons, list(groups))
 
 
-def _count_by_folder(paths: Iterable[str]) -> Counter[str]:
-    """Return how many images each folder has, those in its folders included; not the root."""
-    counts: Counter[str] = Counter()
-    for path in paths:
-        folder = posixpath.dirname(path)
-        while folder:
-            counts[folder] += 1
-            folder = posixpath.dirname(folder)
-    return counts
+def _find_whole(
+    planned: Iterable[str], gone: Iterable[str], groups_of: Callable[[str], list[str]]
+) -> dict[str, int]:
+    """Return the groups of two or more images all of which are gone, and how many each has."""
+    all_of = Counter(group for path in planned for group in groups_of(path))
+    gone_of = Counter(group for path in gone for group in groups_of(path))
+    return {
+        group: count
+        for group, count in sorted(gone_of.items())
+        if count >= max(_SMALLEST_GROUP, all_of[group])
+    }
 
 
-def _name_some(folders: dict[str, int]) -> str:
-    names = [f"{folder!r} ({count:,})" for folder, count in folders.items()]
+def _folders_above(path: str) -> list[str]:
+    """Return the folders that an image is in, without the root."""
+    folders = []
+    while path := posixpath.dirname(path):
+        folders.append(path)
+    return folders
+
+
+def _name_some(names: list[str]) -> str:
     more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more:,} more folders" if more > 0 else "")
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")

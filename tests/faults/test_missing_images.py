@@ -36,7 +36,7 @@ def test_a_folder_that_is_not_mounted_stops_a_run_and_costs_nothing_where_anothe
     said.end(exit_code=1)
 
     assert "40 of 80 images (50.0%) cannot be read as planned" in said.said()
-    assert "among them all images in 'red' (40): cannot be opened: No such file" in said.said()
+    assert "among them all images of 'red' (40): cannot be opened: No such file" in said.said()
     assert "`poets resume spring` computes only these" in said.said()
 
     good = rack.worker()

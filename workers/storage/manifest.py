@@ -153,11 +153,11 @@ def count_split(folder: RunFolder, split: str) -> int:
     return sum(table.column(0).to_pylist().count(split) for table in tables)
 
 
-def iterate_paths(folder: RunFolder) -> Iterator[str]:
-    """Yield the path of each image of a run, without its variants."""
-    for table in _read_columns(folder, ["path", "variant"]):
+def iterate_labels(folder: RunFolder) -> Iterator[tuple[str, str | None]]:
+    """Yield the path and the label of each image of a run, without its variants."""
+    for table in _read_columns(folder, ["path", "label", "variant"]):
         rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
-        yield from (path for path, variant in rows if not variant)
+        yield from ((path, label) for path, label, variant in rows if not variant)
 
 
 def find_versions(folder: RunFolder, paths: list[str]) -> dict[str, tuple[int, int]]:

@@ -57,7 +57,7 @@ def test_more_than_the_allowed_part_ends_a_run_with_what_they_have_in_common(run
         check_unreachable(run)
     assert str(caught.value) == (
         "2 of 24 images (8.3%) cannot be read as planned, all of them in 'blue': "
-        f"{GONE} (seen on alpha, beta). At most 5% of all may fail, and no whole folder."
+        f"{GONE} (seen on alpha, beta). At most 5% of all may fail, and no whole folder or label."
     )
 
 
@@ -75,7 +75,7 @@ def test_a_whole_folder_ends_a_run_however_few_images_it_has(ready_storage, tmp_
     check_unreachable(run)
 
     lose(run, "red/deep/er/1.jpg", "red/deep/est/2.jpg")
-    with pytest.raises(TooManyFailedError, match=r"among them all images in 'red/deep' \(2\): "):
+    with pytest.raises(TooManyFailedError, match=r"among them all images of 'red/deep' \(2\): "):
         check_unreachable(run)
 
     allow_failed(run, 0.5)
@@ -83,6 +83,25 @@ def test_a_whole_folder_ends_a_run_however_few_images_it_has(ready_storage, tmp_
         check_unreachable(run)
     allow_failed(run, 1)
     check_unreachable(run)
+
+
+@pytest.mark.parametrize("has_many_labels", [True, False])
+def test_a_whole_label_ends_a_run_wherever_its_images_are(ready_storage, tmp_path, has_many_labels):
+    photos, rows = make_data_set(tmp_path / "photos", per_label=30), ["path,labels"]
+    for number, path in enumerate(sorted(photos.rglob("*.jpg"))):
+        labels = "rare" if number % 20 == 5 else ("one" if number % 2 else "two")
+        also = ";one" if has_many_labels and labels == "rare" else ""
+        rows.append(f"{path.relative_to(photos)},{labels}{also}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    run = make_run(ready_storage, photos, label_file=tmp_path / "labels.csv")
+    allow_failed(run, 0.5)
+
+    lose(run, "blue/005.jpg", "blue/025.jpg")
+    check_unreachable(run)
+
+    lose(run, "blue/005.jpg", "blue/025.jpg", "red/015.jpg")
+    with pytest.raises(TooManyFailedError, match=r"all images of the label 'rare' \(3\): "):
+        check_unreachable(run)
 
 
 def test_the_reason_of_most_is_named_where_they_differ(run):
@@ -129,7 +148,7 @@ def test_a_run_without_a_folder_fails_and_resumes_with_only_these_images(run, al
         drive(run)
 
     assert "12 of 24 images (50.0%)" in str(caught.value)
-    assert f"all images in 'red' (12): {GONE} (seen on {os.uname().nodename})" in str(caught.value)
+    assert f"all images of 'red' (12): {GONE} (seen on {os.uname().nodename})" in str(caught.value)
     assert caught.value.run == "run"
     state = state_of(load_settings(), run)
     assert (state.state, state.is_mendable) == ("failed", True)
