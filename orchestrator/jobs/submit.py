@@ -121,7 +121,7 @@ def plan_classification(
     model, card = choice.model.folder, choice.model.card
     read_head(model, card)
     # Whoever names a model expects it.
-    on_model(Choice(choice.model) if request.model else choice)
+    on_model(choice if request.model in (None, LATEST) else Choice(choice.model))
     return plan_labelling(
         storage,
         scan,

@@ -243,6 +243,8 @@ def test_a_job_names_its_model_first_and_follows_the_photographs(ready_storage, 
     assert plan() == ("first", None, "others")  # it has not finished
     finish(again)
     assert plan() == ("again", "first", None)
+    finish(trained(ready_storage, others, name="newest"))
+    assert plan("latest") == ("again", None, "newest")
     assert plan("others") == ("others", None, None)
     assert plan(environment="first") == ("first", "others", None)
     assert plan("again", environment="first") == ("again", None, None)
