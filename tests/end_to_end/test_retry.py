@@ -91,7 +91,8 @@ def test_the_failed_rows_of_a_job_are_done_again(photos, tmp_path, ready_storage
 
 def test_a_retry_that_was_interrupted_is_resumed(photos, tmp_path):
     bad = make_picture(photos / "red" / "hangs_once.jpg", COLOURS["red"], 1)
-    whole = cut_in_half(bad)
+    # Of a size of its own, so that it is the worker that opens it, not the planner.
+    whole = cut_in_half(bad) + bytes(4096)
     poets("submit-dataset", photos, *TINY_OPTIONS, "--name", "spring", "-q")
     bad.write_bytes(whole)
 
