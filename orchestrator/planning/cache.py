@@ -66,6 +66,7 @@ class CacheIndex:
     ) -> None:
         self.unsettled: set[str] = set()
         self._hashed = HashedFiles(storage)
+        self._unread: set[int] = set()
         self._paths: list[Path] = []
         self._shards: list[str] = []
         # What is found last is taken first: a bottleneck rather than a failure before it.
@@ -76,6 +77,7 @@ class CacheIndex:
             if not self._shards[-1]:
                 hashed.append(rows)
                 continue
+            self._unread.update(_hash_unread(table))
             is_unknown = is_outdated if with_failures else is_outdated | is_failed
             if table.column("digest").null_count or is_unknown.any():
                 self.unsettled.add(path.stem)
@@ -108,7 +110,8 @@ class CacheIndex:
         for known, found in self._candidates(self._by_uri, _hash(identity)):
             if found == identity:
                 return known if known.shard else self.find_content(known.digest)
-        if not self._has_size(image.size):
+        # What hung or killed the worker that read it must not do that here.
+        if not self._has_size(image.size) or _hash(identity) in self._unread:
             return None
         digest = self._hashed.digest(*identity)
         return self.find_content(digest) if digest else None
@@ -174,6 +177,15 @@ def _hash_rows(
         is_tiff = np.array([_TIFF.search(uri) is not None for uri in uris], np.bool_)
         is_outdated = is_failed | is_tiff[is_settled]
     return np.array(rows, np.int64).reshape(-1, 4).T, is_failed, is_outdated
+
+
+def _hash_unread(table: pa.Table) -> list[int]:
+    """Return the hashes of the identities of images that could not be read to their end."""
+    if not table.column("digest").null_count:
+        return []
+    unread = table.filter(table.column("digest").is_null())
+    columns = (unread.column(name).to_pylist() for name in _COLUMNS[:3])
+    return [_hash(identity) for identity in zip(*columns, strict=True)]
 
 
 def _read_rows(path: Path) -> list[tuple[str, int, int, bytes | None]]:

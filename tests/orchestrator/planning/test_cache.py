@@ -140,6 +140,15 @@ def test_what_was_hashed_is_not_read_again(storage, photos, monkeypatch, in_one_
     assert CacheIndex(storage, "c").find(str(photos), image(0)) is None
 
 
+def test_an_image_that_could_not_be_read_before_is_left_to_a_worker(storage, photos):
+    write(storage, "aa", "/original", [0, 1])
+    write(storage, "bb", photos, [0], unsettled=[0])
+    index = CacheIndex(storage, "b")
+
+    assert index.find(str(photos), image(0)) is None
+    assert index.find(str(photos), image(1)).row == 1
+
+
 def test_a_file_that_changed_after_the_search_is_not_known(storage, photos):
     write(storage, "aa", "/original", [0, 1])
     index = CacheIndex(storage, "b")
