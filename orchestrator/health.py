@@ -47,6 +47,7 @@ _LIBRARIES = (
     "flower",
 )
 _ENOUGH_BYTES = 1024**3
+_TEMPORARY_BYTES = 16 * 1024**2
 _ANSWER_WITHIN_S = 1.0
 
 
@@ -136,7 +137,7 @@ def _machine() -> str:
     check_modules()
     try:
         with tempfile.TemporaryFile(prefix=scratch_prefix()) as file:
-            file.write(b"poets")
+            file.write(bytes(_TEMPORARY_BYTES))
             file.flush()
     except OSError as error:
         raise PoetsError(

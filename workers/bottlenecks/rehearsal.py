@@ -15,11 +15,16 @@ from workers.bottlenecks.requests import Request
 from workers.errors import MachineError, PoetsError, StorageError
 from workers.processes.child import Child, DeathError, Tell, begin, serve
 from workers.processes.heartbeat import no_heartbeat
+from workers.storage.atomic import describe_refusal
 from workers.storage.temporary import scratch_prefix
 
 TINY_NETWORK = Path(__file__).parents[1] / "backbones" / "tiny.tflite"
 _FORMATS = ("jpg", "webp", "tif", "png")
 _TIMEOUT_S = 60.0
+_INSTALL = (
+    "Install poets again in an environment of its own (`pip install --force-reinstall .`), on a "
+    "machine that its libraries are built for."
+)
 
 
 def rehearse() -> str:
@@ -33,15 +38,11 @@ def rehearse() -> str:
         with child:
             [reason] = child.answers(None, _TIMEOUT_S)
     except DeathError as died:
-        reason = f"the process ended: {died.last_words or died}"
+        reason = f"the process ended: {died.last_words or died}. {_INSTALL}"
     except StorageError as error:
-        reason = str(error).rstrip(".")
+        reason = f"{error} {_INSTALL}"
     if reason:
-        raise MachineError(
-            f"A drawn picture cannot be computed: {reason}. Install poets again in an environment "
-            "of its own (`pip install --force-reinstall .`), on a machine that its libraries are "
-            "built for."
-        )
+        raise MachineError(f"A drawn picture cannot be computed: {reason}")
     return f"{', '.join(_FORMATS)} decoded, and computed by a tiny network"
 
 
@@ -68,9 +69,12 @@ def _compute(folder: Path) -> str:
 def _answer(_: None, tell: Tell) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix=scratch_prefix()) as folder:
-            tell(_compute(Path(folder)))
-    except (PoetsError, OSError) as error:
-        tell(str(error))
+            reason = _compute(Path(folder))
+        tell(reason and f"{reason}. {_INSTALL}")
+    except PoetsError as error:
+        tell(f"{error} {_INSTALL}")
+    except OSError as error:
+        tell(describe_refusal(error))
 
 
 if __name__ == "__main__":

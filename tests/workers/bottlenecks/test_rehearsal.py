@@ -1,5 +1,8 @@
 """A drawn picture shows whether this machine can decode and compute."""
 
+import errno
+import os
+
 import pytest
 
 from tests.builders.traps import lay
@@ -37,3 +40,15 @@ def test_a_network_that_cannot_be_loaded_is_said(tmp_path, monkeypatch):
     rehearsal._answer(None, said.append)
 
     assert "cannot be loaded" in said[0]
+
+
+def test_a_full_disk_for_temporary_files_is_no_reason_to_install_again(monkeypatch):
+    def refuse(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(rehearsal, "_compute", refuse)
+    said = []
+
+    rehearsal._answer(None, said.append)
+
+    assert said == ["No space left on device. Make room there."]
