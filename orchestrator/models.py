@@ -110,7 +110,7 @@ def _identity(folder: Path) -> tuple[str, str] | None:
 
 
 def _newest_first(storage: Storage) -> Iterator[Trained]:
-    """Yield the models of finished runs, that of the run that was asked for last first.
+    """Yield the models that somebody has trained, that of the run that was asked for last first.
 
     Raises:
         NoModelError: When there is none.
@@ -118,8 +118,7 @@ def _newest_first(storage: Storage) -> Iterator[Trained]:
     plans = [
         (folder, plan)
         for folder in list_runs(storage.runs)
-        # Without a result it was cancelled, or is about to finish.
-        if folder.result.exists() and (plan := _read_plan(folder)) and _is_for_use(plan)
+        if not _was_stopped(folder) and (plan := _read_plan(folder)) and _is_for_use(plan)
     ]
     plans.sort(key=lambda pair: (_time_of(pair[1].created), pair[0].name), reverse=True)
     none = True
@@ -129,6 +128,12 @@ def _newest_first(storage: Storage) -> Iterator[Trained]:
             none = False
     if none:
         raise NoModelError(f"There is no trained model in {storage.root}.")
+
+
+def _was_stopped(folder: RunFolder) -> bool:
+    """Whether a run was stopped or failed; without its result it may still have a model."""
+    markers = (folder.cancelled, folder.paused, folder.failure)
+    return not folder.result.exists() and any(marker.exists() for marker in markers)
 
 
 def _is_for_use(plan: Plan) -> bool:

@@ -98,7 +98,10 @@ def test_the_latest_is_the_run_that_was_asked_for_last_not_the_one_that_finished
 def test_what_nobody_has_chosen_is_never_the_latest(storage, add_model, add_job):
     good = add_model("good", planned=1)
     add_model("sweep.001", planned=2, evaluate_test=False)
-    add_model("cancelled", planned=3).result.unlink()
+    for marker in ("cancelled", "paused", "failed.json"):
+        stopped = add_model(marker.removesuffix(".json"), planned=3)
+        stopped.result.unlink()
+        (stopped.path / marker).touch()
     (add_model("damaged", planned=4).model / "model.json").write_text("{}")
     add_model("unreadable", planned=5).plan.write_text("{}")
     shutil.rmtree(add_model("deleted", planned=6).path)
@@ -240,7 +243,8 @@ def test_a_job_names_its_model_first_and_follows_the_photographs(ready_storage, 
     )
     compute_run(again)
     train(again)
-    assert plan() == ("first", None, "others")  # it has not finished
+    again.folder.paused.touch()
+    assert plan() == ("first", None, "others")  # it was stopped before its result
     finish(again)
     assert plan() == ("again", "first", None)
     finish(trained(ready_storage, others, name="newest"))
