@@ -47,10 +47,11 @@ if TYPE_CHECKING:
 
 _SETTINGS = "poets.settings"
 _RESUME = "What is done is kept; continue with `poets resume {run}`."
-# {run}: its name, with the flags that lead to its storage and broker. {folder}: another folder.
+# {run}: its name, with the flags that lead to its storage and broker. {flags}: these alone.
+# {folder}: another folder.
 # {file}, {url}: weights that are missing.
 _AFTER_ERROR: dict[type[PoetsError], str] = {
-    NoRunError: "`poets runs` lists the runs there are.",
+    NoRunError: "`poets runs{flags}` lists the runs there are.",
     NameTakenError: "Choose another --name, or look at it with `poets show {run}`, or continue "
     "it: `poets resume {run}`.",
     NoHomeError: "Name a folder for everything with --storage or POETS_STORAGE, or set HOME.",
@@ -63,28 +64,28 @@ _AFTER_ERROR: dict[type[PoetsError], str] = {
     TooManyFailedError: "Once the workers can open them, `poets resume {run}` computes only these; "
     "if they are gone for good, submit the folder again, or add --max-failed 100%.",
     NoCoordinatorError: "Start `poets coordinator` beside the workers, or leave out --detach.",
-    LabellingJobError: "Give a run of `poets submit-dataset`; `poets runs` lists them.",
+    LabellingJobError: "Give a run of `poets submit-dataset`; `poets runs{flags}` lists them.",
     AmbiguousSplitsError: "Use them as splits with --splits folders, which leaves out images that "
     "are in no label's folder of a split, or take them for labels with --splits hash.",
     LinksNotFollowedError: "Follow them with --follow-links (`poets submit-dataset`, `check`, "
     "`classify-dir`); every worker must see where they lead.",
     NoWeightsError: "Put the file {file} into {folder} or a folder that --weights-dir, "
     "POETS_WEIGHTS_DIR or, for `poets retrain`, --model_dir names; Keras publishes it as {url}",
-    OtherFolderError: "Try `poets submit-dataset {folder}`.",
+    OtherFolderError: "Try `poets submit-dataset {folder}{flags}`.",
     OutputExistsError: "Use --force to overwrite it, or --output.",
     EarlierExportError: "Give another folder with --to, or --force.",
     TargetError: "Give another folder with --to.",
-    NoModelError: "Make one with `poets submit-dataset DIR`, or give one with --model.",
+    NoModelError: "Make one with `poets submit-dataset DIR{flags}`, or give one with --model.",
     NoModelYetError: "See `poets show {run}`.",
     AmbiguousModelError: "Write --model {folder} for the run, or begin the folder with ./.",
-    UnknownModelError: "`poets runs` lists the runs.",
+    UnknownModelError: "`poets runs{flags}` lists the runs.",
     UnknownArchitectureError: "`poets architectures` lists all.",
     NoDistortionError: "Add --flip-left-right, --random-crop, --random-scale or "
     "--random-brightness.",
     PortTakenError: "Give another --port.",
     NoBrokerError: "Give --broker-url or POETS_BROKER_URL, or start the embedded stack with "
     "`poets up`.",
-    OtherStackError: "Stop it with `poets down` first.",
+    OtherStackError: "Stop it with `poets down{flags}` first.",
     NoStorageError: "Mount it, or correct --storage or POETS_STORAGE. `poets submit-dataset DIR` "
     "makes a new one where there is none.",
     StorageGoneError: "When it is there again, continue with `poets resume {run}`.",
@@ -112,7 +113,7 @@ def describe_error(error: PoetsError, meta: dict[str, Any]) -> str:
         return str(error)
     # A reason may be the message of a library, which ends as it likes.
     what = str(error) if str(error).endswith((".", "?", "!")) else f"{error}."
-    return f"{what} {advice.format(run=f'{error.run}{flags}', **data)}"
+    return f"{what} {advice.format(run=f'{error.run}{flags}', flags=flags, **data)}"
 
 
 def describe_interrupt(meta: dict[str, Any]) -> str:

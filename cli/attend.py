@@ -115,14 +115,18 @@ def show_result(session: Session, result: "Result") -> None:
     if session.as_json:
         print_json(to_dict(result))
     else:
-        print_result(result)
+        print_result(result, session.flags)
 
 
-def print_result(result: "Result") -> None:
-    """Print the result of a run as a few lines for a person."""
+def print_result(result: "Result", flags: str) -> None:
+    """Print the result of a run as a few lines for a person.
+
+    Args:
+        flags: Those that lead to its storage and broker; see `needed_flags`.
+    """
     from orchestrator.driving.result import TrainingResult
 
-    lines = _trained(result) if isinstance(result, TrainingResult) else _labelled(result)
+    lines = _trained(result, flags) if isinstance(result, TrainingResult) else _labelled(result)
     if result.retried:
         still = f"{result.unreadable:,} failed again" if result.unreadable else "none failed again"
         text = f"{result.retried:,}: {result.repaired:,} repaired, {still}"
@@ -130,7 +134,7 @@ def print_result(result: "Result") -> None:
     echo(*lines)
 
 
-def _trained(result: "TrainingResult") -> list[Line]:
+def _trained(result: "TrainingResult", flags: str) -> list[Line]:
     labels = ", ".join(result.labels[:8]) + (", ..." if len(result.labels) > 8 else "")
     lines: list[Line] = [
         _heading("Run", result.run, result.seconds),
@@ -173,7 +177,7 @@ def _trained(result: "TrainingResult") -> list[Line]:
         "  mistakes    mistakes.csv; all these files are in the folder of the model",
         f"  report      {shown_path(result.report)}",
         f"  model       {shown_path(result.model)}",
-        f"Label other photographs with it: poets classify-dir DIR --model {result.run}",
+        f"Label other photographs with it: poets classify-dir DIR --model {result.run}{flags}",
     ]
 
 

@@ -190,7 +190,7 @@ def sweep(session: Session, run: str, name: str | None, **grid: Any) -> None:
         return
     _print_board(trials, list(given))
     echo()
-    print_result(best)
+    print_result(best, session.flags)
 
 
 def _print_board(trials: list[dict[str, Any]], varied: list[str]) -> None:

@@ -64,7 +64,7 @@ def command(settings: Settings, folder: Path, as_json: bool, quiet: bool) -> Non
         print_json({name: to_dict(result) for name, result in results.items()})
         return
     for result in results.values():
-        print_result(result)
+        print_result(result, session.flags)
         echo()
     # `make demo` runs the program of its environment, which is not on the PATH.
     program = "poets" if shutil.which("poets") else sys.argv[0]

@@ -47,7 +47,7 @@ def runs(session: Session) -> None:
         storage = session.settings.storage
         if storage.is_dir():
             check_reachable(storage / "runs" / "run.json")
-        say(f"No runs in {storage} yet. Make one with `poets submit-dataset DIR`.")
+        say(f"No runs in {storage} yet. Make one with `poets submit-dataset DIR{flags}`.")
 
 
 @options.command("show")
@@ -66,7 +66,7 @@ def show(session: Session, run: str) -> None:
     if session.as_json:
         print_json(_state_to_dict(state, session.flags))
     elif state.result is not None:
-        print_result(state.result)
+        print_result(state.result, session.flags)
     elif state.plan is not None:
         plan, note = state.plan, describe_state(state, session.flags)
         end = f": {note}" if note else ""

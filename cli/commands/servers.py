@@ -85,7 +85,7 @@ def status(session: Session) -> None:
         print_json(facts)
         return
     if facts["broker"] is None:
-        echo("No broker is up. Commands start their own; `poets up` keeps one up.")
+        echo(f"No broker is up. Commands start their own; `poets up{session.flags}` keeps one up.")
         return
     queues = ", ".join(f"{name} {length}" for name, length in facts["queues"].items())
     echo(["broker       ", good("up"), f", {facts['broker']}"], f"queues       {queues}")

@@ -11,14 +11,19 @@ from orchestrator.progress import Progress
 from orchestrator.runs import RunState
 from tests.builders.runs import make_plan
 from workers.errors import (
+    LabellingJobError,
     ModelError,
     NameTakenError,
+    NoModelError,
     NoModelYetError,
     NoRunError,
+    OtherFolderError,
+    OtherStackError,
     PoetsError,
     RunError,
     StorageGoneError,
     UnfinishedRunError,
+    UnknownModelError,
     UsageError,
 )
 from workers.settings import Settings, load_settings
@@ -53,6 +58,23 @@ def test_a_command_has_the_flags_that_lead_to_the_storage_and_the_broker(tmp_pat
 
     flags = f"--storage '{settings.storage}' --broker-url 'redis://:***@host'"
     assert f"`poets resume run {flags}`" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "command"),
+    [
+        (NoRunError("None."), "runs"),
+        (UnknownModelError("None."), "runs"),
+        (LabellingJobError("None."), "runs"),
+        (NoModelError("None."), "submit-dataset DIR"),
+        (OtherFolderError("One too low.", "photos"), "submit-dataset photos"),
+        (OtherStackError("Another."), "down"),
+    ],
+)
+def test_a_command_that_names_no_run_has_these_flags_too(error, command, tmp_path):
+    text = describe_error(error, {"poets.settings": Settings(tmp_path)})
+
+    assert f"`poets {command} --storage {tmp_path}`" in text
 
 
 def test_before_there_are_settings_an_error_is_told_all_the_same():

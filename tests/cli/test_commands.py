@@ -216,7 +216,7 @@ def test_a_retry_of_nothing_is_said(ready_storage, tmp_path):
 def test_a_result_of_a_retry_counts_what_was_mended(capsys):
     from cli.attend import print_result
 
-    print_result(replace(RESULT, quarantined=2, retried=12, repaired=10))
+    print_result(replace(RESULT, quarantined=2, retried=12, repaired=10), "")
 
     assert "retried     12: 10 repaired, 2 failed again" in capsys.readouterr().out
 
@@ -529,7 +529,7 @@ def test_a_result_says_what_is_promised_and_what_the_test_shows(capsys):
     from cli.attend import print_result
 
     sure = {"images": 30, "accuracy": 29 / 30, "accuracy_interval": [0.833, 0.994]}
-    print_result(replace(RESULT, testing=80, promise=PROMISE, test_sure=sure))
+    print_result(replace(RESULT, testing=80, promise=PROMISE, test_sure=sure), "")
 
     found = capsys.readouterr().out
     assert "98% of the sure labels right: scores from 0.9134 on" in found
@@ -550,7 +550,7 @@ def test_a_result_says_why_nothing_is_promised(facts, why, capsys):
 
     none = {"images": 0, "accuracy": None, "accuracy_interval": None}
     promise = {**PROMISE, "threshold": None, **facts}
-    print_result(replace(RESULT, promise=promise, test_sure=none))
+    print_result(replace(RESULT, promise=promise, test_sure=none), "")
 
     found = capsys.readouterr().out
     assert "none: 98% cannot be promised" in found
@@ -561,10 +561,10 @@ def test_a_result_says_why_nothing_is_promised(facts, why, capsys):
 def test_a_result_shows_how_sure_the_accuracy_is_and_what_looks_wrong(capsys):
     from cli.attend import print_result
 
-    print_result(RESULT)
+    print_result(RESULT, "")
     plain = capsys.readouterr().out
     more = {"test_accuracy_interval": [0.821, 0.946], "suspects": 3, "duplicates": 1}
-    print_result(replace(RESULT, **more))
+    print_result(replace(RESULT, **more), "")
     full = capsys.readouterr().out
 
     assert "accuracy    90.0% test, 80.0% validation\n" in plain
@@ -574,12 +574,20 @@ def test_a_result_shows_how_sure_the_accuracy_is_and_what_looks_wrong(capsys):
     assert "duplicates.csv" in full
 
 
+def test_a_result_names_a_command_that_finds_its_model(capsys):
+    from cli.attend import print_result
+
+    print_result(RESULT, " --storage elsewhere")
+
+    assert f"DIR --model {RESULT.run} --storage elsewhere\n" in capsys.readouterr().out
+
+
 def test_a_labelling_result_counts_unsure_images(capsys):
     from cli.attend import print_result
 
-    print_result(JOB)
+    print_result(JOB, "")
     unsure = capsys.readouterr().out
-    print_result(replace(JOB, unsure=0))
+    print_result(replace(JOB, unsure=0), "")
 
     assert "9: 5 labelled, 3 unsure, 1 failed" in unsure
     assert "unsure" not in capsys.readouterr().out
