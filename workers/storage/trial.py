@@ -110,7 +110,7 @@ def _check_folders(root: Path) -> None:
     """See that what others have made in the storage can be added to."""
     shared = [root / name for name in ("runs", "bottlenecks", "backbones", "weights", "downloads")]
     for top in (root / "bottlenecks", root / "backbones"):
-        with contextlib.suppress(FileNotFoundError, PermissionError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             shared += top.iterdir()
     for folder in shared:
         if folder.is_dir() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
