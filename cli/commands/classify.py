@@ -12,7 +12,12 @@ from workers.settings import Settings
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path())
 @options.model
 @click.option(
-    "--top-k", type=click.IntRange(1), default=5, show_default=True, help="Labels for each image."
+    "--top-k",
+    metavar="N",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Labels for each image.",
 )
 @options.as_json
 @options.with_settings

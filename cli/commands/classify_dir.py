@@ -40,7 +40,12 @@ _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "p
     "would be a formula.",
 )
 @click.option(
-    "--top-k", type=click.IntRange(1), default=5, show_default=True, help="Labels in each row."
+    "--top-k",
+    metavar="N",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Labels in each row.",
 )
 @click.option("--name", help="Name of the job. [DIR-labels-1, ...]")
 @options.max_failed

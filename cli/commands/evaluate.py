@@ -73,7 +73,7 @@ def _print(found: dict[str, Any]) -> None:
     failed = f", {len(found['failed']):,} could not be read" if found["failed"] else ""
     # As the codelab's evaluate.py prints them.
     echo(f"Accuracy: {found['accuracy']:g}", f"Cross Entropy: {found['log_loss']:g}")
-    echo(f"{found['images']:,} images{failed}; 95 % interval {low:.3f} to {high:.3f}", "")
+    echo(f"{found['images']:,} images{failed}; 95% interval {low:.3f} to {high:.3f}", "")
     shown = [row for row in found["per_label"] if row["support"] or row["precision"] is not None]
     header = ("images", "recall", "precision", "label")
     print_table(header, [(row["support"], *_shares(row), row["label"]) for row in shown])

@@ -70,7 +70,8 @@ def show(session: Session, run: str) -> None:
     elif state.plan is not None:
         plan, note = state.plan, describe_state(state, session.flags)
         end = f": {note}" if note else ""
-        echo(["Run ", strong(plan.name), " is ", _styled(state.state), end])
+        verb = "has" if state.state == "failed" else "is"
+        echo(["Run ", strong(plan.name), f" {verb} ", _styled(state.state), end])
         echo(f"  images        {plan.images:,}")
         echo(f"  folder        {shown_path(plan.root)}")
         echo(f"  batches       {state.batches_done:,} of {plan.batches:,} done")

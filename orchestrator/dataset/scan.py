@@ -96,10 +96,7 @@ def stream_folder(
 
     Memory grows with the largest folder and the number of links followed, not with that of images.
     """
-    if not folder.exists():
-        raise DatasetError(f"There is no folder {str(folder)!r}. Check the path.")
-    if not folder.is_dir():
-        raise DatasetError(f"{str(folder)!r} is a file. Give the folder that holds the images.")
+    check_folder(folder)
     path = os.path.realpath(folder)
     scan = Scan(encode_name(path), (), Counter(), follows_links=follows_links)
     scan.images = counted(
@@ -107,6 +104,14 @@ def stream_folder(
         lambda n: on_progress(Progress("looking for images", note=f"{n:,} found")),
     )
     return scan
+
+
+def check_folder(folder: Path) -> None:
+    """Raise DatasetError when `folder` is not there, or is a file."""
+    if not folder.exists():
+        raise DatasetError(f"There is no folder {str(folder)!r}. Check the path.")
+    if not folder.is_dir():
+        raise DatasetError(f"{str(folder)!r} is a file. Give the folder that holds the images.")
 
 
 def _find_images(root: str, scan: Scan) -> Iterator[FoundImage]:

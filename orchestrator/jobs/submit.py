@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.dataset.dataset import Dataset, Source, open_dataset
-from orchestrator.dataset.scan import stream_folder
+from orchestrator.dataset.scan import check_folder, stream_folder
 from orchestrator.dataset.split import check_shares
 from orchestrator.driving.broker import open_broker
 from orchestrator.driving.coordinator import ALIVE_KEY
@@ -81,6 +81,8 @@ def plan_submission(
     Args:
         on_dataset: Called with the data set before anything else is done with it.
     """
+    # A command that is mistyped makes no storage.
+    check_folder(request.source.folder)
     storage = check_surroundings(settings, request.detach, request.name, makes_storage=True)
     # Before a scan that may take minutes.
     find_spec(request.architecture)
@@ -113,13 +115,16 @@ def plan_classification(
     Args:
         on_model: Called with the model before anything is labelled.
     """
-    storage = check_surroundings(settings, request.detach, request.name, makes_storage=True)
     # Refuses a bad folder before anything else; finds the images later.
     scan = stream_folder(request.folder, on_progress, request.follows_links)
     check_output(request.output, request.overwrite)
-    choice = choose_model(storage, request.model or settings.model or LATEST, scan.root)
+    # Before a storage is made: an unmounted one has no model.
+    choice = choose_model(
+        Storage(settings.storage), request.model or settings.model or LATEST, scan.root
+    )
     model, card = choice.model.folder, choice.model.card
     read_head(model, card)
+    storage = check_surroundings(settings, request.detach, request.name, makes_storage=True)
     # Whoever names a model expects it.
     on_model(choice if request.model in (None, LATEST) else Choice(choice.model))
     return plan_labelling(

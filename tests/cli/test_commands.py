@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import click
 import pytest
@@ -228,6 +229,13 @@ def test_report_says_when_there_is_nothing_to_show_yet(ready_storage, tmp_path):
 
     assert result.exit_code == 1
     assert "holds no model" in result.stderr
+
+
+def test_show_says_that_a_run_has_failed(ready_storage, tmp_path):
+    run = make_run(ready_storage, make_data_set(tmp_path / "photos"), "spring")
+    run.folder.failure.write_text('{"reason": "bad weights"}')
+
+    assert "Run spring has failed: bad weights" in invoke("show", "spring").stdout
 
 
 def test_cancel_marks_the_run(ready_storage, tmp_path):
@@ -601,6 +609,19 @@ def test_an_empty_folder_name_is_not_the_current_folder(name, tmp_path, monkeypa
 
     assert result.exit_code == 2
     assert "it is empty" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["submit-dataset", "mistyped"], ["classify-dir", "mistyped"], ["classify-dir", "."]],
+)
+def test_a_command_that_cannot_work_makes_no_storage(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    result = invoke(*arguments, "--storage", "elsewhere")
+
+    assert result.exit_code == 1
+    assert not Path("elsewhere").exists()
 
 
 def test_a_sweep_refuses_what_is_no_number():

@@ -87,7 +87,7 @@ def test_a_person_reads_what_the_codelabs_script_prints_and_a_report(model, phot
     assert code == 0
     assert lines[0] == "Accuracy: 0.6"
     assert lines[1].startswith("Cross Entropy: ")
-    assert lines[2] == "5 images; 95 % interval 0.231 to 0.882"
+    assert lines[2] == "5 images; 95% interval 0.231 to 0.882"
     assert [line.split() for line in lines[5:7]] == [
         ["3", "66.7%", "66.7%", "blue"], ["2", "50.0%", "50.0%", "red"],
     ]  # fmt: skip
