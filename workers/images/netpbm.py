@@ -52,6 +52,7 @@ def _read_text(content: bytes, offset: int, count: int, largest: int) -> NDArray
     # What is no number, Pillow judges.
     if text.translate(None, _IN_NUMBERS) or not text.strip():
         return None
-    numbers = np.fromstring(text, np.int64, count, sep=" ")
+    # Without a count: NumPy makes up the numbers that are missing from one.
+    numbers = np.fromstring(text, np.int64, sep=" ")[:count]
     is_whole = len(numbers) == count and numbers.min() >= 0 and numbers.max() <= largest
     return numbers if is_whole else None

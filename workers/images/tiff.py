@@ -120,8 +120,11 @@ def check_strips(content: bytes) -> None:
         ImageError: Says how much is missing.
     """
     directory = read_directory(content)
+    if directory is None:
+        # Pillow takes those that are there, and says so in a warning of Python.
+        raise ImageError("cannot be decoded: TIFF whose tags are cut off")
     # The others libtiff unpacks, and refuses itself.
-    if directory is None or directory.number(_COMPRESSION, 1) not in (1, 32773):
+    if directory.number(_COMPRESSION, 1) not in (1, 32773):
         return
     missing, needed = directory.missing
     if missing:

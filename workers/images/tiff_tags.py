@@ -90,7 +90,9 @@ def _read(content: bytes) -> Directory:
         place = entry + 4 + room
         if struct.calcsize(layout) > room:
             (place,) = struct.unpack_from(order + word, content, place)
-        tags[tag] = Tag(kind, struct.unpack_from(layout, content, place))
+        # A tag whose values are not there is none, for libtiff and Pillow too.
+        if place + struct.calcsize(layout) <= len(content):
+            tags[tag] = Tag(kind, struct.unpack_from(layout, content, place))
     return Directory(order, tags)
 
 

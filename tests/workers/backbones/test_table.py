@@ -108,7 +108,7 @@ def test_the_preprocessing_of_every_row_is_keras_own(name):
         ("mobilenet_0.5_224", "mobilenet_0.50_224"),
         ("inception", "inception_v3"),
         ("resnet", "resnet50"),
-        ("MobileNet_V2", "mobilenet_v2"),
+        ("MobileNet-V2", "mobilenet_v2"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(name, near):
