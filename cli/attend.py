@@ -219,6 +219,7 @@ def _promised(result: "TrainingResult") -> list[Line]:
 def _labelled(result: "LabellingResult") -> list[Line]:
     unsure = f", {result.unsure:,} unsure" if result.unsure else ""
     failed = f", {result.failed:,} failed"
+    speed = f"{result.images_per_second:,.0f}"
     lines: list[Line] = [
         _heading("Job", result.job, result.seconds),
         [
@@ -227,7 +228,7 @@ def _labelled(result: "LabellingResult") -> list[Line]:
             unsure,
             warning(failed) if result.failed else failed,
         ],
-        f"  speed       {result.images_per_second:,.0f} images a second",
+        f"  speed       {speed} {'image' if speed == '1' else 'images'} a second",
         f"  output      {shown_path(result.output)}",
         f"  model       {shown_path(result.model)}",
     ]

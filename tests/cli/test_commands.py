@@ -595,10 +595,13 @@ def test_a_labelling_result_counts_unsure_images(capsys):
 
     print_result(JOB, "")
     unsure = capsys.readouterr().out
-    print_result(replace(JOB, unsure=0), "")
+    print_result(replace(JOB, unsure=0, images_per_second=1.2), "")
+    slow = capsys.readouterr().out
 
     assert "9: 5 labelled, 3 unsure, 1 failed" in unsure
-    assert "unsure" not in capsys.readouterr().out
+    assert "9 images a second" in unsure
+    assert "unsure" not in slow
+    assert "1 image a second" in slow
 
 
 @pytest.mark.parametrize("name", ["submit-dataset", "classify-dir"])
