@@ -62,7 +62,7 @@ _AFTER_ERROR: dict[type[PoetsError], str] = {
     FailedSweepError: "`poets sweep {run}` with the same values starts again; no bottleneck is "
     "computed twice.",
     TooManyFailedError: "Once the workers can open them, `poets resume {run}` computes only these; "
-    "if they are gone for good, submit the folder again, or add --max-failed 100%.",
+    "if they are gone for good, leave them out with `poets resume {run} --max-failed 100%`.",
     NoCoordinatorError: "Start `poets coordinator` beside the workers, or leave out --detach.",
     LabellingJobError: "Give a run of `poets submit-dataset`; `poets runs{flags}` lists them.",
     AmbiguousSplitsError: "Use them as splits with --splits folders, which leaves out images that "

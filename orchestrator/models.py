@@ -67,7 +67,7 @@ def choose_model(storage: Storage, reference: str, folder: str | None = None) ->
         model = _open(find_model(storage, reference))
         return Choice(model, _changed(before, model))
     newest, *others = _newest_first(storage)
-    same = [one for one in (newest, *others) if before and one.photographs == before.photographs]
+    same = [one for one in (newest, *others) if before and _are_alike(before, one)]
     model = same[0] if same else newest
     return Choice(model, _changed(before, model), newest if model is not newest else None)
 
@@ -158,6 +158,13 @@ def _model_of_job(storage: Storage, job: RunFolder) -> Trained | None:
         plan = _read_plan(storage.run(card.name)) if _is_there(storage, card) else None
         return Trained(job.model, card, plan)
     return None
+
+
+def _are_alike(before: Trained, now: Trained) -> bool:
+    """Whether two models learnt the same photographs, or labels where those are not known."""
+    if before.photographs is None:
+        return set(before.card.labels) == set(now.card.labels)
+    return before.photographs == now.photographs
 
 
 def _is_there(storage: Storage, card: ModelCard) -> bool:

@@ -21,7 +21,7 @@ from orchestrator.planning.plan import check_name, plan_again, plan_labelling, p
 from orchestrator.planning.weights import resolve_backbone
 from orchestrator.progress import OnProgress
 from workers.backbones.table import find_spec
-from workers.errors import LabellingJobError, NoCoordinatorError
+from workers.errors import LabellingJobError, NoCoordinatorError, SettingsError
 from workers.heads.model_backbone import install_backbone
 from workers.heads.model_folder import read_head
 from workers.settings import Settings
@@ -83,6 +83,7 @@ def plan_submission(
     """
     # A command that is mistyped makes no storage.
     check_folder(request.source.folder)
+    _check_apart(settings, request.source.folder)
     storage = check_surroundings(settings, request.detach, request.name, makes_storage=True)
     # Before a scan that may take minutes.
     find_spec(request.architecture)
@@ -115,6 +116,7 @@ def plan_classification(
     Args:
         on_model: Called with the model before anything is labelled.
     """
+    _check_apart(settings, request.folder)
     # Refuses a bad folder before anything else; finds the images later.
     scan = stream_folder(request.folder, on_progress, request.follows_links)
     check_output(request.output, request.overwrite)
@@ -144,6 +146,19 @@ def plan_classification(
         max_failed=MAX_FAILED if settings.max_failed is None else settings.max_failed,
         on_progress=on_progress,
     )
+
+
+def _check_apart(settings: Settings, folder: Path) -> None:
+    """Refuse photographs in the storage itself: its folders would be labels.
+
+    Raises:
+        SettingsError: When they are one folder.
+    """
+    if folder.exists() and settings.storage.exists() and folder.samefile(settings.storage):
+        raise SettingsError(
+            f"{settings.storage} holds the photographs and cannot be the storage too. Choose "
+            "another folder for the storage."
+        )
 
 
 def attend_run(

@@ -627,6 +627,18 @@ def test_a_command_that_cannot_work_makes_no_storage(arguments, tmp_path, monkey
     assert not Path("elsewhere").exists()
 
 
+@pytest.mark.parametrize("name", ["submit-dataset", "classify-dir"])
+def test_photographs_cannot_lie_in_the_storage_itself(name, tmp_path):
+    """Its folders would be labels."""
+    photos = make_data_set(tmp_path / "photos")
+
+    result = invoke(name, photos, "--storage", f"{photos}/../photos")
+
+    assert result.exit_code == 2
+    assert "cannot be the storage too" in result.stderr
+    assert sorted(path.name for path in photos.iterdir()) == ["blue", "red"]
+
+
 def test_a_sweep_refuses_what_is_no_number():
     result = invoke("sweep", "spring", "--learning-rate", "0.1,nan")
 

@@ -172,6 +172,18 @@ def test_where_the_model_of_the_last_job_was_deleted_the_change_is_told(
     assert choose() == ("trash-1", "flowers-1", None)
 
 
+def test_where_the_model_of_the_last_job_was_deleted_one_with_its_labels_is_taken(
+    add_model, add_job, choose
+):
+    add_model("flowers-1", planned=1)
+    deleted = add_model("flowers-2", planned=2)
+    add_job("j-1", 3, deleted)
+    add_model("trash-1", planned=4, root=TRASH, labels=("paper", "tin"))
+    shutil.rmtree(deleted.path)
+
+    assert choose() == ("flowers-1", "flowers-2", "trash-1")
+
+
 def test_a_setting_that_names_another_model_than_last_time_is_told(add_model, add_job, choose):
     add_job("j-1", 2, add_model("flowers-1", planned=1))
     add_model("trash-1", planned=3, root=TRASH)

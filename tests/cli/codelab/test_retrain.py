@@ -298,6 +298,7 @@ def test_the_bottleneck_dir_is_the_storage_unless_a_setting_names_one(
 ):
     if not is_named:
         monkeypatch.delenv("POETS_STORAGE")
+    (tmp_path / "none").mkdir()
 
     result = retrain("--image_dir", tmp_path / "none", "--bottleneck_dir", tmp_path / "mine")
 
