@@ -1,4 +1,4 @@
-"""What a person is told of the model before it labels anything."""
+"""What poets says of the model before it labels anything."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
